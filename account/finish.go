@@ -1,0 +1,151 @@
+package account
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/connprof/connprof/kernel"
+)
+
+// Snapshot is what the kernel says of its slab memory at one moment.
+type Snapshot struct {
+	SlabBytes uint64 // Slab in /proc/meminfo
+	Slabs     map[string]kernel.Slab
+}
+
+// Evidence is what the ledger is closed with.
+type Evidence struct {
+	Before, After Snapshot
+	Caches        *Caches
+	Sites         []kernel.Site // counted between Before and After
+	Symbols       *kernel.Symbols
+}
+
+// Fill closes the ledger: it writes the account into the recording.
+func (l *Ledger) Fill(r *Recording, ev Evidence) {
+	l.walk.split(ev.Caches)
+	r.Endpoints = l.walk.endpointRows()
+	r.Addresses = l.walk.addressRows()
+	r.Top = l.walk.top.list()
+	paths, samples := l.samples.resolve(ev.Caches, ev.Symbols)
+	r.Stacks = scaledStacks(r.Endpoints, paths)
+	r.Sampling.Samples = samples
+	r.Reconcile = reconcile(r.Endpoints, ev.Before, ev.After)
+	r.Trace.Closes = l.Closes()
+	r.Trace.CallSites = callSites(ev)
+	r.Trace.Types = typeRows(r.Endpoints, ev)
+}
+
+// noteworthy is the growth in slab pages from which a cache that holds nothing of the account is listed.
+const noteworthy = 64 << 10
+
+func reconcile(rows []EndpointRow, before, after Snapshot) Reconcile {
+	rec := Reconcile{SlabDeltaBytes: int64(after.SlabBytes) - int64(before.SlabBytes), Caches: []CacheRow{}}
+	objects, pages := map[string]int64{}, map[string]int64{}
+	for _, r := range rows {
+		rec.AccountedPageBytes += int64(r.PageBytes)
+		for _, o := range r.Objects {
+			objects[o.Cache] += int64(o.Count)
+			pages[o.Cache] += int64(o.PageBytes)
+		}
+	}
+	if rec.SlabDeltaBytes != 0 {
+		rec.UnexplainedRatio = math.Abs(float64(rec.SlabDeltaBytes-rec.AccountedPageBytes)) /
+			math.Abs(float64(rec.SlabDeltaBytes))
+	}
+	for name, slab := range after.Slabs {
+		was := before.Slabs[name]
+		c := CacheRow{Cache: name, SlabinfoDeltaObjects: int64(slab.ActiveObjects) - int64(was.ActiveObjects),
+			SlabinfoDeltaBytes: int64(slab.PageBytes()) - int64(was.PageBytes()),
+			AccountedObjects:   objects[name], AccountedPageBytes: pages[name], ObjectSizeBytes: slab.ObjectBytes,
+			PageBytesEachObject: slab.PageBytesEach()}
+		_, accounted := objects[name]
+		if accounted || max(c.SlabinfoDeltaBytes, -c.SlabinfoDeltaBytes) >= noteworthy {
+			rec.Caches = append(rec.Caches, c)
+		}
+	}
+	slices.SortFunc(rec.Caches, func(a, b CacheRow) int {
+		return cmp.Or(cmp.Compare(b.SlabinfoDeltaBytes, a.SlabinfoDeltaBytes), cmp.Compare(a.Cache, b.Cache))
+	})
+	return rec
+}
+
+// callSites names the call sites and adds up what only differs in the task that ran.
+func callSites(ev Evidence) []CallSite {
+	type key struct{ function, cache, kind string }
+	sums := map[key]*CallSite{}
+	for _, s := range ev.Sites {
+		k := key{function: ev.Symbols.Function(s.CallSite), cache: ev.Caches.SiteCache(s)}
+		if t, ok := ev.Caches.TypeOf(k.function, s); ok && !s.Free {
+			k.kind = t.String()
+		}
+		if sums[k] == nil {
+			sums[k] = &CallSite{Function: k.function, Cache: k.cache, Type: k.kind}
+		}
+		if s.Free {
+			sums[k].Frees += s.Count
+		} else {
+			sums[k].Allocs += s.Count
+		}
+	}
+	list := []CallSite{}
+	for _, c := range sums {
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b CallSite) int {
+		return cmp.Or(cmp.Compare(b.Allocs+b.Frees, a.Allocs+a.Frees), cmp.Compare(a.Function, b.Function),
+			cmp.Compare(a.Cache, b.Cache))
+	})
+	return list
+}
+
+// typeRows compares the allocations that the trace saw with the objects that the walk found, role by role.
+func typeRows(rows []EndpointRow, ev Evidence) []TypeRow {
+	type key struct {
+		role kernel.Role
+		kind kernel.ObjectType
+	}
+	allocated := map[key]int{}
+	for _, s := range ev.Sites {
+		if s.Free {
+			continue
+		}
+		if t, ok := ev.Caches.TypeOf(ev.Symbols.Function(s.CallSite), s); ok {
+			allocated[key{roleOfSite(t, s), t}] += int(s.Count)
+		}
+	}
+	list := []TypeRow{}
+	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
+		for t := range kernel.Types {
+			kind := kernel.ObjectType(t)
+			if !comparable(role, kind) {
+				continue
+			}
+			count, _ := groupTotals(rows, role.String(), kind.String())
+			if n := allocated[key{role, kind}]; n > 0 || count > 0 {
+				list = append(list, TypeRow{Role: role.String(), Type: kind.String(), Trace: n, Walk: count})
+			}
+		}
+	}
+	return list
+}
+
+// comparable leaves out what an allocation does not stand for one to one: objects that come and go with a handshake,
+// vectors shared by a slab's objects, and the accepted ends' bind buckets, which are their listener's.
+func comparable(role kernel.Role, kind kernel.ObjectType) bool {
+	switch kind {
+	case kernel.RequestSock, kernel.TimewaitSock, kernel.SlabObjExt:
+		return false
+	case kernel.BindBucket, kernel.Bind2Bucket:
+		return role == kernel.RoleClient
+	}
+	return true
+}
+
+func roleOfSite(t kernel.ObjectType, s kernel.Site) kernel.Role {
+	if kernel.Types[t].FromSoftirq && s.Atomic {
+		return kernel.RoleServer
+	}
+	return s.Role
+}

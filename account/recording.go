@@ -1,0 +1,217 @@
+package account
+
+import (
+	"time"
+)
+
+// Schema names the version of the recording format this program reads and writes.
+const Schema = "connprof.recording/1"
+
+// Recording is everything one run found out. Every report is made from it and from nothing else.
+// Sizes are bytes and times are seconds unless a name says otherwise.
+type Recording struct {
+	Schema      string    `json:"schema"`
+	Created     time.Time `json:"created"`
+	Version     string    `json:"version"`
+	Command     []string  `json:"command"`
+	Interrupted string    `json:"interrupted,omitempty"` // why the ramp ended early; empty when it did not
+	Host        Host      `json:"host"`
+	Hooks       []Hook    `json:"hooks"`
+	Load        Load      `json:"load"`
+	// Endpoints has one row for each role and state, costliest role first.
+	Endpoints []EndpointRow `json:"endpoints"`
+	// Addresses says how many endpoints of each role the kernel holds on each local address.
+	Addresses []AddressRow  `json:"addresses"`
+	Trace     Trace         `json:"trace"`
+	Reconcile Reconcile     `json:"reconcile"`
+	Top       []TopEndpoint `json:"top"`
+	Losses    Losses        `json:"losses"`
+	Cost      Cost          `json:"cost"`
+	Stacks    []Stack       `json:"stacks"`
+	Sampling  Sampling      `json:"sampling"`
+	// Notes are sentences about anything that limits how far the figures can be trusted.
+	Notes []string `json:"notes"`
+}
+
+// Host is the machine the run was made on.
+type Host struct {
+	Kernel      string `json:"kernel"`       // uname -r
+	CPUs        int    `json:"cpus"`         // online
+	MemoryBytes uint64 `json:"memory_bytes"` // MemTotal
+	Machine     string `json:"machine"`      // uname -m
+}
+
+// Hook is one hook point and the rung of the attach ladder it got.
+type Hook struct {
+	Name     string `json:"name"`     // connect, accept, state, destroy, slab alloc, ...
+	Function string `json:"function"` // the kernel function, tracepoint or iterator
+	Kind     string `json:"kind"`     // kprobe | kretprobe | fentry | fexit | tracepoint | iterator
+	Attached bool   `json:"attached"`
+	Note     string `json:"note"` // why a better rung was not to be had
+	Hits     uint64 `json:"hits"` // times it fired for a socket or task of the run
+}
+
+// Load is what the load engine did.
+type Load struct {
+	Scenario          string  `json:"scenario"`
+	ClientAddresses   int     `json:"client_addresses"`
+	ServerPorts       int     `json:"server_ports"`
+	Requested         int     `json:"requested"`
+	Established       int     `json:"established"` // up on both ends when measured
+	Failed            int     `json:"failed"`
+	ConnectSeconds    float64 `json:"connect_seconds"` // first connect() to last ESTABLISHED
+	ConnectsPerSecond float64 `json:"connects_per_second"`
+	// FirstConnectSeconds is from the command's start to the first connect().
+	FirstConnectSeconds float64 `json:"first_connect_seconds"`
+	HoldSeconds         float64 `json:"hold_seconds"`
+	// LostInHold is how many connections were no longer ESTABLISHED when the hold ended.
+	LostInHold int             `json:"lost_in_hold"`
+	Failures   []Failure       `json:"failures"`
+	Timeline   []TimelinePoint `json:"timeline"`
+	// ProcessRSSBytes is the user-space memory of both load processes when all was up.
+	ProcessRSSBytes uint64 `json:"process_rss_bytes"`
+}
+
+// Failure is one reason why connections were not established.
+type Failure struct {
+	Step  string `json:"step"`  // socket, bind, connect, accept, epoll_ctl, ...
+	Error string `json:"error"` // the kernel's error, as strerror gives it
+	Count int    `json:"count"`
+}
+
+// TimelinePoint is one sample taken while the run went on.
+type TimelinePoint struct {
+	Seconds     float64 `json:"seconds"` // since the command started
+	Established int     `json:"established"`
+	SlabBytes   uint64  `json:"slab_bytes"` // Slab in /proc/meminfo
+}
+
+// EndpointRow sums all endpoints of one role in one state.
+type EndpointRow struct {
+	Role        string      `json:"role"`  // client | server | listener
+	State       string      `json:"state"` // the kernel's name: ESTABLISHED, FIN_WAIT2, ...
+	Count       int         `json:"count"`
+	ObjectBytes uint64      `json:"object_bytes"`
+	PageBytes   uint64      `json:"page_bytes"`
+	BufferBytes uint64      `json:"buffer_bytes"`
+	Objects     []ObjectRow `json:"objects"` // largest page bytes first
+}
+
+// ObjectRow sums the objects of one type that the endpoints of a row hold.
+type ObjectRow struct {
+	Type  string `json:"type"`  // the kernel's struct name
+	Cache string `json:"cache"` // the slab cache as the kernel lists it
+	// Count may be fractional in meaning (shared objects are split among their owners); it is rounded here.
+	Count       int    `json:"count"`
+	ObjectBytes uint64 `json:"object_bytes"`
+	PageBytes   uint64 `json:"page_bytes"`
+}
+
+// AddressRow counts the endpoints of one role on one local address.
+type AddressRow struct {
+	Address string `json:"address"`
+	Role    string `json:"role"`
+	Count   int    `json:"count"`
+}
+
+// Trace is what the probes counted, beside what the walk found, from first connect to measurement.
+type Trace struct {
+	ClientOpens int `json:"client_opens"` // endpoints that connect() brought to ESTABLISHED
+	ServerOpens int `json:"server_opens"` // endpoints that a handshake brought to ESTABLISHED
+	Closes      int `json:"closes"`       // of these, destroyed before the walk
+	// FreeMisses is how many frees the kernel did not report because they interrupted the report of another
+	// one. Nothing but the frees of CallSites rests on them.
+	FreeMisses uint64     `json:"free_misses"`
+	Types      []TypeRow  `json:"types"`
+	CallSites  []CallSite `json:"call_sites"`
+}
+
+// TypeRow holds the trace's figure for one type and role against the walk's.
+type TypeRow struct {
+	Role  string `json:"role"`
+	Type  string `json:"type"`
+	Trace int    `json:"trace"` // allocations from the first connect() on
+	Walk  int    `json:"walk"`
+}
+
+// CallSite is one place in the kernel that allocated or freed for the run.
+type CallSite struct {
+	Function string `json:"function"`
+	Cache    string `json:"cache"`
+	Type     string `json:"type"` // empty where the object does not belong to an endpoint for long
+	Allocs   uint64 `json:"allocs"`
+	Frees    uint64 `json:"frees"`
+}
+
+// Reconcile holds the account against what the kernel says of its slab caches.
+type Reconcile struct {
+	SlabDeltaBytes     int64 `json:"slab_delta_bytes"`     // Slab in /proc/meminfo, after less before
+	AccountedPageBytes int64 `json:"accounted_page_bytes"` // all endpoints' page bytes
+	// UnexplainedRatio = |slab_delta_bytes − accounted_page_bytes| / slab_delta_bytes.
+	UnexplainedRatio float64    `json:"unexplained_ratio"`
+	Caches           []CacheRow `json:"caches"`
+}
+
+// CacheRow compares one slab cache's growth in /proc/slabinfo with the account.
+type CacheRow struct {
+	Cache                string  `json:"cache"`
+	SlabinfoDeltaObjects int64   `json:"slabinfo_delta_objects"`
+	AccountedObjects     int64   `json:"accounted_objects"`
+	SlabinfoDeltaBytes   int64   `json:"slabinfo_delta_bytes"` // growth in slab pages
+	AccountedPageBytes   int64   `json:"accounted_page_bytes"`
+	ObjectSizeBytes      uint64  `json:"object_size_bytes"`
+	PageBytesEachObject  float64 `json:"page_bytes_each_object"`
+}
+
+// TopEndpoint is one of the costliest endpoints.
+type TopEndpoint struct {
+	Role        string         `json:"role"`
+	State       string         `json:"state"`
+	Local       string         `json:"local"`  // address:port
+	Remote      string         `json:"remote"` // address:port
+	PID         int            `json:"pid"`    // who opened it; 0 when not traced
+	Objects     map[string]int `json:"objects"`
+	ObjectBytes uint64         `json:"object_bytes"`
+	PageBytes   uint64         `json:"page_bytes"`
+	BufferBytes uint64         `json:"buffer_bytes"`
+}
+
+// Losses counts everything the measurement knows it missed. All zero is the normal case.
+type Losses struct {
+	RingFull        uint64 `json:"ring_full"`        // events for which the ring had no room
+	MapFull         uint64 `json:"map_full"`         // call sites for which the counter table had no room
+	RecursionMisses uint64 `json:"recursion_misses"` // probe runs the kernel skipped, BPF's own recursion guard
+	StackFailures   uint64 `json:"stack_failures"`   // sampled stacks that could not be taken whole
+	WalkSkipped     uint64 `json:"walk_skipped"`     // endpoints the walk met but could not follow or deliver
+}
+
+// Total is the number of losses of all kinds.
+func (l Losses) Total() uint64 {
+	return l.RingFull + l.MapFull + l.RecursionMisses + l.StackFailures + l.WalkSkipped
+}
+
+// Cost is what the profiler itself used.
+type Cost struct {
+	ProfilerRSSBytes uint64  `json:"profiler_rss_bytes"` // resident memory of the profiling process
+	BPFMapBytes      uint64  `json:"bpf_map_bytes"`
+	Events           uint64  `json:"events"`
+	WalkSeconds      float64 `json:"walk_seconds"`
+}
+
+// Stack is one allocation path. Counts and bytes are scaled from samples to the walk's exact totals,
+// so that the stacks of one role and type add up to its page bytes.
+type Stack struct {
+	Role    string   `json:"role"`
+	Type    string   `json:"type"`
+	Cache   string   `json:"cache"`
+	Count   int      `json:"count"`
+	Bytes   uint64   `json:"bytes"`   // page bytes
+	Samples int      `json:"samples"` // 0: no sample was taken for this role and type; frames then say so
+	Frames  []string `json:"frames"`  // root first; the type itself is not among them
+}
+
+// Sampling says how the stacks were sampled.
+type Sampling struct {
+	Interval int `json:"interval"` // mean allocations for each sample
+	Samples  int `json:"samples"`
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* Every difference between kernel versions that the programs have to know, each with the commit that made it.
+ * A struct with a ___suffix is the same kernel struct as another version declares it. */
+#ifndef CONNPROF_COMPAT_H
+#define CONNPROF_COMPAT_H
+
+#include "kernel.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* 319c15174757 (5.11) took the list of epitems out of struct file; before that the file holds it itself. */
+struct file___5_11 {
+	struct hlist_head *f_ep;
+};
+struct file___5_10 {
+	struct list_head f_ep_links;
+};
+struct epitem___5_11 {
+	struct hlist_node fllink;
+};
+struct epitem___5_10 {
+	struct list_head fllink;
+};
+
+/* 80285b75c683 (5.11) made epitem->pwqlist a singly linked list. */
+struct epitem___single {
+	struct eppoll_entry *pwqlist;
+};
+struct epitem___double {
+	struct list_head pwqlist;
+};
+
+/* 28044fc1d495 (6.1, after a revert in 6.0) added the bind hash by address and port. */
+struct inet_connection_sock___6_1 {
+	struct inet_bind2_bucket *icsk_bind2_hash;
+};
+struct inet_timewait_sock___6_1 {
+	struct inet_bind2_bucket *tw_tb2;
+};
+
+/* 8191792c18c5 (6.8) took the owners out of inet_bind_bucket: it lists its inet_bind2_buckets instead, and these
+ * list their sockets by skc_bind_node; between 6.1 and 6.7 they used a node of their own. */
+struct inet_bind_bucket___owners {
+	struct hlist_head owners;
+};
+struct inet_bind_bucket___bhash2 {
+	struct hlist_head bhash2;
+};
+struct inet_bind2_bucket___owners {
+	struct hlist_head owners;
+};
+struct inet_bind2_bucket___bhash2 {
+	struct hlist_node bhash_node;
+};
+struct sock___bind2_node {
+	struct hlist_node sk_bind2_node;
+};
+
+#pragma clang attribute pop
+
+#define LIST_LIMIT 16
+
+/* How many entries the singly linked list behind a pointer has, LIST_LIMIT at most. */
+static __always_inline __u32 count_eppoll_entries(const void *epi)
+{
+	__u32 n = 0;
+
+	if (bpf_core_field_exists(struct epitem___single, pwqlist) &&
+	    bpf_core_field_size(struct epitem___single, pwqlist) == sizeof(void *)) {
+		struct eppoll_entry *pwq = BPF_CORE_READ((struct epitem___single *)epi, pwqlist);
+
+		for (int i = 0; i < LIST_LIMIT && pwq; i++) {
+			n++;
+			pwq = BPF_CORE_READ(pwq, next);
+		}
+		return n;
+	}
+	const void *head = epi + bpf_core_field_offset(struct epitem___double, pwqlist);
+	struct list_head *node = BPF_CORE_READ((struct list_head *)head, next);
+
+	for (int i = 0; i < LIST_LIMIT && node && node != head; i++) {
+		n++;
+		node = BPF_CORE_READ(node, next);
+	}
+	return n;
+}
+
+struct epoll_count {
+	__u32 epitems;
+	__u32 entries;
+	__u32 heads;
+	bool truncated;
+};
+
+/* Counts what a file's membership in epoll sets costs: an epitem a set, an eppoll_entry a wait queue, and since
+ * 5.11 one epitems_head for all. */
+static __always_inline struct epoll_count count_epoll(struct file *file)
+{
+	struct epoll_count c = {};
+
+	if (bpf_core_field_exists(struct file___5_11, f_ep)) {
+		struct hlist_head *head = BPF_CORE_READ((struct file___5_11 *)file, f_ep);
+
+		if (!head)
+			return c;
+		c.heads = 1;
+		struct hlist_node *node = BPF_CORE_READ(head, first);
+
+		for (int i = 0; i < LIST_LIMIT && node; i++) {
+			c.epitems++;
+			c.entries += count_eppoll_entries((void *)node -
+							  bpf_core_field_offset(struct epitem___5_11, fllink));
+			node = BPF_CORE_READ(node, next);
+		}
+		c.truncated = node != NULL;
+		return c;
+	}
+	const void *head = (void *)file + bpf_core_field_offset(struct file___5_10, f_ep_links);
+	struct list_head *node = BPF_CORE_READ((struct list_head *)head, next);
+
+	for (int i = 0; i < LIST_LIMIT && node && node != head; i++) {
+		c.epitems++;
+		c.entries += count_eppoll_entries((void *)node - bpf_core_field_offset(struct epitem___5_10, fllink));
+		node = BPF_CORE_READ(node, next);
+	}
+	c.truncated = node && node != head;
+	return c;
+}
+
+static __always_inline struct inet_bind2_bucket *bind2_of_sock(struct inet_connection_sock *icsk)
+{
+	struct inet_connection_sock___6_1 *newer = (void *)icsk;
+
+	if (!bpf_core_field_exists(newer->icsk_bind2_hash))
+		return NULL;
+	return BPF_CORE_READ(newer, icsk_bind2_hash);
+}
+
+static __always_inline struct inet_bind2_bucket *bind2_of_timewait(struct inet_timewait_sock *tw)
+{
+	struct inet_timewait_sock___6_1 *newer = (void *)tw;
+
+	if (!bpf_core_field_exists(newer->tw_tb2))
+		return NULL;
+	return BPF_CORE_READ(newer, tw_tb2);
+}
+
+/* True where node is the one and only entry of the list. */
+static __always_inline bool is_alone(struct hlist_head *list, struct hlist_node *node)
+{
+	return BPF_CORE_READ(list, first) == node && !BPF_CORE_READ(node, next);
+}
+
+/* Whether the address-and-port bucket belongs to this full socket alone. */
+static __always_inline bool bind2_is_sole(struct sock *sk, struct inet_bind2_bucket *tb2)
+{
+	struct inet_bind2_bucket___owners *o = (void *)tb2;
+	struct hlist_node *node = (void *)sk + bpf_core_field_offset(struct sock, __sk_common.skc_bind_node);
+
+	if (!bpf_core_field_exists(o->owners))
+		return false;
+	if (bpf_core_field_exists(struct sock___bind2_node, sk_bind2_node))
+		node = (void *)sk + bpf_core_field_offset(struct sock___bind2_node, sk_bind2_node);
+	return is_alone((void *)o + bpf_core_field_offset(struct inet_bind2_bucket___owners, owners), node);
+}
+
+/* Whether the port's bucket belongs to this full socket alone. */
+static __always_inline bool bind_is_sole(struct sock *sk, struct inet_bind_bucket *tb, struct inet_bind2_bucket *tb2)
+{
+	if (bpf_core_field_exists(struct inet_bind_bucket___owners, owners))
+		return is_alone((void *)tb + bpf_core_field_offset(struct inet_bind_bucket___owners, owners),
+				(void *)sk + bpf_core_field_offset(struct sock, __sk_common.skc_bind_node));
+	if (!bpf_core_field_exists(struct inet_bind_bucket___bhash2, bhash2) || !tb2)
+		return false;
+	return is_alone((void *)tb + bpf_core_field_offset(struct inet_bind_bucket___bhash2, bhash2),
+			(void *)tb2 + bpf_core_field_offset(struct inet_bind2_bucket___bhash2, bhash_node)) &&
+	       bind2_is_sole(sk, tb2);
+}
+
+#endif

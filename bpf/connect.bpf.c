@@ -1,0 +1,56 @@
+//go:build ignore
+
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/* The connect hook: who calls connect(), on the rungs that can hook the function itself. */
+#include "maps.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+static __always_inline int on_connect(struct sock *sk)
+{
+	if (BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != target_netns)
+		return 0;
+	struct cpu_counters *c = my_counters();
+
+	if (!c)
+		return 0;
+	c->connect_calls++;
+	emit_endpoint(c, EVENT_OPEN, ROLE_CLIENT, sk, current_tgid());
+	return 0;
+}
+
+/* tcp_v6_connect() hands IPv4-mapped addresses on to tcp_v4_connect(), which is hooked as well. */
+static __always_inline bool is_v4_mapped(struct sockaddr *uaddr)
+{
+	struct in6_addr a;
+
+	BPF_CORE_READ_INTO(&a, (struct sockaddr_in6 *)uaddr, sin6_addr);
+	return a.in6_u.u6_addr32[0] == 0 && a.in6_u.u6_addr32[1] == 0 &&
+	       a.in6_u.u6_addr32[2] == __builtin_bswap32(0xffff);
+}
+
+SEC("kprobe/tcp_v4_connect")
+int BPF_KPROBE(connect_v4_kprobe, struct sock *sk)
+{
+	return on_connect(sk);
+}
+
+SEC("kprobe/tcp_v6_connect")
+int BPF_KPROBE(connect_v6_kprobe, struct sock *sk, struct sockaddr *uaddr)
+{
+	return is_v4_mapped(uaddr) ? 0 : on_connect(sk);
+}
+
+SEC("fentry/tcp_v4_connect")
+int BPF_PROG(connect_v4_fentry, struct sock *sk)
+{
+	return on_connect(sk);
+}
+
+SEC("fentry/tcp_v6_connect")
+int BPF_PROG(connect_v6_fentry, struct sock *sk, struct sockaddr *uaddr)
+{
+	return is_v4_mapped(uaddr) ? 0 : on_connect(sk);
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

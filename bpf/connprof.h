@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* What the programs and the Go side share: the layout of everything that crosses the border. */
+#ifndef CONNPROF_H
+#define CONNPROF_H
+
+#include <linux/types.h>
+
+/* Object types an endpoint can hold, named after the kernel's structs. kernel/types.go holds the same list. */
+enum object_type {
+	TYPE_TCP_SOCK,
+	TYPE_SOCKET_ALLOC,
+	TYPE_FILE,
+	TYPE_DENTRY,
+	TYPE_LSM_INODE,
+	TYPE_LSM_FILE,
+	TYPE_LSM_SOCK,
+	TYPE_EPITEM,
+	TYPE_EPPOLL_ENTRY,
+	TYPE_EPITEMS_HEAD,
+	TYPE_BIND_BUCKET,
+	TYPE_BIND2_BUCKET,
+	TYPE_REQUEST_SOCK,
+	TYPE_TIMEWAIT_SOCK,
+	TYPE_MAX = 16,
+};
+
+/* bind_flags of an endpoint record: the bucket belongs to this endpoint alone. */
+#define BIND_SOLE 1
+#define BIND2_SOLE 2
+/* flags of an endpoint record: a list was longer than the walk follows. */
+#define WALK_TRUNCATED 1
+
+/* One endpoint as the walk finds it. Addresses are IPv6 or IPv4 by family, in network byte order. */
+struct endpoint_record {
+	__u64 sk;
+	__u64 cache; /* struct kmem_cache of the sock itself */
+	__u64 bind;  /* struct inet_bind_bucket, 0 for none */
+	__u64 bind2; /* struct inet_bind2_bucket */
+	__u8 local[16];
+	__u8 remote[16];
+	__u16 local_port;  /* host byte order */
+	__u16 remote_port; /* host byte order */
+	__u8 family;
+	__u8 state;
+	__u8 bind_flags;
+	__u8 flags;
+	__u8 objects[TYPE_MAX]; /* how many of each type, shared buckets counted as 1 */
+	__u32 rmem_alloc;
+	__u32 wmem_queued;
+	__s32 forward_alloc;
+	__u32 backlog;
+	__u32 omem_alloc;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct endpoint_record) == 112, "endpoint_record is read as 112 bytes");
+
+enum event_kind {
+	EVENT_OPEN = 1, /* connect() called, or a handshake completed on the listening side */
+	EVENT_ACCEPT,	/* accept() handed the endpoint to a process */
+	EVENT_CLOSE,	/* tcp_destroy_sock */
+	EVENT_STACK,
+};
+
+enum role {
+	ROLE_NONE,
+	ROLE_CLIENT,
+	ROLE_SERVER,
+};
+
+struct endpoint_event {
+	__u64 nanoseconds; /* CLOCK_MONOTONIC */
+	__u64 sk;
+	__u32 pid; /* thread group; 0 where the event comes from softirq context */
+	__u8 kind;
+	__u8 role;
+	__u16 pad;
+};
+_Static_assert(sizeof(struct endpoint_event) == 24, "endpoint_event is read as 24 bytes");
+
+#define STACK_DEPTH 96
+
+/* A sampled allocation. kind and role stand where endpoint_event has them. */
+struct stack_event {
+	__u64 call_site;
+	__u64 cache;
+	__u32 weight; /* allocations this sample stands for */
+	__u8 kind;
+	__u8 role;   /* of the current task, which in softirq context is whoever was interrupted */
+	__u8 atomic; /* 1: the allocation may not sleep, as in softirq context */
+	__u8 depth;
+	__u64 frames[STACK_DEPTH]; /* leaf first */
+};
+_Static_assert(sizeof(struct stack_event) == 24 + 8 * STACK_DEPTH, "stack_event has no holes");
+
+/* One call site's counters on one CPU. */
+struct site {
+	__u64 call_site;
+	__u64 cache; /* struct kmem_cache; for kmalloc and kernels before 6.1 the size in bytes */
+	__u32 role;
+	__u32 kind;
+	__u64 count;
+};
+_Static_assert(sizeof(struct site) == 32, "site is read as 32 bytes");
+
+/* Bits of site.kind. */
+#define SITE_FREE 1
+#define SITE_KMALLOC 2
+#define SITE_ATOMIC 4
+#define SITE_SIZED 8 /* cache holds a size, not a pointer */
+
+#define SITES 512
+#define SITE_PROBES 8
+
+struct site_table {
+	__u64 full; /* events that found no room */
+	__u64 until_sample;
+	struct site sites[SITES];
+};
+
+struct cache_info {
+	char name[32];
+	__u32 size;	   /* bytes from one object to the next */
+	__u32 object_size; /* bytes asked for at creation */
+	__u32 oo;	   /* order << 16 | objects a slab */
+	__u32 flags;	   /* slab_flags_t */
+};
+_Static_assert(sizeof(struct cache_info) == 48, "cache_info is read as 48 bytes");
+
+/* One per CPU. */
+struct cpu_counters {
+	__u64 events;
+	__u64 ring_full;
+	__u64 map_full;
+	__u64 stack_failures;
+	__u64 connect_calls; /* connect hook: kprobe or fentry */
+	__u64 accepts;	     /* accept hook: kretprobe or fexit, NULL returns left out */
+	__u64 state_changes;
+	__u64 syn_sent; /* CLOSE -> SYN_SENT */
+	__u64 client_established;
+	__u64 server_established;
+	__u64 destroyed;
+	__u64 slab_allocs;
+	__u64 slab_frees;
+	__u64 kmallocs;
+};
+
+#endif

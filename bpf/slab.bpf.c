@@ -1,0 +1,176 @@
+//go:build ignore
+
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/* The slab tracepoints: counts by call site for the tasks of the run, and a stack now and then. */
+#include "caches.h"
+#include "maps.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+/* Mean number of allocations between two sampled stacks; 0: none. Set before loading. */
+const volatile __u32 sample_interval = 0;
+/* The load processes, known once they run; the loader writes them. */
+volatile __u32 client_tgid = 0;
+volatile __u32 server_tgid = 0;
+
+/* include/linux/gfp_types.h: may sleep to reclaim. Its bit has been 10 since 5.4. */
+#define GFP_DIRECT_RECLAIM 0x400u
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct site_table);
+} sites SEC(".maps");
+
+static __always_inline bool current_is_ours(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, nsproxy, net_ns, ns.inum) == target_netns;
+}
+
+static __always_inline __u32 current_role(void)
+{
+	__u32 tgid = current_tgid();
+
+	if (tgid == client_tgid)
+		return ROLE_CLIENT;
+	return tgid == server_tgid ? ROLE_SERVER : ROLE_NONE;
+}
+
+/* Counts one event. A call site that is new takes the first free place of its few; sites differ by the hundred. */
+static __always_inline void count_site(struct site_table *t, __u64 call_site, __u64 cache, __u32 role, __u32 kind)
+{
+	__u32 at = ((__u32)call_site ^ (__u32)(call_site >> 9) ^ role * 131 ^ kind * 37);
+
+	for (int i = 0; i < SITE_PROBES; i++) {
+		struct site *s = &t->sites[(at + i) & (SITES - 1)];
+
+		if (s->call_site == call_site && s->cache == cache && s->role == role && s->kind == kind) {
+			s->count++;
+			return;
+		}
+		if (!s->call_site) {
+			s->call_site = call_site;
+			s->cache = cache;
+			s->role = role;
+			s->kind = kind;
+			s->count = 1;
+			if (!(kind & SITE_SIZED))
+				remember_cache((struct kmem_cache *)cache);
+			return;
+		}
+	}
+	t->full++;
+}
+
+/* Counts down to the next sample. The distance is drawn anew each time, evenly from 1 to 2n - 1 (mean n), because
+ * a fixed one would beat with the order in which a connection's objects are allocated. */
+static __always_inline bool is_sampled(struct site_table *t)
+{
+	if (!sample_interval)
+		return false;
+	bool first = !t->until_sample;
+
+	if (!first && --t->until_sample)
+		return false;
+	t->until_sample = 1 + bpf_get_prandom_u32() % (2 * sample_interval - 1);
+	return !first;
+}
+
+static __always_inline void sample(void *ctx, struct cpu_counters *c, __u64 call_site, __u64 cache, __u32 role, bool atomic)
+{
+	struct stack_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+
+	if (!e) {
+		c->ring_full++;
+		return;
+	}
+	long bytes = bpf_get_stack(ctx, e->frames, sizeof(e->frames), 0);
+
+	if (bytes <= 0 || bytes == sizeof(e->frames)) { /* full: the root may be cut off */
+		c->stack_failures++;
+		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+		return;
+	}
+	e->call_site = call_site;
+	e->cache = cache;
+	e->weight = sample_interval;
+	e->kind = EVENT_STACK;
+	e->role = role;
+	e->atomic = atomic;
+	e->depth = (__u64)bytes / 8;
+	c->events++;
+	bpf_ringbuf_submit(e, submit_flags());
+}
+
+static __always_inline int on_alloc(void *ctx, __u64 call_site, __u64 cache, __u32 kind, gfp_t gfp)
+{
+	if (!current_is_ours())
+		return 0;
+	struct cpu_counters *c = my_counters();
+	__u32 zero = 0;
+	struct site_table *t = bpf_map_lookup_elem(&sites, &zero);
+
+	if (!c || !t)
+		return 0;
+	bool atomic = !(gfp & GFP_DIRECT_RECLAIM);
+	__u32 role = current_role();
+
+	if (kind & SITE_KMALLOC)
+		c->kmallocs++;
+	else
+		c->slab_allocs++;
+	count_site(t, call_site, cache, role, kind | (atomic ? SITE_ATOMIC : 0));
+	if (is_sampled(t))
+		sample(ctx, c, call_site, cache, role, atomic);
+	return 0;
+}
+
+/* 2c1d697fb8ba and 11e9734bcb6a (6.1) gave the event its cache and removed kmem_cache_alloc_node. */
+SEC("tp_btf/kmem_cache_alloc")
+int BPF_PROG(alloc_with_cache, unsigned long call_site, void *ptr, struct kmem_cache *cache, gfp_t gfp)
+{
+	return on_alloc(ctx, call_site, (__u64)cache, 0, gfp);
+}
+
+SEC("tp_btf/kmem_cache_alloc")
+int BPF_PROG(alloc_with_size, unsigned long call_site, void *ptr, __u64 requested, __u64 allocated, gfp_t gfp)
+{
+	return on_alloc(ctx, call_site, allocated, SITE_SIZED, gfp);
+}
+
+SEC("tp_btf/kmem_cache_alloc_node")
+int BPF_PROG(alloc_node_with_size, unsigned long call_site, void *ptr, __u64 requested, __u64 allocated, gfp_t gfp)
+{
+	return on_alloc(ctx, call_site, allocated, SITE_SIZED, gfp);
+}
+
+SEC("tp_btf/kmalloc")
+int BPF_PROG(kmalloc_alloc, unsigned long call_site, void *ptr, __u64 requested, __u64 allocated, gfp_t gfp)
+{
+	return on_alloc(ctx, call_site, allocated, SITE_SIZED | SITE_KMALLOC, gfp);
+}
+
+/* Frees in RCU callbacks come by in whatever task they interrupt: these counts show churn, not balance. */
+SEC("tp_btf/kmem_cache_free")
+int BPF_PROG(free_object, unsigned long call_site)
+{
+	if (!current_is_ours())
+		return 0;
+	struct cpu_counters *c = my_counters();
+	__u32 zero = 0;
+	struct site_table *t = bpf_map_lookup_elem(&sites, &zero);
+
+	if (!c || !t)
+		return 0;
+	c->slab_frees++;
+	count_site(t, call_site, 0, current_role(), SITE_FREE | SITE_SIZED);
+	return 0;
+}
+
+/* Keeps the layout in the BTF, from which the Go type is made. */
+const struct stack_event *unused_stack_event __attribute__((unused));
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

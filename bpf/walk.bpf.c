@@ -1,0 +1,119 @@
+//go:build ignore
+
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/* The walk: visits every endpoint of the reader's network namespace and writes down what hangs on it. */
+#include "caches.h"
+#include "compat.h"
+#include "connprof.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+static __always_inline void set_addresses(struct endpoint_record *r, struct sock_common *skc)
+{
+	r->family = skc->skc_family;
+	r->state = skc->skc_state;
+	r->local_port = skc->skc_num;
+	r->remote_port = __builtin_bswap16(skc->skc_dport);
+	if (r->family == AF_INET6) {
+		BPF_CORE_READ_INTO(&r->local, skc, skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO(&r->remote, skc, skc_v6_daddr);
+		return;
+	}
+	*(__be32 *)r->local = skc->skc_rcv_saddr;
+	*(__be32 *)r->remote = skc->skc_daddr;
+}
+
+static __always_inline void set_cache(struct endpoint_record *r, struct kmem_cache *cache)
+{
+	r->cache = (__u64)cache;
+	remember_cache(cache);
+}
+
+static __always_inline void set_binds(struct endpoint_record *r, void *tb, void *tb2)
+{
+	r->bind = (__u64)tb;
+	r->bind2 = (__u64)tb2;
+	r->objects[TYPE_BIND_BUCKET] = tb != NULL;
+	r->objects[TYPE_BIND2_BUCKET] = tb2 != NULL;
+}
+
+static __always_inline void follow_file(struct endpoint_record *r, struct file *file)
+{
+	r->objects[TYPE_FILE] = 1;
+	r->objects[TYPE_DENTRY] = BPF_CORE_READ(file, f_path.dentry) != NULL;
+	r->objects[TYPE_LSM_FILE] = BPF_CORE_READ(file, f_security) != NULL;
+	r->objects[TYPE_LSM_INODE] = BPF_CORE_READ(file, f_inode, i_security) != NULL;
+	struct epoll_count c = count_epoll(file);
+
+	r->objects[TYPE_EPITEM] = c.epitems;
+	r->objects[TYPE_EPPOLL_ENTRY] = c.entries;
+	r->objects[TYPE_EPITEMS_HEAD] = c.heads;
+	if (c.truncated)
+		r->flags |= WALK_TRUNCATED;
+}
+
+static __always_inline void full_sock(struct endpoint_record *r, struct tcp_sock *tp)
+{
+	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+
+	r->objects[TYPE_TCP_SOCK] = 1;
+	r->objects[TYPE_LSM_SOCK] = BPF_CORE_READ(sk, sk_security) != NULL;
+	set_cache(r, BPF_CORE_READ(sk, sk_prot_creator, slab));
+	struct inet_bind_bucket *tb = BPF_CORE_READ(&tp->inet_conn, icsk_bind_hash);
+	struct inet_bind2_bucket *tb2 = bind2_of_sock(&tp->inet_conn);
+
+	set_binds(r, tb, tb2);
+	if (tb && bind_is_sole(sk, tb, tb2))
+		r->bind_flags |= BIND_SOLE;
+	if (tb2 && bind2_is_sole(sk, tb2))
+		r->bind_flags |= BIND2_SOLE;
+
+	r->rmem_alloc = BPF_CORE_READ(sk, sk_backlog.rmem_alloc.counter);
+	r->wmem_queued = BPF_CORE_READ(sk, sk_wmem_queued);
+	r->forward_alloc = BPF_CORE_READ(sk, sk_forward_alloc);
+	r->backlog = BPF_CORE_READ(sk, sk_backlog.len);
+	r->omem_alloc = BPF_CORE_READ(sk, sk_omem_alloc.counter);
+
+	struct socket *sock = BPF_CORE_READ(sk, sk_socket);
+
+	if (!sock) /* not accepted yet, or orphaned */
+		return;
+	r->objects[TYPE_SOCKET_ALLOC] = 1;
+	struct file *file = BPF_CORE_READ(sock, file);
+
+	if (file)
+		follow_file(r, file);
+}
+
+SEC("iter/tcp")
+int walk_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *skc = ctx->sk_common;
+
+	if (!skc)
+		return 0;
+	struct endpoint_record r = {};
+	struct tcp_sock *tp;
+	struct tcp_timewait_sock *tw;
+	struct tcp_request_sock *req;
+
+	r.sk = (__u64)skc;
+	set_addresses(&r, skc);
+	if ((tp = bpf_skc_to_tcp_sock(skc))) {
+		full_sock(&r, tp);
+	} else if ((tw = bpf_skc_to_tcp_timewait_sock(skc))) {
+		r.objects[TYPE_TIMEWAIT_SOCK] = 1;
+		set_cache(&r, BPF_CORE_READ(skc, skc_prot, twsk_prot, twsk_slab));
+		set_binds(&r, BPF_CORE_READ(&tw->tw_sk, tw_tb), bind2_of_timewait(&tw->tw_sk));
+	} else if ((req = bpf_skc_to_tcp_request_sock(skc))) {
+		r.objects[TYPE_REQUEST_SOCK] = 1;
+		set_cache(&r, BPF_CORE_READ(&req->req.req, rsk_ops, slab));
+	}
+	bpf_seq_write(ctx->meta->seq, &r, sizeof(r));
+	return 0;
+}
+
+/* Keeps the layout in the BTF, from which the Go type is made. */
+const struct endpoint_record *unused_endpoint_record __attribute__((unused));
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

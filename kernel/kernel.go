@@ -1,0 +1,125 @@
+// Package kernel holds what connprof knows of the kernel as plain data: object types, endpoints, events, slab
+// caches, symbols, and the parsers of the /proc files they are read from. It imports nothing of the project and
+// needs no privilege by itself: loader fills its types from BPF, account computes with them.
+package kernel
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Role is which end of a connection an endpoint is.
+type Role uint8
+
+// The roles. RoleNone stands for objects and tasks that could not be told.
+const (
+	RoleNone Role = iota
+	RoleClient
+	RoleServer
+	RoleListener
+)
+
+func (r Role) String() string {
+	switch r {
+	case RoleClient:
+		return "client"
+	case RoleServer:
+		return "server"
+	case RoleListener:
+		return "listener"
+	}
+	return "other"
+}
+
+// State is a TCP state, numbered as in include/net/tcp_states.h.
+type State uint8
+
+// The states that the code has to tell apart.
+const (
+	StateEstablished State = 1
+	StateTimeWait    State = 6
+	StateListen      State = 10
+	StateNewSynRecv  State = 12
+)
+
+var stateNames = [...]string{
+	1: "ESTABLISHED", 2: "SYN_SENT", 3: "SYN_RECV", 4: "FIN_WAIT1", 5: "FIN_WAIT2", 6: "TIME_WAIT", 7: "CLOSE",
+	8: "CLOSE_WAIT", 9: "LAST_ACK", 10: "LISTEN", 11: "CLOSING", 12: "NEW_SYN_RECV",
+}
+
+func (s State) String() string {
+	if int(s) < len(stateNames) && stateNames[s] != "" {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("state %d", uint8(s))
+}
+
+// Endpoint is one struct sock as the walk found it, with the number of objects of each type that hang on it.
+// Bind buckets that it shares with others count as one here; Bind and Bind2 tell them apart.
+type Endpoint struct {
+	Sock          uint64 // address of the struct sock
+	Cache         uint64 // address of its kmem_cache
+	Bind, Bind2   uint64 // addresses of the bind buckets, 0 for none
+	BindSole      bool   // no other socket uses the bucket
+	Bind2Sole     bool
+	Truncated     bool // one of its lists was longer than the walk follows
+	State         State
+	Local, Remote netip.AddrPort
+	Objects       [NumObjectTypes]uint8
+	Buffers       Buffers
+}
+
+// Buffers is the kernel's own accounting of queued data, in bytes, as `ss -m` shows it.
+type Buffers struct {
+	Rmem    uint32 // sk_rmem_alloc
+	Wmem    uint32 // sk_wmem_queued
+	Forward int32  // sk_forward_alloc, reserved but not used
+	Backlog uint32 // sk_backlog.len
+	Option  uint32 // sk_omem_alloc
+}
+
+// Bytes is what the socket has queued: receive queue, send queue, backlog and option memory. sk_forward_alloc is
+// left out: it is a reservation against tcp_mem, not memory in use.
+func (b Buffers) Bytes() uint64 {
+	return uint64(b.Rmem) + uint64(b.Wmem) + uint64(b.Backlog) + uint64(b.Option)
+}
+
+// EndpointEvent is one step in an endpoint's life, as the probes report it.
+type EndpointEvent struct {
+	Nanoseconds uint64 // CLOCK_MONOTONIC
+	Sock        uint64
+	PID         uint32 // thread group; 0 where it happened in softirq context
+	Role        Role
+}
+
+// StackSample is one sampled allocation. Frames is only valid during the call that delivers it.
+type StackSample struct {
+	CallSite uint64
+	Cache    uint64 // kmem_cache, or the size in bytes on kernels before 6.1 and for kmalloc
+	Weight   uint32 // allocations it stands for
+	Role     Role   // of the task that was running
+	Atomic   bool   // the allocation may not sleep
+	Frames   []uint64
+}
+
+// Site is a place in the kernel that allocated or freed slab objects while a task of the run was current.
+type Site struct {
+	CallSite uint64
+	Cache    uint64 // see StackSample
+	Role     Role   // of the task that was running
+	Free     bool
+	Kmalloc  bool
+	Atomic   bool
+	Sized    bool // Cache holds a size
+	Count    uint64
+}
+
+// CacheInfo is a slab cache as the kernel's struct kmem_cache describes it.
+type CacheInfo struct {
+	Name           string
+	SizeBytes      uint32 // from one object to the next
+	ObjectBytes    uint32 // asked for when the cache was made
+	ObjectsPerSlab uint32
+	PagesPerSlab   uint32
+	Accounted      bool // SLAB_ACCOUNT: its objects are charged to memory cgroups
+}

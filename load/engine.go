@@ -1,0 +1,204 @@
+package load
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	roleClient = "client"
+	roleServer = "server"
+)
+
+// Engine is a pair of load processes.
+type Engine struct {
+	shared  *shared
+	memory  *os.File
+	workers []*process // server first
+	ended   chan struct{}
+	endOnce sync.Once
+	final   Progress // once shared is unmapped
+}
+
+// process is one worker.
+type process struct {
+	role    string
+	cmd     *exec.Cmd
+	control *os.File
+	stderr  bytes.Buffer
+	done    chan struct{}
+	err     error // valid once done is closed
+}
+
+// Start starts both processes by the given function (which may put them into another network namespace) and returns
+// once the server listens and the client is ready to begin.
+func Start(c Config, start func(*exec.Cmd) error) (*Engine, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	memory, file, err := newShared()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{shared: memory, memory: file, ended: make(chan struct{})}
+	for _, role := range []string{roleServer, roleClient} {
+		p, err := e.startWorker(workerConfig{Role: role, Config: c}, start)
+		if err != nil {
+			e.End()
+			return nil, fmt.Errorf("start the load %s: %w", role, err)
+		}
+		e.workers = append(e.workers, p)
+	}
+	return e, nil
+}
+
+func (e *Engine) startWorker(wc workerConfig, start func(*exec.Cmd) error) (*process, error) {
+	config, err := json.Marshal(wc)
+	if err != nil {
+		return nil, err
+	}
+	controlIn, control, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer controlIn.Close()
+	report, reportOut, err := os.Pipe()
+	if err != nil {
+		control.Close()
+		return nil, err
+	}
+	defer report.Close()
+	defer reportOut.Close()
+	p := &process{role: wc.Role, control: control, done: make(chan struct{})}
+	p.cmd = exec.Command("/proc/self/exe")
+	p.cmd.Args = []string{"connprof-load-" + wc.Role}
+	p.cmd.Env = append(os.Environ(), workerEnv+"="+string(config))
+	p.cmd.ExtraFiles = []*os.File{controlIn, reportOut, e.memory}
+	p.cmd.Stderr = &p.stderr
+	// A process group of its own keeps the terminal's Ctrl-C away: the parent decides what ends when.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := start(p.cmd); err != nil {
+		control.Close()
+		return nil, err
+	}
+	go p.wait(e)
+	reportOut.Close()
+	line, _ := bufio.NewReader(report).ReadString('\n')
+	if line != readyMark {
+		p.kill()
+		return nil, errors.New(p.complaint(line))
+	}
+	return p, nil
+}
+
+// complaint is why a worker did not get ready: what it reported, else how it ended.
+func (p *process) complaint(line string) string {
+	if line = strings.TrimSpace(line); line != "" {
+		return line
+	}
+	return p.describe()
+}
+
+func (p *process) wait(e *Engine) {
+	p.err = p.cmd.Wait()
+	close(p.done)
+	e.endOnce.Do(func() { close(e.ended) })
+}
+
+func (p *process) kill() {
+	p.control.Close()
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// describe says how the process ended, with the last line that it wrote to stderr.
+func (p *process) describe() string {
+	text := fmt.Sprintf("the load %s ended", p.role)
+	if p.err != nil {
+		text += ": " + p.err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+	if lines[0] != "" {
+		text += ": " + lines[0]
+	}
+	return text
+}
+
+// PIDs are the process IDs of the connecting and the accepting end.
+func (e *Engine) PIDs() (client, server int) {
+	return e.workers[1].cmd.Process.Pid, e.workers[0].cmd.Process.Pid
+}
+
+// Begin opens the connections.
+func (e *Engine) Begin() error {
+	for _, p := range e.workers {
+		if _, err := p.control.Write([]byte{commandBegin}); err != nil {
+			return fmt.Errorf("tell the load %s to begin: %w", p.role, err)
+		}
+	}
+	return nil
+}
+
+// StopRamp opens no more connections and leaves open what is.
+func (e *Engine) StopRamp() { e.shared.stop.Store(1) }
+
+// Progress reads the counters.
+func (e *Engine) Progress() Progress {
+	if e.shared == nil {
+		return e.final
+	}
+	return e.shared.progress()
+}
+
+// Failures lists why connections failed. It is not to be called after End.
+func (e *Engine) Failures() []Failure { return e.shared.listFailures() }
+
+// Ended is closed when a process has ended; Err then says how.
+func (e *Engine) Ended() <-chan struct{} { return e.ended }
+
+// Err says how the processes ended that have, nil when none has.
+func (e *Engine) Err() error {
+	var errs []error
+	for _, p := range e.workers {
+		select {
+		case <-p.done:
+			errs = append(errs, errors.New(p.describe()))
+		default:
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// endGrace is how long a process may take to close its sockets before it is killed, which closes them as well.
+const endGrace = 60 * time.Second
+
+// End ends both processes and waits until the kernel has closed their sockets.
+func (e *Engine) End() {
+	for _, p := range e.workers {
+		_, _ = p.control.Write([]byte{commandEnd}) // a process that has ended needs no telling
+		p.control.Close()
+	}
+	for _, p := range e.workers {
+		select {
+		case <-p.done:
+		case <-time.After(endGrace):
+			p.kill()
+		}
+	}
+	e.workers = nil
+	if e.shared != nil {
+		e.final = e.shared.progress()
+		e.shared.unmap()
+		e.memory.Close()
+		e.shared = nil
+	}
+}

@@ -1,0 +1,82 @@
+// Package load opens many TCP connections and holds them: one process for the accepting end and one for the
+// connecting end, each with locked OS threads ("shards") that own a private file-descriptor table and an epoll set.
+// It knows nothing of profiling and imports nothing of the project.
+//
+// The program that uses it starts itself again for the two processes, so its main function (and a test's TestMain)
+// calls WorkerMain first. Data leaves through counters in shared memory, which the workers update and the parent
+// reads at any time.
+package load
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Config describes what to open. It is handed to the worker processes as JSON.
+type Config struct {
+	Clients     []netip.Addr // local addresses of the connecting end
+	Server      netip.Addr
+	Ports       []uint16 // the server listens on all of them
+	Connections int
+	Rate        int // connections a second; 0: as fast as it goes
+	Backlog     int // length of each listener's accept queue
+	// Timeout is how long the connecting end waits for the last handshakes without any progress.
+	Timeout time.Duration
+}
+
+// MaxShardSockets bounds how many sockets one shard holds, whatever RLIMIT_NOFILE would allow: a table that stays
+// small is cheap to grow.
+const MaxShardSockets = 19_900
+
+// FirstClientPort is the lowest local port the connecting end uses.
+const FirstClientPort = 1024
+
+// clientPorts is how many local ports one client address has to itself: all from FirstClientPort up, without the
+// listeners' own, on which a bind would collide.
+func (c Config) clientPorts() int {
+	n := 1<<16 - FirstClientPort
+	for _, p := range c.Ports {
+		if p >= FirstClientPort {
+			n--
+		}
+	}
+	return n
+}
+
+// Capacity is how many connections the addresses and ports allow: one for each four-tuple.
+func (c Config) Capacity() int { return len(c.Clients) * len(c.Ports) * c.clientPorts() }
+
+func (c Config) check() error {
+	switch {
+	case len(c.Clients) == 0 || len(c.Ports) == 0 || c.Connections < 1:
+		return fmt.Errorf("nothing to open: %d client addresses, %d server ports, %d connections", len(c.Clients),
+			len(c.Ports), c.Connections)
+	case c.Connections > c.Capacity():
+		return fmt.Errorf("%d connections need more four-tuples than %d client addresses x %d server ports x %d "+
+			"client ports = %d", c.Connections, len(c.Clients), len(c.Ports), c.clientPorts(), c.Capacity())
+	}
+	return nil
+}
+
+// Progress is a look at the shared counters.
+type Progress struct {
+	Attempted   int // connections tried
+	Established int // up on the connecting end
+	Accepted    int // accepted and in the server's epoll set
+	Failed      int // given up
+	Lost        int // closed by the other end after they were up, counted at both ends
+	// First and Last are when the first connect() was made and the last connection came up, by CLOCK_MONOTONIC;
+	// zero before.
+	First, Last time.Duration
+}
+
+// Up is how many connections are up on both ends.
+func (p Progress) Up() int { return min(p.Established, p.Accepted) }
+
+// Failure is one reason for connections that failed.
+type Failure struct {
+	Step  string // socket, bind, connect, ...
+	Errno error
+	Count int
+}

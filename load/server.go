@@ -1,0 +1,162 @@
+package load
+
+import (
+	"fmt"
+	"net/netip"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// server is the accepting worker. All shards hold the same listeners and take turns: one accepts until it has its
+// fill and hands over to the next. One thread accepts faster than two connect, and as the only one it knows how much
+// is queued for it.
+//
+// The listeners are watched with poll(2), which needs no kernel object that would stay with them; the accepted
+// connections are in the shard's epoll set.
+type server struct {
+	config    Config
+	shared    *shared
+	listeners []int
+	capacity  int // sockets a shard
+	turn      chan struct{}
+	ready     chan error
+}
+
+// spareShards take over from shards whose table turns out smaller than RLIMIT_NOFILE promised at first.
+const spareShards = 1
+
+func newServer(c Config, s *shared) (*server, error) {
+	capacity, err := shardSockets()
+	if err != nil {
+		return nil, err
+	}
+	if capacity -= len(c.Ports); capacity < 1 {
+		return nil, fmt.Errorf("RLIMIT_NOFILE leaves no room beside %d listeners; raise it (ulimit -n)", len(c.Ports))
+	}
+	sv := &server{config: c, shared: s, capacity: min(capacity, c.Connections), turn: make(chan struct{}, 1)}
+	for _, port := range c.Ports {
+		fd, err := listen(c.Server, port, c.Backlog)
+		if err != nil {
+			return nil, err
+		}
+		sv.listeners = append(sv.listeners, fd)
+	}
+	shards := (c.Connections+sv.capacity-1)/sv.capacity + spareShards
+	return sv, startShards(shards, func(ready chan<- error, _ int) { sv.shard(ready) })
+}
+
+// startShards starts n shards and waits until each is ready or one has failed.
+func startShards(n int, run func(ready chan<- error, i int)) error {
+	ready := make(chan error, n)
+	for i := range n {
+		go run(ready, i)
+	}
+	for range n {
+		if err := <-ready; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func listen(address netip.Addr, port uint16, backlog int) (int, error) {
+	family := unix.AF_INET
+	if address.Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("make a listening socket: %w", err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return -1, fmt.Errorf("set SO_REUSEADDR: %w", err)
+	}
+	if err := unix.Bind(fd, sockaddr(address.AsSlice(), port)); err != nil {
+		return -1, fmt.Errorf("bind to %s: %w", netip.AddrPortFrom(address, port), err)
+	}
+	if err := unix.Listen(fd, backlog); err != nil {
+		return -1, fmt.Errorf("listen on %s: %w", netip.AddrPortFrom(address, port), err)
+	}
+	return fd, nil
+}
+
+func (sv *server) begin() { sv.turn <- struct{}{} }
+
+// shard waits for its turn, accepts until it is full, and then only watches what it holds.
+func (sv *server) shard(ready chan<- error) {
+	s, err := enterShard(sv.capacity + len(sv.listeners))
+	ready <- err
+	if err != nil {
+		return
+	}
+	watched := make([]unix.PollFd, 0, len(sv.listeners)+1)
+	for _, fd := range append([]int{s.epoll}, sv.listeners...) {
+		watched = append(watched, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+	}
+	<-sv.turn
+	for held := 0; held < sv.capacity; {
+		if _, err := unix.Poll(watched, -1); err != nil {
+			continue // EINTR
+		}
+		if watched[0].Revents != 0 {
+			sv.take(s, s.wait(0))
+		}
+		for _, w := range watched[1:] {
+			if w.Revents != 0 {
+				held += sv.acceptQueued(s, int(w.Fd), sv.capacity-held)
+			}
+		}
+	}
+	sv.turn <- struct{}{}
+	for {
+		sv.take(s, s.wait(-1))
+	}
+}
+
+// take handles what epoll reported: a connection that never sends only ever closes.
+func (sv *server) take(s *shard, events []unix.EpollEvent) {
+	for _, e := range events {
+		if closed(e.Events) {
+			sv.shared.lost.Add(1)
+			_ = unix.Close(int(e.Fd))
+		}
+	}
+}
+
+// acceptQueued takes what is queued now, up to room. It returns how many places are used up, which is all of them
+// where the table is full before its time.
+func (sv *server) acceptQueued(s *shard, listener, room int) int {
+	n := min(queued(listener), room)
+	accepted := 0
+	defer func() { sv.shared.accepted.Add(int64(accepted)) }()
+	for range n {
+		fd, e := accept(listener)
+		switch e {
+		case 0:
+		case unix.EAGAIN:
+			return accepted
+		case unix.EINTR, unix.ECONNABORTED:
+			continue
+		case unix.EMFILE: // RLIMIT_NOFILE was lowered: the next shard has a table of its own
+			sv.shared.note(stepAccept, e)
+			return room
+		default:
+			sv.pause(e)
+			return accepted
+		}
+		if err := s.add(fd, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET); err != nil {
+			sv.shared.note(stepEpoll, errno(err))
+			_ = unix.Close(fd)
+			continue
+		}
+		accepted++
+	}
+	return accepted
+}
+
+// pause leaves the kernel a moment where it is out of something (ENFILE, ENOMEM); the connection stays in the queue.
+func (sv *server) pause(e syscall.Errno) {
+	sv.shared.note(stepAccept, e)
+	_ = unix.Nanosleep(&unix.Timespec{Nsec: 10e6}, nil)
+}

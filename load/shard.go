@@ -1,0 +1,102 @@
+package load
+
+import (
+	"fmt"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A shard is a locked OS thread with a file-descriptor table of its own, so that RLIMIT_NOFILE bounds one shard and
+// not the process. The table starts as a copy of the process's: the low descriptors, the Go runtime's among them,
+// mean the same in every shard.
+//
+// The thread makes raw system calls only. It uses no timer, no os.File and nothing else of the Go runtime that
+// would touch descriptors.
+type shard struct {
+	epoll  int
+	events []unix.EpollEvent
+}
+
+// enterShard locks the calling goroutine to its thread for good and gives the thread its own table, grown at once to
+// hold the given number of sockets: the kernel then allocates nothing but the sockets while the load runs.
+func enterShard(sockets int) (*shard, error) {
+	runtime.LockOSThread()
+	if err := unix.CloseRange(firstShardFD, ^uint(0), unix.CLOSE_RANGE_UNSHARE); err != nil {
+		return nil, fmt.Errorf("make a private fd table: %w (close_range needs Linux 5.9)", err)
+	}
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make an epoll set: %w", err)
+	}
+	if high, err := unix.FcntlInt(uintptr(epoll), unix.F_DUPFD_CLOEXEC, sockets+reservedFDs-1); err == nil {
+		_ = unix.Close(high)
+	}
+	return &shard{epoll: epoll, events: make([]unix.EpollEvent, 512)}, nil
+}
+
+// firstShardFD lies above every descriptor that is open before the tables part; none is closed by parting.
+const firstShardFD = 1 << 20
+
+func (s *shard) add(fd int, events uint32) error {
+	return unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
+}
+
+// wait returns what is ready, waiting for at most ms milliseconds (-1: for ever).
+func (s *shard) wait(ms int) []unix.EpollEvent {
+	n, err := unix.EpollWait(s.epoll, s.events, ms)
+	if err != nil { // EINTR; the set itself cannot go bad
+		return nil
+	}
+	return s.events[:n]
+}
+
+// reservedFDs is room for the standard streams, the control pipes, the Go runtime's own and the shard's epoll set.
+const reservedFDs = 64
+
+// shardSockets is how many sockets one shard can hold under RLIMIT_NOFILE.
+func shardSockets() (int, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("read RLIMIT_NOFILE: %w", err)
+	}
+	if limit.Cur < 2*reservedFDs {
+		return 0, fmt.Errorf("RLIMIT_NOFILE is %d: too low for any load; raise it to %d or more (ulimit -n)",
+			limit.Cur, 2*reservedFDs)
+	}
+	return int(min(limit.Cur-reservedFDs, MaxShardSockets)), nil
+}
+
+// closed tells whether an event means that the other end has closed or the connection broke.
+func closed(events uint32) bool {
+	return events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
+}
+
+// errno makes an error of package unix comparable.
+func errno(err error) syscall.Errno {
+	if e, ok := err.(syscall.Errno); ok {
+		return e
+	}
+	return syscall.EIO
+}
+
+// accept takes a connection without asking for its address, which package unix would allocate.
+func accept(listener int) (int, syscall.Errno) {
+	fd, _, e := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(listener), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	return int(fd), e
+}
+
+// queued is how many connections wait to be accepted. For a listener the kernel gives that as tcpi_unacked
+// (tcp_get_info). Asking costs less than an accept4 that finds nothing: that one makes a whole socket first.
+func queued(listener int) int {
+	var info [28]byte // struct tcp_info up to and with tcpi_unacked
+	size := uint32(len(info))
+	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(listener), unix.SOL_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	if e != 0 {
+		return 0
+	}
+	return int(*(*uint32)(unsafe.Pointer(&info[24])))
+}

@@ -1,0 +1,89 @@
+package load
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+)
+
+// workerEnv carries the worker's role and configuration to the process that is to be one.
+const workerEnv = "CONNPROF_LOAD_WORKER"
+
+type workerConfig struct {
+	Role   string // client or server
+	Config Config
+}
+
+// The descriptors that a worker inherits.
+const (
+	controlFD = 3 // commands come in, a byte each; its end means that the parent is gone
+	reportFD  = 4 // readyMark goes out, or the text of an error
+	memoryFD  = 5
+)
+
+// Commands of the parent, and the worker's answer.
+const (
+	commandBegin = 'b'
+	commandEnd   = 'e'
+	readyMark    = "ready\n"
+)
+
+// WorkerMain turns the process into a load worker if its environment says that it was started as one, and then does
+// not return. A program that uses Start calls it first thing in main.
+func WorkerMain() {
+	text, ok := os.LookupEnv(workerEnv)
+	if !ok {
+		return
+	}
+	report := os.NewFile(reportFD, "report")
+	if err := work(text, report); err != nil {
+		fmt.Fprintln(report, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// worker is what client and server have in common.
+type worker interface {
+	begin()
+}
+
+func work(text string, report *os.File) error {
+	var wc workerConfig
+	if err := json.Unmarshal([]byte(text), &wc); err != nil {
+		return fmt.Errorf("read the worker's configuration: %w", err)
+	}
+	// The kernel, when out of memory, is to end the load before anything else on the host.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0) // best effort: no privilege is needed to raise it
+	memory, err := mapShared(os.NewFile(memoryFD, "memory"))
+	if err != nil {
+		return err
+	}
+	w, err := newWorker(wc, memory)
+	if err != nil {
+		return err
+	}
+	if _, err := report.WriteString(readyMark); err != nil {
+		return fmt.Errorf("report to the parent: %w", err)
+	}
+	return obey(w)
+}
+
+func newWorker(wc workerConfig, memory *shared) (worker, error) {
+	if wc.Role == roleServer {
+		return newServer(wc.Config, memory)
+	}
+	return newClient(wc.Config, memory)
+}
+
+// obey runs the parent's commands until the last one; the end of the pipe is one as well.
+func obey(w worker) error {
+	control := os.NewFile(controlFD, "control")
+	var b [1]byte
+	for {
+		if n, err := control.Read(b[:]); n == 0 || err != nil || b[0] == commandEnd {
+			return nil
+		}
+		w.begin()
+	}
+}

@@ -1,0 +1,146 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
+	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/kernel"
+)
+
+// MissingError says that this host lacks something that the measurement cannot do without.
+type MissingError struct {
+	What  string // what is missing
+	Cause error  // what the kernel said
+	Fix   string
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("%s is not to be had: %v; %s", e.What, e.Cause, e.Fix)
+}
+
+func (e *MissingError) Unwrap() error { return e.Cause }
+
+const btfPath = "/sys/kernel/btf/vmlinux"
+
+// checkFeatures looks for what no rung can replace.
+func checkFeatures() error {
+	if _, err := os.Stat(btfPath); err != nil {
+		return missingBTF(err)
+	}
+	if err := features.HaveMapType(ebpf.RingBuf); err != nil {
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return &MissingError{What: "the BPF ring buffer", Cause: err, Fix: "it came with Linux 5.8; run a later kernel"}
+		}
+		if errors.Is(err, unix.EPERM) {
+			return &MissingError{What: "the bpf() system call", Cause: err,
+				Fix: "run as root with CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN), outside a container that forbids it"}
+		}
+		return fmt.Errorf("probe for the BPF ring buffer: %w", err)
+	}
+	return nil
+}
+
+func missingBTF(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, sysErr := os.Stat("/sys/kernel"); sysErr != nil {
+			return &MissingError{What: "the kernel's type information (BTF)", Cause: err,
+				Fix: "mount sysfs: mount -t sysfs sysfs /sys"}
+		}
+		return &MissingError{What: "the kernel's type information (BTF)", Cause: err,
+			Fix: "run a kernel of 5.8 or later built with CONFIG_DEBUG_INFO_BTF=y, as distributions ship them"}
+	}
+	return &MissingError{What: "the kernel's type information (BTF)", Cause: err, Fix: "make it readable to root"}
+}
+
+// refusal says in a few words why the kernel refused a rung: the build option where its absence is known, else the
+// kernel's own error.
+func refusal(kind string, err error) string {
+	options := map[string][]string{
+		Kprobe:     {"CONFIG_KPROBES", "CONFIG_KPROBE_EVENTS"},
+		Fentry:     {"CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"},
+		Tracepoint: {"CONFIG_BPF_EVENTS"},
+		Iterator:   {"CONFIG_BPF_SYSCALL"},
+	}
+	for _, option := range options[kind] {
+		if v, known := kernel.ConfigOption(option); known && v == "n" {
+			return option + " is not set"
+		}
+	}
+	if kind == Kprobe {
+		if _, statErr := os.Stat("/sys/bus/event_source/devices/kprobe"); statErr != nil {
+			return "the kernel offers no kprobes (needs CONFIG_KPROBES and CONFIG_KPROBE_EVENTS)"
+		}
+	}
+	var verifier *ebpf.VerifierError
+	if errors.As(err, &verifier) {
+		return "program load refused: " + verifier.Unwrap().Error()
+	}
+	return err.Error()
+}
+
+var kernelSpec = sync.OnceValues(btf.LoadKernelSpec)
+
+// functionHasArgs tells whether the running kernel's function takes n arguments.
+func functionHasArgs(name string, n int) func() bool {
+	return func() bool {
+		spec, err := kernelSpec()
+		if err != nil {
+			return false
+		}
+		var fn *btf.Func
+		if err := spec.TypeByName(name, &fn); err != nil {
+			return false
+		}
+		proto, ok := fn.Type.(*btf.FuncProto)
+		return ok && len(proto.Params) == n
+	}
+}
+
+// accountFlag is the kernel's SLAB_ACCOUNT. cc61eb851461 (6.10) moved it into an enum; before that it was a constant.
+var accountFlag = sync.OnceValue(func() uint32 {
+	const before610 = 0x04000000
+	spec, err := kernelSpec()
+	if err != nil {
+		return before610
+	}
+	var bits *btf.Enum
+	if err := spec.TypeByName("_slab_flag_bits", &bits); err != nil {
+		return before610
+	}
+	for _, v := range bits.Values {
+		if v.Name == "_SLAB_ACCOUNT" {
+			return 1 << v.Value
+		}
+	}
+	return before610
+})
+
+// tracepointPassesCache tells whether kmem_cache_alloc passes a struct kmem_cache (6.1 and later) or sizes.
+func tracepointPassesCache() bool {
+	spec, err := kernelSpec()
+	if err != nil {
+		return false
+	}
+	var def *btf.Typedef
+	if err := spec.TypeByName("btf_trace_kmem_cache_alloc", &def); err != nil {
+		return false
+	}
+	ptr, ok := def.Type.(*btf.Pointer)
+	if !ok {
+		return false
+	}
+	proto, ok := ptr.Target.(*btf.FuncProto)
+	if !ok || len(proto.Params) < 4 {
+		return false
+	}
+	_, isPointer := proto.Params[3].Type.(*btf.Pointer) // 0 is the tracepoint's own data, 1 call_site, 2 ptr
+	return isPointer
+}

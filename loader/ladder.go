@@ -1,0 +1,286 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"github.com/connprof/connprof/bpf"
+)
+
+// The kinds of rung, as reports name them.
+const (
+	Auto       = "auto"
+	Kprobe     = "kprobe"
+	Fentry     = "fentry"
+	Tracepoint = "tracepoint"
+	Iterator   = "iterator"
+)
+
+// HookKinds lists what Config.Hooks may force.
+var HookKinds = []string{Auto, Kprobe, Fentry, Tracepoint}
+
+// hookPoint is something to observe, with the ways to observe it, best first.
+type hookPoint struct {
+	name  string
+	spec  func() (*ebpf.CollectionSpec, error)
+	rungs []rung
+	// forced says that Config.Hooks chooses among the rungs.
+	forced bool
+}
+
+// rung is one way to attach a hook point.
+type rung struct {
+	kind     string
+	function string // as shown
+	// programs are attached together, and any of the required ones failing refuses the rung.
+	programs []attachment
+	// standIn says that no program of its own is needed: the state hook reports for it.
+	standIn bool
+	// suits tells whether the running kernel declares what the programs are written for; nil: it does.
+	suits func() bool
+}
+
+type attachment struct {
+	program  string
+	symbol   string // for kprobe
+	attach   func(prog *ebpf.Program, symbol string) (link.Link, error)
+	optional bool // its absence (a kernel without IPv6) refuses nothing
+}
+
+// ladder is what connprof hooks into. The connect hook comes before the state hook, which reports connects itself
+// where the connect hook got no rung of its own.
+var ladder = []hookPoint{
+	{name: "connect", spec: bpf.LoadConnect, forced: true, rungs: []rung{
+		{kind: Kprobe, function: "tcp_v4_connect", programs: []attachment{
+			{program: bpf.ConnectProgConnectV4Kprobe, symbol: "tcp_v4_connect", attach: attachKprobe},
+			{program: bpf.ConnectProgConnectV6Kprobe, symbol: "tcp_v6_connect", attach: attachKprobe, optional: true}}},
+		{kind: Fentry, function: "tcp_v4_connect", programs: []attachment{
+			{program: bpf.ConnectProgConnectV4Fentry, attach: attachTracing},
+			{program: bpf.ConnectProgConnectV6Fentry, attach: attachTracing, optional: true}}},
+		{kind: Tracepoint, function: "inet_sock_set_state", standIn: true},
+	}},
+	{name: "accept", spec: bpf.LoadAccept, forced: true, rungs: []rung{
+		{kind: Kprobe, function: "inet_csk_accept", programs: []attachment{
+			{program: bpf.AcceptProgAcceptKretprobe, symbol: "inet_csk_accept", attach: attachKretprobe}}},
+		{kind: Fentry, function: "inet_csk_accept", suits: functionHasArgs("inet_csk_accept", 2), programs: []attachment{
+			{program: bpf.AcceptProgAcceptFexit2Args, attach: attachTracing}}},
+		{kind: Fentry, function: "inet_csk_accept", suits: functionHasArgs("inet_csk_accept", 4), programs: []attachment{
+			{program: bpf.AcceptProgAcceptFexit4Args, attach: attachTracing}}},
+		{kind: Tracepoint, function: "inet_sock_set_state", standIn: true},
+	}},
+	{name: "state", spec: bpf.LoadState, rungs: []rung{
+		{kind: Tracepoint, function: "inet_sock_set_state", programs: []attachment{
+			{program: bpf.StateProgStateChange, attach: attachTracing}}},
+	}},
+	{name: "destroy", spec: bpf.LoadState, rungs: []rung{
+		{kind: Tracepoint, function: "tcp_destroy_sock", programs: []attachment{
+			{program: bpf.StateProgDestroy, attach: attachTracing}}},
+	}},
+	{name: "slab", spec: bpf.LoadSlab, rungs: []rung{
+		{kind: Tracepoint, function: "kmem_cache_alloc, kmem_cache_free, kmalloc",
+			suits: tracepointPassesCache, programs: []attachment{
+				{program: bpf.SlabProgAllocWithCache, attach: attachTracing},
+				{program: bpf.SlabProgKmallocAlloc, attach: attachTracing},
+				{program: bpf.SlabProgFreeObject, attach: attachTracing}}},
+		{kind: Tracepoint, function: "kmem_cache_alloc, kmem_cache_alloc_node, kmem_cache_free, kmalloc",
+			programs: []attachment{
+				{program: bpf.SlabProgAllocWithSize, attach: attachTracing},
+				{program: bpf.SlabProgAllocNodeWithSize, attach: attachTracing},
+				{program: bpf.SlabProgKmallocAlloc, attach: attachTracing},
+				{program: bpf.SlabProgFreeObject, attach: attachTracing}}},
+	}},
+	{name: "walk", spec: bpf.LoadWalk, rungs: []rung{
+		{kind: Iterator, function: "tcp", programs: []attachment{{program: bpf.WalkProgWalkTcp}}},
+	}},
+}
+
+func attachKprobe(p *ebpf.Program, symbol string) (link.Link, error) {
+	return link.Kprobe(symbol, p, nil)
+}
+
+func attachKretprobe(p *ebpf.Program, symbol string) (link.Link, error) {
+	return link.Kretprobe(symbol, p, nil)
+}
+
+func attachTracing(p *ebpf.Program, _ string) (link.Link, error) {
+	return link.AttachTracing(link.TracingOptions{Program: p})
+}
+
+// attachAll climbs every hook point's ladder.
+func (p *Probes) attachAll() error {
+	for _, point := range ladder {
+		hook, err := p.attachPoint(point)
+		if err != nil {
+			return err
+		}
+		p.hooks = append(p.hooks, hook)
+	}
+	return nil
+}
+
+// attachPoint takes the first rung that the kernel accepts and notes what it said to those before.
+func (p *Probes) attachPoint(point hookPoint) (Hook, error) {
+	var refused []string
+	var errs []error
+	for _, r := range point.rungs {
+		if point.forced && p.config.Hooks != "" && p.config.Hooks != Auto && p.config.Hooks != r.kind {
+			continue
+		}
+		if r.suits != nil && !r.suits() {
+			continue
+		}
+		err := p.attachRung(point, r)
+		if err == nil {
+			return Hook{Name: point.name, Function: r.function, Kind: r.kind, Attached: true,
+				Note: strings.Join(refused, "; ")}, nil
+		}
+		refused = append(refused, r.kind+": "+refusal(r.kind, err))
+		errs = append(errs, fmt.Errorf("%s %s: %s: %w", r.kind, r.function, refusal(r.kind, err), err))
+	}
+	if len(errs) == 0 {
+		errs = append(errs, fmt.Errorf("no %s rung is written for this kernel", p.config.Hooks))
+	}
+	return Hook{}, &MissingError{What: "the " + point.name + " hook", Cause: errors.Join(errs...), Fix: hookFix(p.config, point)}
+}
+
+func hookFix(c Config, point hookPoint) string {
+	if point.forced && c.Hooks != "" && c.Hooks != Auto {
+		return "leave out --hooks " + c.Hooks + ", so that connprof takes what this kernel offers"
+	}
+	return "run a kernel of 5.8 or later built with CONFIG_BPF_EVENTS and CONFIG_DEBUG_INFO_BTF"
+}
+
+func (p *Probes) attachRung(point hookPoint, r rung) error {
+	if r.standIn {
+		return nil
+	}
+	coll, err := p.loadPrograms(point, r)
+	if err != nil {
+		return err
+	}
+	links, err := attachPrograms(coll, r)
+	if err != nil {
+		for _, l := range links {
+			l.Close()
+		}
+		coll.Close()
+		return err
+	}
+	p.links = append(p.links, links...)
+	p.collections = append(p.collections, coll)
+	switch point.name {
+	case "slab":
+		p.slab = coll
+	case "walk":
+		p.walk = coll.Programs[bpf.WalkProgWalkTcp]
+	}
+	return nil
+}
+
+func attachPrograms(coll *ebpf.Collection, r rung) ([]link.Link, error) {
+	var links []link.Link
+	for _, a := range r.programs {
+		prog := coll.Programs[a.program]
+		if a.attach == nil || prog == nil {
+			continue
+		}
+		l, err := a.attach(prog, a.symbol)
+		if err != nil && a.optional {
+			continue
+		}
+		if err != nil {
+			return links, err
+		}
+		links = append(links, l)
+	}
+	return links, nil
+}
+
+// loadPrograms loads a rung's programs, and without the optional ones where the kernel refuses these.
+func (p *Probes) loadPrograms(point hookPoint, r rung) (*ebpf.Collection, error) {
+	coll, err := p.loadSome(point, r, true)
+	if err == nil {
+		return coll, nil
+	}
+	for _, a := range r.programs {
+		if a.optional {
+			return p.loadSome(point, r, false)
+		}
+	}
+	return nil, err
+}
+
+func (p *Probes) loadSome(point hookPoint, r rung, optional bool) (*ebpf.Collection, error) {
+	spec, err := point.spec()
+	if err != nil {
+		return nil, err
+	}
+	keep := map[string]bool{}
+	for _, a := range r.programs {
+		keep[a.program] = optional || !a.optional
+	}
+	for name := range spec.Programs {
+		if !keep[name] {
+			delete(spec.Programs, name)
+		}
+	}
+	if err := p.setVariables(spec); err != nil {
+		return nil, err
+	}
+	return p.loadSharing(spec)
+}
+
+// setVariables sets the constants that an object declares.
+func (p *Probes) setVariables(spec *ebpf.CollectionSpec) error {
+	values := map[string]any{
+		bpf.StateVarTargetNetns:         p.config.Netns,
+		bpf.StateVarStateReportsConnect: !p.hasOwnProgram("connect"),
+		bpf.SlabVarSampleInterval:       uint32(p.config.SampleInterval),
+	}
+	for name, value := range values {
+		if v, ok := spec.Variables[name]; ok {
+			if err := v.Set(value); err != nil {
+				return fmt.Errorf("set %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (p *Probes) hasOwnProgram(name string) bool {
+	for _, h := range p.hooks {
+		if h.Name == name {
+			return h.Kind != Tracepoint
+		}
+	}
+	return false
+}
+
+// sharedMaps are declared by several objects and made once.
+var sharedMaps = []string{bpf.StateMapEvents, bpf.StateMapCounters, bpf.SlabMapCaches, bpf.SlabMapSites}
+
+func (p *Probes) loadSharing(spec *ebpf.CollectionSpec) (*ebpf.Collection, error) {
+	if events, ok := spec.Maps[bpf.StateMapEvents]; ok {
+		events.MaxEntries = uint32(p.config.RingBytes)
+	}
+	replace := map[string]*ebpf.Map{}
+	for _, name := range sharedMaps {
+		ms, ok := spec.Maps[name]
+		if !ok {
+			continue
+		}
+		if p.shared[name] == nil {
+			m, err := ebpf.NewMap(ms)
+			if err != nil {
+				return nil, fmt.Errorf("make map %s: %w", name, err)
+			}
+			p.shared[name] = m
+		}
+		replace[name] = p.shared[name]
+	}
+	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace})
+}

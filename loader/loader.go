@@ -1,0 +1,116 @@
+// Package loader puts the programs of bpf into the kernel, attaches each hook by the best rung of its ladder,
+// drains the ring and runs the walks. What comes out are the plain types of package kernel; it imports bpf and
+// kernel and knows nothing of load, accounts or reports.
+package loader
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf/rlimit"
+
+	"github.com/connprof/connprof/bpf"
+)
+
+// DefaultRingBytes holds about a second of events at the highest rate measured.
+const DefaultRingBytes = 4 << 20
+
+// Config says what to measure.
+type Config struct {
+	// Netns is the inode number of the network namespace whose sockets and tasks count.
+	Netns uint32
+	// Hooks forces one rung for connect and accept: kprobe, fentry or tracepoint. Auto or empty tries all.
+	Hooks string
+	// RingBytes is the size of the event ring, a power of two and a multiple of the page size.
+	RingBytes int
+	// SampleInterval is the mean number of slab allocations for each sampled stack; 0 samples none.
+	SampleInterval int
+}
+
+// Hook is a hook point and what became of it.
+type Hook struct {
+	Name     string
+	Function string
+	Kind     string
+	Attached bool
+	Note     string // why the rungs above were refused
+}
+
+// Probes are the loaded and attached programs. Close detaches everything.
+type Probes struct {
+	config Config
+	shared map[string]*ebpf.Map
+	// collections and links are kept so that the garbage collector does not detach them.
+	collections []*ebpf.Collection
+	links       []link.Link
+	hooks       []Hook
+	walk        *ebpf.Program
+	slab        *ebpf.Collection
+	reader      *ringbuf.Reader
+}
+
+// Load loads and attaches all hooks. The error of a missing feature is a *MissingError.
+func Load(config Config) (*Probes, error) {
+	if config.RingBytes == 0 {
+		config.RingBytes = DefaultRingBytes
+	}
+	if err := checkFeatures(); err != nil {
+		return nil, err
+	}
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("raise RLIMIT_MEMLOCK, which kernels before 5.11 charge BPF maps to: %w", err)
+	}
+	p := &Probes{config: config, shared: map[string]*ebpf.Map{}}
+	if err := p.attachAll(); err != nil {
+		p.Close()
+		return nil, err
+	}
+	reader, err := ringbuf.NewReader(p.shared[bpf.StateMapEvents])
+	if err != nil {
+		p.Close()
+		return nil, fmt.Errorf("open the event ring: %w", err)
+	}
+	p.reader = reader
+	return p, nil
+}
+
+// Hooks lists every hook point with the rung it got.
+func (p *Probes) Hooks() []Hook { return p.hooks }
+
+// SetRoles tells the slab probes which process is which end, so that they can tell whose allocation they see.
+func (p *Probes) SetRoles(clientPID, serverPID int) error {
+	for name, pid := range map[string]int{bpf.SlabVarClientTgid: clientPID, bpf.SlabVarServerTgid: serverPID} {
+		if err := p.slab.Variables[name].Set(uint32(pid)); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Detach takes every probe off the kernel and leaves maps and the walk usable.
+func (p *Probes) Detach() error {
+	var errs []error
+	for _, l := range p.links {
+		errs = append(errs, l.Close())
+	}
+	p.links = nil
+	return errors.Join(errs...)
+}
+
+// Close detaches and unloads everything.
+func (p *Probes) Close() error {
+	errs := []error{p.Detach()}
+	if p.reader != nil {
+		errs = append(errs, p.reader.Close())
+	}
+	for _, c := range p.collections {
+		c.Close()
+	}
+	for _, m := range p.shared {
+		errs = append(errs, m.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,60 @@
+package netcfg
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/bits"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Backlog is the length of the accept queue that the private namespace allows.
+const Backlog = 65535
+
+// privateSysctls are set in the run's own namespace; the host's stay as they are.
+var privateSysctls = []struct{ name, value string }{
+	{"net.core.somaxconn", strconv.Itoa(Backlog)},
+	{"net.ipv4.tcp_max_syn_backlog", strconv.Itoa(Backlog)},
+	// IP_LOCAL_PORT_RANGE only narrows this range.
+	{"net.ipv4.ip_local_port_range", "1024 65535"},
+}
+
+func setSysctls(c Config) error {
+	for _, s := range privateSysctls {
+		if err := setSysctl(s.name, s.value); err != nil {
+			return err
+		}
+	}
+	if c.IPv6 {
+		if err := setSysctl("net.ipv6.conf.lo.disable_ipv6", "0"); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%w; this kernel has no IPv6: leave out --ipv6", err)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// setSysctl writes a sysctl of the current thread's network namespace.
+func setSysctl(name, value string) error {
+	path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("set sysctl %s=%s: %w", name, value, err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(value); err != nil {
+		return fmt.Errorf("set sysctl %s=%s: %w", name, value, err)
+	}
+	return nil
+}
+
+// hashEntries is a size for the established hash that keeps its chains at about one socket: the next power of two,
+// within what the kernel accepts (tcp_child_ehash_entries, at most 16 Mi).
+func hashEntries(sockets int) string {
+	n := max(sockets, 1<<10)
+	return strconv.Itoa(min(1<<bits.Len(uint(n-1)), 16<<20))
+}

@@ -1,0 +1,45 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/connprof/connprof/account"
+)
+
+// tiles are the figures one looks for first: the cost, whether all connections came up, whether to believe it.
+func tiles(r *account.Recording, c connection) []tile {
+	var list []tile
+	if c.whole() {
+		list = append(list, sizeTile("a connection", c.pageBytes(), decimal1(c.pageBytes())+" B of slab pages"))
+	}
+	for _, row := range []*account.EndpointRow{c.client, c.server} {
+		if row != nil {
+			list = append(list, sizeTile(clean(row.Role)+" endpoint", pageEach(row), each(row.PageBytes, row.Count)+" B"))
+		}
+	}
+	up := tile{Label: "established", Value: count(r.Load.Established), Detail: "of " + count(r.Load.Requested) + " requested",
+		Warn: r.Load.Failed > 0 || r.Load.Established < r.Load.Requested}
+	if r.Load.ConnectsPerSecond > 0 {
+		up.Detail += " · " + count(int64(r.Load.ConnectsPerSecond)) + "/s"
+	}
+	return append(list, up, unexplainedTile(r), lossTile(r))
+}
+
+func sizeTile(label string, bytes float64, detail string) tile {
+	value, unit, _ := strings.Cut(size(bytes), " ")
+	return tile{Label: label, Value: value, Unit: unit, Detail: detail}
+}
+
+func unexplainedTile(r *account.Recording) tile {
+	share, warn := unexplainedShare(r)
+	value, unit, _ := strings.Cut(share, " ")
+	return tile{Label: "unexplained", Value: value, Unit: unit, Warn: warn, Detail: fmt.Sprintf("%s of %s slab growth",
+		signedSize(unexplained(r)), size(float64(r.Reconcile.SlabDeltaBytes)))}
+}
+
+func lossTile(r *account.Recording) tile {
+	n := r.Losses.Total()
+	sentence, _ := agreement(checkLines(r))
+	return tile{Label: "lost events", Value: count(n), Warn: n > 0, Detail: "trace and walk: " + sentence}
+}

@@ -1,0 +1,207 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"sort"
+
+	"github.com/connprof/connprof/account"
+)
+
+// tolerated is the unexplained share of slab growth above which a report draws the reader's eye to it.
+const tolerated = 0.03
+
+// unexplained is slab growth less the account; positive when the kernel uses more than the account found.
+func unexplained(r *account.Recording) float64 {
+	return float64(r.Reconcile.SlabDeltaBytes) - float64(r.Reconcile.AccountedPageBytes)
+}
+
+// unexplainedShare is empty of meaning where slab did not grow, and says so.
+func unexplainedShare(r *account.Recording) (share string, warn bool) {
+	delta := float64(r.Reconcile.SlabDeltaBytes)
+	if delta <= 0 {
+		return none, r.Reconcile.AccountedPageBytes != 0 || delta < 0
+	}
+	return signedPercent(unexplained(r), delta), math.Abs(unexplained(r))/delta > tolerated
+}
+
+func reconcileFacts(r *account.Recording) []fact {
+	rec := &r.Reconcile
+	share, warn := unexplainedShare(r)
+	left := signedSize(unexplained(r))
+	if share == none {
+		left += ", no share: slab did not grow"
+	} else {
+		left += ", " + share + " of the growth"
+	}
+	return []fact{
+		{Key: "slab growth", Value: exactSize(rec.SlabDeltaBytes) + ", Slab in /proc/meminfo"},
+		{Key: "accounted", Value: exactSize(rec.AccountedPageBytes) + ", page bytes of all endpoints"},
+		{Key: "unexplained", Value: left, Warn: warn},
+	}
+}
+
+func exactSize(b int64) string {
+	return fmt.Sprintf("%s (%s B)", size(float64(b)), minus(count(b)))
+}
+
+// cacheLine holds one slab cache's growth against the account.
+type cacheLine struct {
+	Cache                      string
+	GrownObjects, OurObjects   string
+	ObjectsDiff                string
+	GrownBytes, OurBytes, Diff string
+	apart                      float64
+}
+
+// cacheLines are the caches in which slabinfo and account differ, furthest apart in bytes first.
+func cacheLines(r *account.Recording) []cacheLine {
+	var lines []cacheLine
+	for _, c := range r.Reconcile.Caches {
+		objects := c.SlabinfoDeltaObjects - c.AccountedObjects
+		bytes := float64(c.SlabinfoDeltaBytes) - float64(c.AccountedPageBytes)
+		if objects == 0 && bytes == 0 {
+			continue
+		}
+		lines = append(lines, cacheLine{
+			Cache:        clean(c.Cache),
+			GrownObjects: signed(c.SlabinfoDeltaObjects),
+			OurObjects:   minus(count(c.AccountedObjects)),
+			ObjectsDiff:  signed(objects),
+			GrownBytes:   signedSize(float64(c.SlabinfoDeltaBytes)),
+			OurBytes:     size(float64(c.AccountedPageBytes)),
+			Diff:         signedSize(bytes),
+			apart:        math.Abs(bytes),
+		})
+	}
+	sort.SliceStable(lines, func(i, j int) bool {
+		if lines[i].apart != lines[j].apart {
+			return lines[i].apart > lines[j].apart
+		}
+		return lines[i].Cache < lines[j].Cache
+	})
+	return lines
+}
+
+// sumApart is how far the caches of some lines are from the account together, whatever the sign.
+func sumApart(lines []cacheLine) float64 {
+	sum := 0.0
+	for _, line := range lines {
+		sum += line.apart
+	}
+	return sum
+}
+
+// checkLine is one figure that trace and walk both have.
+type checkLine struct {
+	Role, What  string
+	Trace, Walk string
+	Apart       string // how much more or less the trace has, empty when they agree
+	Agree       bool
+}
+
+// checkLines holds the trace against the walk: endpoints first, then each object type. Disagreements come first.
+func checkLines(r *account.Recording) []checkLine {
+	rows := opensRows(r)
+	for _, t := range r.Trace.Types {
+		rows = append(rows, account.TypeRow{Role: t.Role, Type: t.Type, Trace: t.Trace, Walk: t.Walk})
+	}
+	lines := make([]checkLine, len(rows))
+	for i, t := range rows {
+		line := checkLine{Role: clean(t.Role), What: clean(t.Type), Trace: minus(count(t.Trace)), Walk: minus(count(t.Walk))}
+		if line.Agree = t.Trace == t.Walk; !line.Agree {
+			line.Apart = signed(int64(t.Trace)-int64(t.Walk)) + " by the trace"
+			if t.Walk > 0 {
+				line.Apart = fmt.Sprintf("%s by the trace (%s)", signed(int64(t.Trace)-int64(t.Walk)),
+					signedPercent(float64(t.Trace)-float64(t.Walk), float64(t.Walk)))
+			}
+		}
+		lines[i] = line
+	}
+	sort.SliceStable(lines, func(i, j int) bool { return !lines[i].Agree && lines[j].Agree })
+	return lines
+}
+
+// opensRows compares the opens that the probes saw with the endpoints the walk found. Only a run whose endpoints are
+// all still established can be compared so; in any other the states say more than the sum.
+func opensRows(r *account.Recording) []account.TypeRow {
+	opens := map[string]int{"client": r.Trace.ClientOpens, "server": r.Trace.ServerOpens}
+	var rows []account.TypeRow
+	for _, role := range []string{"client", "server"} {
+		only, walk := true, 0
+		for _, row := range r.Endpoints {
+			if row.Role == role && row.Count > 0 {
+				only = only && row.State == established
+				walk += row.Count
+			}
+		}
+		if only && r.Trace.Closes == 0 && (walk > 0 || opens[role] > 0) {
+			rows = append(rows, account.TypeRow{Role: role, Type: "endpoints", Trace: opens[role], Walk: walk})
+		}
+	}
+	return rows
+}
+
+// agreement sums up trace against walk in a sentence.
+func agreement(lines []checkLine) (sentence string, warn bool) {
+	apart := 0
+	for _, line := range lines {
+		if !line.Agree {
+			apart++
+		}
+	}
+	switch {
+	case len(lines) == 0:
+		return "nothing to compare", false
+	case apart == 0:
+		return fmt.Sprintf("agree on all %s", plural(len(lines), "figure", "figures")), false
+	}
+	return fmt.Sprintf("disagree on %s of %s", count(apart), plural(len(lines), "figure", "figures")), true
+}
+
+// lossFacts are the counters of what was missed, with what each means for the figures.
+func lossFacts(r *account.Recording) []fact {
+	l := &r.Losses
+	kinds := []struct {
+		key  string
+		n    uint64
+		what string
+	}{
+		{"ring full", l.RingFull, "events for which the ring had no room"},
+		{"map full", l.MapFull, "call sites for which the counter table had no room"},
+		{"recursion", l.RecursionMisses, "probe runs the kernel skipped inside another"},
+		{"stacks", l.StackFailures, "sampled stacks not taken whole"},
+		{"walk", l.WalkSkipped, "endpoints met but not followed"},
+	}
+	facts := make([]fact, len(kinds))
+	for i, k := range kinds {
+		facts[i] = fact{k.key, count(k.n) + " " + k.what, k.n > 0}
+	}
+	return facts
+}
+
+// status is the run's health in a few words each: is the answer to be trusted.
+func status(r *account.Recording) []fact {
+	l := &r.Load
+	up := fact{"connections", fmt.Sprintf("%s of %s established", count(l.Established), count(l.Requested)),
+		l.Failed > 0 || l.Established < l.Requested}
+	lost := fact{"lost", "nothing lost", false}
+	if n := r.Losses.Total(); n > 0 {
+		lost = fact{"lost", count(n) + " lost", true}
+	}
+	share, warn := unexplainedShare(r)
+	left := fact{"unexplained", share + " of slab unexplained", warn}
+	if share == none {
+		left.Value = "slab did not grow"
+	}
+	checks := checkLines(r)
+	_, apart := agreement(checks)
+	agree := fact{"trace and walk", "trace and walk agree", apart}
+	if apart {
+		agree.Value = "trace and walk disagree"
+	}
+	if len(checks) == 0 {
+		return []fact{up, lost, left}
+	}
+	return []fact{up, lost, left, agree}
+}

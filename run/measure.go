@@ -1,0 +1,245 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/connprof/connprof/account"
+	"github.com/connprof/connprof/kernel"
+	"github.com/connprof/connprof/load"
+)
+
+// settle is how long the kernel gets to finish what the last handshakes left to softirqs and RCU.
+const settle = 100 * time.Millisecond
+
+// measure makes the account of what is up.
+func (r *runner) measure() error {
+	r.fillLoad()
+	if r.probes == nil {
+		return nil
+	}
+	time.Sleep(settle)
+	after, err := snapshot()
+	if err != nil {
+		return err
+	}
+	// The trace is at rest before the walk begins.
+	r.stopDrain()
+	err = <-r.drained
+	r.stopDrain = nil
+	if err != nil {
+		return err
+	}
+	return r.account(after)
+}
+
+// account walks the endpoints and closes the ledger.
+func (r *runner) account(after account.Snapshot) error {
+	symbols, err := kernel.ReadSymbols()
+	if err != nil {
+		return fmt.Errorf("read kernel symbols: %w", err)
+	}
+	sites, _, err := r.probes.Sites()
+	if err != nil {
+		return err
+	}
+	sites = since(r.sitesAt0, sites)
+	byAddress, err := r.probes.Caches()
+	if err != nil {
+		return err
+	}
+	caches := account.NewCaches(after.Slabs, kernel.Aliases("/sys/kernel/slab", after.Slabs), byAddress, sites, symbols)
+	walkSeconds, err := r.walk(caches)
+	if err != nil {
+		return err
+	}
+	r.ledger.Fill(r.recording, account.Evidence{Before: r.before, After: after, Caches: caches, Sites: sites,
+		Symbols: symbols})
+	r.recording.Cost.WalkSeconds = walkSeconds
+	if missing := caches.Unresolved(); len(missing) > 0 {
+		r.note("no slab cache found for: " + strings.Join(missing, ", "))
+	}
+	return r.fillTrace()
+}
+
+func (r *runner) walk(caches *account.Caches) (seconds float64, err error) {
+	visit := func(e *kernel.Endpoint) error {
+		r.ledger.Visit(e, caches)
+		return nil
+	}
+	if r.options.Endpoints != nil {
+		list := account.NewEndpointList(r.options.Endpoints, r.ledger, caches, r.commands())
+		defer func() { err = errors.Join(err, list.Flush()) }()
+		visit = list.Visit
+	}
+	begun := time.Now()
+	err = r.probes.Walk(r.network.Do, visit)
+	return time.Since(begun).Seconds(), err
+}
+
+// commands names the load processes, which no longer need to be looked up by then.
+func (r *runner) commands() account.Owners {
+	client, server := r.engine.PIDs()
+	return account.Owners{ClientPID: client, ServerPID: server, Comm: func(pid int) string {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSpace(string(b))
+	}}
+}
+
+// since is what was counted after the first reading.
+func since(before, now []kernel.Site) []kernel.Site {
+	at := map[kernel.Site]uint64{}
+	for _, s := range before {
+		key := s
+		key.Count = 0
+		at[key] = s.Count
+	}
+	var grown []kernel.Site
+	for _, s := range now {
+		key := s
+		key.Count = 0
+		if s.Count -= at[key]; s.Count > 0 {
+			grown = append(grown, s)
+		}
+	}
+	return grown
+}
+
+func (r *runner) note(text string) { r.recording.Notes = append(r.recording.Notes, text) }
+
+// fillLoad writes down what the load engine did.
+func (r *runner) fillLoad() {
+	p := r.engine.Progress()
+	l := &r.recording.Load
+	l.Established, l.Failed = p.Up(), p.Failed
+	r.recording.Interrupted = r.interrupt
+	if p.Last > p.First && p.First > 0 {
+		l.ConnectSeconds = (p.Last - p.First).Seconds()
+		l.ConnectsPerSecond = float64(p.Established) / l.ConnectSeconds
+	}
+	if p.First > 0 {
+		sinceFirst := load.Monotonic() - p.First
+		l.FirstConnectSeconds = (time.Since(r.options.Started) - sinceFirst).Seconds()
+	}
+	l.Failures = []account.Failure{}
+	for _, f := range r.engine.Failures() {
+		l.Failures = append(l.Failures, account.Failure{Step: f.Step, Error: f.Errno.Error(), Count: f.Count})
+	}
+	client, server := r.engine.PIDs()
+	l.ProcessRSSBytes = residentBytes(client) + residentBytes(server)
+}
+
+// fillTrace writes down what the probes counted and lost, and what they cost.
+func (r *runner) fillTrace() error {
+	c, err := r.probes.Counters()
+	if err != nil {
+		return err
+	}
+	_, full, err := r.probes.Sites()
+	if err != nil {
+		return err
+	}
+	rec := r.recording
+	rec.Trace.ClientOpens, rec.Trace.ServerOpens = int(c.ClientEstablished), int(c.ServerEstablished)
+	rec.Trace.FreeMisses = c.FreeMisses
+	rec.Losses = account.Losses{RingFull: c.RingFull, MapFull: c.MapFull + full, RecursionMisses: c.RecursionMisses,
+		StackFailures: c.StackFailures, WalkSkipped: r.ledger.Skipped()}
+	hits := map[string]uint64{"connect": c.ConnectCalls, "accept": c.Accepts, "state": c.StateChanges,
+		"destroy": c.Destroyed, "slab": c.SlabAllocs + c.SlabFrees + c.Kmallocs}
+	for i := range rec.Hooks {
+		h := &rec.Hooks[i]
+		h.Hits = hits[h.Name]
+		switch {
+		case h.Name == "connect" && h.Kind == "tracepoint":
+			h.Hits = c.SynSent
+		case h.Name == "accept" && h.Kind == "tracepoint":
+			h.Hits = c.ServerEstablished
+		case h.Name == "walk":
+			for _, e := range rec.Endpoints {
+				h.Hits += uint64(e.Count)
+			}
+		}
+	}
+	rec.Cost.Events = c.Events
+	rec.Cost.ProfilerRSSBytes = residentBytes(os.Getpid())
+	rec.Cost.BPFMapBytes, err = r.probes.MapBytes()
+	r.noteDoubts()
+	return err
+}
+
+// noteDoubts writes down what limits the figures.
+func (r *runner) noteDoubts() {
+	rec := r.recording
+	if walked := r.ledger.Count(kernel.RoleClient, kernel.StateEstablished); walked != rec.Load.Established {
+		r.note(fmt.Sprintf("the load engine has %d connections up and the walk found %d client endpoints ESTABLISHED",
+			rec.Load.Established, walked))
+	}
+	if r.others.company() {
+		r.note("another connprof ran at the same time: its memory is part of the slab growth, not of the account")
+	}
+}
+
+// residentBytes is VmRSS of a process, 0 when it is gone.
+func residentBytes(pid int) uint64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(b))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseUint(fields[1], 10, 64)
+	return pages * uint64(os.Getpagesize())
+}
+
+// hold keeps the connections open for the time asked for and checks at its end that all still are.
+func (r *runner) hold() error {
+	if r.options.Hold <= 0 || r.interrupt != "" {
+		return nil
+	}
+	begun := time.Now()
+	select {
+	case <-time.After(r.options.Hold):
+	case <-r.options.Stop:
+	case <-r.options.Abort:
+		return nil
+	case <-r.engine.Ended():
+		return fmt.Errorf("while the connections were held: %w", r.engine.Err())
+	}
+	l := &r.recording.Load
+	l.HoldSeconds = time.Since(begun).Seconds()
+	still, err := r.stillUp()
+	if err != nil {
+		return err
+	}
+	l.LostInHold = l.Established - still
+	if l.LostInHold != 0 {
+		return fmt.Errorf("%d of %d connections were lost while they were held for %v", l.LostInHold, l.Established,
+			r.options.Hold)
+	}
+	return nil
+}
+
+// stillUp counts the connections that are ESTABLISHED at both ends, by a walk where there are probes.
+func (r *runner) stillUp() (int, error) {
+	if r.probes == nil {
+		p := r.engine.Progress()
+		return p.Up() - p.Lost, nil
+	}
+	ends := 0
+	err := r.probes.Walk(r.network.Do, func(e *kernel.Endpoint) error {
+		if e.State == kernel.StateEstablished {
+			ends++
+		}
+		return nil
+	})
+	return ends / 2, err
+}

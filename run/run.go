@@ -1,0 +1,277 @@
+// Package run is one measured run from end to end: it readies a private network (netcfg), starts the load (load) and
+// the probes (loader), watches the ramp, measures, and writes what account makes of it into a recording. It knows
+// nothing of flags and terminals: progress goes to a callback.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"runtime"
+	"time"
+
+	"github.com/connprof/connprof/account"
+	"github.com/connprof/connprof/kernel"
+	"github.com/connprof/connprof/limits"
+	"github.com/connprof/connprof/load"
+	"github.com/connprof/connprof/loader"
+	"github.com/connprof/connprof/netcfg"
+)
+
+// Options are the choices of `connprof run`.
+type Options struct {
+	IPs, Ports  int
+	Conns       int // 0: as many as the addresses allow and the host can safely hold
+	Hold        time.Duration
+	Rate        int // connections a second, 0 for no bound
+	NoProfile   bool
+	Hooks       string
+	IPv6        bool
+	AllowMemory int // percent of the available memory
+	Started     time.Time
+	Version     string
+	Command     []string
+	// Endpoints gets one CSV row an endpoint; nil for none.
+	Endpoints io.Writer
+	// Hooked is told what each hook got, before the first connection.
+	Hooked func([]account.Hook)
+	// Progress is told how the ramp goes, several times a second.
+	Progress func(Status)
+	// Measured gets the finished account before the connections are held and torn down.
+	Measured func(*account.Recording) error
+	// Stop, once closed, ends the ramp early: what is up is measured. Abort skips the account too.
+	Stop  <-chan struct{}
+	Abort <-chan struct{}
+}
+
+// ErrAborted says that Options.Abort was closed before there was an account.
+var ErrAborted = errors.New("aborted before the account was made")
+
+// DefaultPerTuple is how many connections one client address opens to one server port by default.
+const DefaultPerTuple = 50_000
+
+// firstServerPort is the first of the server's ports; it is the published experiment's.
+const firstServerPort = 8090
+
+// Run makes a run and returns its recording. The recording is not nil when connections were opened, even if the
+// error says that something went wrong after that.
+func Run(o Options) (*account.Recording, error) {
+	r := &runner{options: o}
+	defer r.cleanUp()
+	if err := r.prepare(); err != nil {
+		return nil, err
+	}
+	if err := r.ramp(); err != nil {
+		return nil, err
+	}
+	if err := r.measure(); err != nil {
+		return nil, err
+	}
+	err := o.measured(r.recording)
+	err = errors.Join(err, r.hold())
+	return r.recording, err
+}
+
+func (o *Options) measured(r *account.Recording) error {
+	if o.Measured == nil {
+		return nil
+	}
+	return o.Measured(r)
+}
+
+// runner is the state of one run.
+type runner struct {
+	options   Options
+	conns     int
+	network   *netcfg.Private
+	engine    *load.Engine
+	probes    *loader.Probes
+	ledger    *account.Ledger
+	others    *presence
+	drained   chan error
+	stopDrain context.CancelFunc
+	before    account.Snapshot
+	sitesAt0  []kernel.Site
+	recording *account.Recording
+	interrupt string // why the ramp ended early
+}
+
+// prepare does everything up to the first connection.
+func (r *runner) prepare() error {
+	o := &r.options
+	if err := limits.CheckPrivileges(); err != nil {
+		return err
+	}
+	if err := r.decideConns(); err != nil {
+		return err
+	}
+	r.others = announce()
+	network, err := netcfg.NewPrivate(netcfg.Config{ClientAddresses: o.IPs, IPv6: o.IPv6, Sockets: 2 * r.conns})
+	if err != nil {
+		return err
+	}
+	r.network = network
+	started := make(chan error, 1)
+	go func() { started <- r.startLoad() }()
+	err = r.startProbes()
+	if loadErr := <-started; loadErr != nil {
+		return loadErr
+	}
+	if err != nil {
+		return err
+	}
+	r.newRecording()
+	if r.probes != nil {
+		client, server := r.engine.PIDs()
+		if err := r.probes.SetRoles(client, server); err != nil {
+			return err
+		}
+		if o.Hooked != nil {
+			o.Hooked(r.recording.Hooks)
+		}
+	}
+	return r.takeBaseline()
+}
+
+// decideConns settles how many connections there will be and refuses what the host cannot safely hold.
+func (r *runner) decideConns() error {
+	o := &r.options
+	memory, err := limits.ReadMemory()
+	if err != nil {
+		return err
+	}
+	files, err := limits.ReadFileTable()
+	if err != nil {
+		return err
+	}
+	r.conns = o.Conns
+	if r.conns == 0 {
+		wanted := o.IPs * o.Ports * DefaultPerTuple
+		r.conns = min(wanted, limits.SafeConnections(memory, o.AllowMemory, files))
+		if r.conns < 1 {
+			return limits.CheckMemory(1, memory, o.AllowMemory)
+		}
+	}
+	if err := limits.CheckMemory(r.conns, memory, o.AllowMemory); err != nil {
+		return err
+	}
+	return limits.CheckFiles(r.conns, files)
+}
+
+func (r *runner) startLoad() error {
+	config := r.loadConfig()
+	engine, err := load.Start(config, r.network.Start)
+	if err != nil {
+		return err
+	}
+	r.engine = engine
+	return nil
+}
+
+// handshakeTimeout ends the wait for handshakes that make no progress; a lost SYN is sent again after 1, 3 and 7 s.
+const handshakeTimeout = 15 * time.Second
+
+func (r *runner) loadConfig() load.Config {
+	c := load.Config{Clients: r.network.Clients, Server: r.network.Server, Connections: r.conns, Rate: r.options.Rate,
+		Backlog: netcfg.Backlog, Timeout: handshakeTimeout}
+	for i := range r.options.Ports {
+		c.Ports = append(c.Ports, uint16(firstServerPort+i))
+	}
+	return c
+}
+
+// samplesWanted is how many stacks a run samples in all: enough for a stable graph, too few to cost anything.
+const samplesWanted = 16_000
+
+// slabAllocsPerConnection is about how many slab allocations both ends of a connection make.
+const slabAllocsPerConnection = 40
+
+func (r *runner) startProbes() error {
+	if r.options.NoProfile {
+		return nil
+	}
+	probes, err := loader.Load(loader.Config{Netns: r.network.Inode(), Hooks: r.options.Hooks,
+		SampleInterval: max(4, r.conns*slabAllocsPerConnection/samplesWanted)})
+	if err != nil {
+		return err
+	}
+	r.probes = probes
+	r.ledger = account.NewLedger(2 * r.conns)
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stopDrain = cancel
+	r.drained = make(chan error, 1)
+	go func() { r.drained <- probes.Drain(ctx, r.ledger) }()
+	return nil
+}
+
+func (r *runner) newRecording() {
+	o := &r.options
+	release, machine := kernel.Release()
+	memory, _ := limits.ReadMemory() // decideConns has read it before
+	r.recording = &account.Recording{
+		Schema: account.Schema, Created: time.Now().UTC().Truncate(time.Second), Version: o.Version, Command: o.Command,
+		Host:      account.Host{Kernel: release, CPUs: runtime.NumCPU(), MemoryBytes: memory.TotalBytes, Machine: machine},
+		Hooks:     []account.Hook{},
+		Load:      account.Load{Scenario: "idle", ClientAddresses: o.IPs, ServerPorts: o.Ports, Requested: r.conns},
+		Endpoints: []account.EndpointRow{}, Addresses: []account.AddressRow{}, Top: []account.TopEndpoint{},
+		Stacks: []account.Stack{}, Notes: []string{},
+	}
+	if r.probes == nil {
+		return
+	}
+	r.recording.Sampling.Interval = max(4, r.conns*slabAllocsPerConnection/samplesWanted)
+	for _, h := range r.probes.Hooks() {
+		r.recording.Hooks = append(r.recording.Hooks, account.Hook{Name: h.Name, Function: h.Function, Kind: h.Kind,
+			Attached: h.Attached, Note: h.Note})
+	}
+}
+
+func (r *runner) takeBaseline() error {
+	before, err := snapshot()
+	if err != nil {
+		return err
+	}
+	r.before = before
+	if r.probes != nil {
+		r.sitesAt0, _, err = r.probes.Sites()
+	}
+	return err
+}
+
+// snapshot reads what the kernel says of its slab memory.
+func snapshot() (account.Snapshot, error) {
+	info, err := kernel.ReadMeminfo()
+	if err != nil {
+		return account.Snapshot{}, fmt.Errorf("read slab memory: %w", err)
+	}
+	slabs, err := kernel.ReadSlabinfo()
+	if err != nil {
+		return account.Snapshot{}, fmt.Errorf("read slab caches: %w; run as root", err)
+	}
+	return account.Snapshot{SlabBytes: info["Slab"], Slabs: slabs}, nil
+}
+
+// cleanUp ends what is still running; the kernel does the same if this process dies before it.
+func (r *runner) cleanUp() {
+	if r.stopDrain != nil {
+		r.stopDrain()
+		<-r.drained
+	}
+	if r.probes != nil {
+		_ = r.probes.Close() // detached in any case: the descriptors close with the process
+	}
+	if r.engine != nil {
+		r.engine.End()
+	}
+	if r.network != nil {
+		r.network.Close()
+	}
+	if r.others != nil {
+		r.others.leave()
+	}
+}
+
+// addressesAsked is for the recording's reader: the namespace's addresses.
+func (r *runner) addressesAsked() []netip.Addr { return r.network.Clients }

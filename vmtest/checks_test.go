@@ -1,0 +1,229 @@
+package vmtest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/connprof/connprof/account"
+)
+
+// endpointTypes are the objects of which every idle endpoint in an epoll set has exactly one.
+var endpointTypes = []string{"tcp_sock", "socket_alloc", "file", "dentry", "epitem", "eppoll_entry"}
+
+var roles = []string{"client", "server"}
+
+// checkRecording holds a recording against what must be so after a run over ips addresses with conns connections, none
+// of which closed, on a kernel with kprobes. The error names everything that is not so.
+func checkRecording(r *account.Recording, ips, conns int) error {
+	return errors.Join(
+		checkSchema(r),
+		checkLoad(r, conns),
+		checkHook(r, "connect", conns),
+		checkHook(r, "accept", conns),
+		checkLosses(r),
+		checkAddresses(r, ips, conns),
+		checkEndpoints(r, "client", conns),
+		checkEndpoints(r, "server", conns),
+		checkTraceIsWalk(r),
+	)
+}
+
+func checkSchema(r *account.Recording) error {
+	if r.Schema != account.Schema {
+		return fmt.Errorf("schema is %q, want %q", r.Schema, account.Schema)
+	}
+	return nil
+}
+
+func checkLoad(r *account.Recording, conns int) error {
+	if r.Load.Established != conns || r.Load.Failed != 0 {
+		return fmt.Errorf("load: %d established, %d failed (%+v), want %d and 0",
+			r.Load.Established, r.Load.Failed, r.Load.Failures, conns)
+	}
+	return nil
+}
+
+// checkHook wants a kprobe rung and one hit for each connection. A hook may have more than one row, one a function.
+func checkHook(r *account.Recording, name string, conns int) error {
+	var errs []error
+	var hits uint64
+	found := false
+	for _, h := range r.Hooks {
+		if h.Name != name {
+			continue
+		}
+		found = true
+		hits += h.Hits
+		kprobe := strings.HasPrefix(h.Kind, "kprobe") || strings.HasPrefix(h.Kind, "kretprobe")
+		if !kprobe || !h.Attached {
+			errs = append(errs, fmt.Errorf("hook %s on %s: kind %q, attached %v (%s), want an attached kprobe or kretprobe",
+				name, h.Function, h.Kind, h.Attached, h.Note))
+		}
+	}
+	if !found {
+		return fmt.Errorf("hook %s: not among the %d hooks", name, len(r.Hooks))
+	}
+	if hits != uint64(conns) {
+		errs = append(errs, fmt.Errorf("hook %s: %d hits, want %d", name, hits, conns))
+	}
+	return errors.Join(errs...)
+}
+
+func checkLosses(r *account.Recording) error {
+	if r.Losses.Total() != 0 {
+		return fmt.Errorf("losses: %+v, want none", r.Losses)
+	}
+	return nil
+}
+
+// checkAddresses wants the client endpoints on as many addresses as were asked for, the same number on each.
+func checkAddresses(r *account.Recording, ips, conns int) error {
+	var errs []error
+	addresses := map[string]bool{}
+	for _, a := range r.Addresses {
+		if a.Role != "client" {
+			continue
+		}
+		addresses[a.Address] = true
+		if a.Count != conns/ips {
+			errs = append(errs, fmt.Errorf("client address %s: %d endpoints, want %d", a.Address, a.Count, conns/ips))
+		}
+	}
+	if len(addresses) != ips {
+		errs = append(errs, fmt.Errorf("%d client addresses, want %d", len(addresses), ips))
+	}
+	return errors.Join(errs...)
+}
+
+// checkEndpoints wants every connection ESTABLISHED at this end, with one object of each type an endpoint.
+func checkEndpoints(r *account.Recording, role string, conns int) error {
+	row, err := establishedRow(r, role)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	if row.Count != conns {
+		errs = append(errs, fmt.Errorf("%s ESTABLISHED: %d endpoints, want %d", role, row.Count, conns))
+	}
+	counts := map[string]int{}
+	for _, o := range row.Objects {
+		counts[o.Type] += o.Count
+	}
+	for _, kind := range endpointTypes {
+		if counts[kind] != conns {
+			errs = append(errs, fmt.Errorf("%s ESTABLISHED: %d %s, want %d", role, counts[kind], kind, conns))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func establishedRow(r *account.Recording, role string) (*account.EndpointRow, error) {
+	var found *account.EndpointRow
+	for i := range r.Endpoints {
+		row := &r.Endpoints[i]
+		if row.Role != role || row.State != "ESTABLISHED" {
+			continue
+		}
+		if found != nil {
+			return nil, fmt.Errorf("%s ESTABLISHED: more than one row", role)
+		}
+		found = row
+	}
+	if found == nil {
+		return nil, fmt.Errorf("%s ESTABLISHED: no row among %d", role, len(r.Endpoints))
+	}
+	return found, nil
+}
+
+// checkTraceIsWalk wants the two measurements to agree, and that there is something for them to agree on.
+func checkTraceIsWalk(r *account.Recording) error {
+	var errs []error
+	compared := map[string]int{}
+	for _, row := range r.Trace.Types {
+		if !isEndpointType(row.Type) {
+			continue
+		}
+		compared[row.Role]++
+		if row.Trace != row.Walk {
+			errs = append(errs, fmt.Errorf("%s %s: the trace counted %d, the walk found %d", row.Role, row.Type, row.Trace, row.Walk))
+		}
+	}
+	for _, role := range roles {
+		if compared[role] == 0 {
+			errs = append(errs, fmt.Errorf("%s: no type was counted by both trace and walk", role))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func isEndpointType(kind string) bool {
+	for _, t := range endpointTypes {
+		if t == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// goodRecording is what a run over 20 addresses with 2,000 connections should leave.
+func goodRecording() *account.Recording {
+	r := &account.Recording{
+		Schema: account.Schema,
+		Load:   account.Load{Established: 2000},
+		Hooks: []account.Hook{
+			{Name: "connect", Function: "tcp_v4_connect", Kind: "kprobe", Attached: true, Hits: 2000},
+			{Name: "connect", Function: "tcp_v6_connect", Kind: "kprobe", Attached: true},
+			{Name: "accept", Function: "inet_csk_accept", Kind: "kretprobe", Attached: true, Hits: 2000},
+			{Name: "state", Function: "inet_sock_set_state", Kind: "tracepoint", Attached: true, Hits: 9000},
+		},
+	}
+	for _, role := range roles {
+		row := account.EndpointRow{Role: role, State: "ESTABLISHED", Count: 2000}
+		for _, kind := range endpointTypes {
+			row.Objects = append(row.Objects, account.ObjectRow{Type: kind, Count: 2000})
+			r.Trace.Types = append(r.Trace.Types, account.TypeRow{Role: role, Type: kind, Trace: 2000, Walk: 2000})
+		}
+		r.Endpoints = append(r.Endpoints, row)
+	}
+	for i := range 20 {
+		r.Addresses = append(r.Addresses, account.AddressRow{Address: fmt.Sprint("10.0.0.", i), Role: "client", Count: 100})
+	}
+	r.Addresses = append(r.Addresses, account.AddressRow{Address: "10.0.1.1", Role: "server", Count: 2000})
+	r.Trace.Types = append(r.Trace.Types, account.TypeRow{Role: "client", Type: "inet_bind_bucket", Trace: 7, Walk: 9})
+	return r
+}
+
+func TestChecksFindWhatIsWrong(t *testing.T) {
+	if err := checkRecording(goodRecording(), 20, 2000); err != nil {
+		t.Errorf("a good recording: %v", err)
+	}
+	for name, c := range map[string]struct {
+		spoil func(*account.Recording)
+		want  string
+	}{
+		"schema":        {func(r *account.Recording) { r.Schema = "x" }, `schema is "x"`},
+		"established":   {func(r *account.Recording) { r.Load.Established-- }, "1999 established"},
+		"failed":        {func(r *account.Recording) { r.Load.Failed = 1 }, "1 failed"},
+		"no hook":       {func(r *account.Recording) { r.Hooks = r.Hooks[:2] }, "hook accept: not among"},
+		"rung":          {func(r *account.Recording) { r.Hooks[0].Kind = "tracepoint" }, `kind "tracepoint"`},
+		"detached":      {func(r *account.Recording) { r.Hooks[2].Attached = false }, "attached false"},
+		"hits":          {func(r *account.Recording) { r.Hooks[2].Hits++ }, "hook accept: 2001 hits"},
+		"losses":        {func(r *account.Recording) { r.Losses.RingFull = 3 }, "RingFull:3"},
+		"addresses":     {func(r *account.Recording) { r.Addresses = r.Addresses[1:] }, "19 client addresses"},
+		"uneven":        {func(r *account.Recording) { r.Addresses[4].Count = 99 }, "10.0.0.4: 99 endpoints"},
+		"endpoints":     {func(r *account.Recording) { r.Endpoints[1].Count = 7 }, "server ESTABLISHED: 7 endpoints"},
+		"no row":        {func(r *account.Recording) { r.Endpoints[0].State = "SYN_SENT" }, "client ESTABLISHED: no row"},
+		"double row":    {func(r *account.Recording) { r.Endpoints[1].Role = "client" }, "client ESTABLISHED: more than one row"},
+		"object":        {func(r *account.Recording) { r.Endpoints[0].Objects[4].Count = 1 }, "client ESTABLISHED: 1 epitem"},
+		"disagreement":  {func(r *account.Recording) { r.Trace.Types[0].Trace = 5 }, "counted 5, the walk found 2000"},
+		"nothing to do": {func(r *account.Recording) { r.Trace.Types = nil }, "server: no type was counted"},
+	} {
+		r := goodRecording()
+		c.spoil(r)
+		if err := checkRecording(r, 20, 2000); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error is %v, want %q in it", name, err, c.want)
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package vmtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const qemuBinary = "qemu-system-x86_64"
+
+func findQemu() (string, error) {
+	path, err := exec.LookPath(qemuBinary)
+	if err != nil {
+		return "", fmt.Errorf("%s is not installed, virtual machines need it: apt-get install qemu-system-x86", qemuBinary)
+	}
+	return path, nil
+}
+
+// machine is one virtual machine's program and files on the host.
+type machine struct {
+	qemu      string
+	initramfs string
+	console   string // written: the first serial port
+	results   string // written: the second serial port
+}
+
+func (m machine) args(config Config) []string {
+	cmdline := strings.TrimSpace("console=ttyS0 panic=-1 quiet " + config.Append)
+	return []string{
+		// Emulation only: a machine with /dev/kvm and one without must give the same results.
+		"-accel", "tcg",
+		"-nographic", "-nodefaults", "-no-reboot",
+		"-m", strconv.Itoa(config.MemoryMB),
+		"-smp", strconv.Itoa(config.CPUs),
+		"-kernel", config.Vmlinuz,
+		"-initrd", m.initramfs,
+		"-append", cmdline,
+		"-serial", "stdio",
+		"-serial", "file:" + m.results,
+	}
+}
+
+// run starts qemu and waits until the virtual machine has powered itself off, the timeout has passed, or ctx has ended.
+func (m machine) run(ctx context.Context, config Config) error {
+	console, err := os.Create(m.console)
+	if err != nil {
+		return err
+	}
+	defer console.Close()
+	// qemu makes this file too, but not before it has read its arguments.
+	if err := os.WriteFile(m.results, nil, 0o600); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, config.Timeout)
+	defer cancel()
+	err = waitOnThread(func() error {
+		cmd := exec.CommandContext(limited, m.qemu, m.args(config)...)
+		cmd.Stdout, cmd.Stderr = console, console
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		cmd.WaitDelay = 5 * time.Second
+		return cmd.Run()
+	})
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("stopped: %w", ctx.Err())
+	case errors.Is(limited.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("still running after %v: it hangs, or the timeout is too short", config.Timeout)
+	case err != nil:
+		return fmt.Errorf("%s: %w", qemuBinary, err)
+	}
+	return nil
+}
+
+// waitOnThread runs f on a thread that lives as long as f: the kernel sends a child its parent-death signal when the
+// thread that started it ends, not the process.
+func waitOnThread(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		done <- f()
+	}()
+	return <-done
+}

@@ -1,0 +1,308 @@
+//go:build vm
+
+package vmtest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/connprof/connprof/account"
+	"github.com/connprof/connprof/vmtest/wire"
+)
+
+// testPackages are the folders whose tests also run in the virtual machines: those that talk to the kernel. One
+// without tests is left out.
+var testPackages = []string{"netcfg", "load", "loader", "limits", "account", "run", "kernel"}
+
+// allowedSkips names, by kernel version, the tests that may skip themselves there. Any other skip is a failure: a
+// feature that the kernel should have was not found.
+var allowedSkips = map[string][]allowedSkip{}
+
+type allowedSkip struct {
+	folder string
+	test   string
+	reason string // part of what the test says when it skips
+}
+
+const (
+	defaultKernels = "6.1 6.12"
+	root           = ".."
+	recordingName  = "recording.json"
+	mainIPs        = 20
+	mainConns      = 2000
+	// commandTimeout is for one program; an emulated processor is ten to thirty times slower than a real one.
+	commandTimeout = 3 * time.Minute
+	machineTimeout = 10 * time.Minute
+)
+
+// TestKernels runs the packages' tests and the main job under each kernel named in KERNEL. The kernels are kept in
+// CONNPROF_KERNELS, by default .cache/kernels. With CONNPROF_VM_OUT set, recordings and consoles are left there.
+func TestKernels(t *testing.T) {
+	if _, err := findQemu(); err != nil {
+		t.Fatal(err)
+	}
+	versions := strings.Fields(os.Getenv("KERNEL"))
+	if len(versions) == 0 {
+		versions = strings.Fields(defaultKernels)
+	}
+	p := buildPrograms(t)
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) { testKernel(t, version, p) })
+	}
+}
+
+// programs are the files to test, as built on the host.
+type programs struct {
+	connprof string
+	tests    []testProgram
+}
+
+type testProgram struct {
+	folder string
+	binary string
+}
+
+func buildPrograms(t *testing.T) programs {
+	dir := t.TempDir()
+	p := programs{connprof: filepath.Join(dir, "connprof")}
+	goTool(t, "build", "-o", p.connprof, "./cmd/connprof")
+	for _, folder := range testPackages {
+		sources, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(sources) == 0 {
+			t.Logf("%s has no tests", folder)
+			continue
+		}
+		binary := filepath.Join(dir, folder+".test")
+		goTool(t, "test", "-c", "-o", binary, "./"+folder)
+		p.tests = append(p.tests, testProgram{folder, binary})
+	}
+	return p
+}
+
+// goTool builds for the virtual machine: no C library there, and qemu's processor is the plainest amd64.
+func goTool(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", args...)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+func testKernel(t *testing.T, version string, p programs) {
+	vmlinuz, release := fetchKernel(t, version)
+	config := Config{Vmlinuz: vmlinuz, Timeout: machineTimeout, Files: map[string]string{"/connprof": p.connprof}}
+	for _, program := range p.tests {
+		addTestProgram(t, &config, program)
+	}
+	config.Commands = append(config.Commands, mainJob())
+
+	ctx, cancel := untilDeadline(t)
+	defer cancel()
+	result, err := Boot(ctx, config)
+	if result == nil {
+		t.Fatal(err)
+	}
+	keepEvidence(t, version, result)
+	t.Logf("kernel %s: init after %.1f s, powered off after %.1f s", result.Boot.Release, result.Boot.Seconds, result.Seconds)
+	for i, c := range result.Commands {
+		if i < len(p.tests) {
+			folder := p.tests[i].folder
+			t.Run(folder, func(t *testing.T) { checkTestRun(t, version, folder, c) })
+		} else {
+			t.Run("main job", func(t *testing.T) { checkMainJob(t, c, result.Files[recordingName]) })
+		}
+	}
+	if err != nil {
+		t.Error(err)
+	} else if result.Boot.Release != release {
+		t.Errorf("kernel %s ran, %s was fetched", result.Boot.Release, release)
+	}
+}
+
+// untilDeadline ends a little before `go test -timeout` ends everything, in time to say where the machine was.
+func untilDeadline(t *testing.T) (context.Context, context.CancelFunc) {
+	deadline, ok := t.Deadline()
+	if !ok {
+		return context.WithCancel(t.Context())
+	}
+	return context.WithDeadline(t.Context(), deadline.Add(-15*time.Second))
+}
+
+func fetchKernel(t *testing.T, version string) (vmlinuz, release string) {
+	t.Helper()
+	folder := os.Getenv("CONNPROF_KERNELS")
+	if folder == "" {
+		folder = filepath.Join(root, ".cache", "kernels")
+	}
+	out, err := exec.CommandContext(t.Context(), "./fetch-kernel.sh", version, folder).CombinedOutput()
+	if err != nil {
+		t.Fatalf("fetch kernel %s: %v: %s", version, err, bytes.TrimSpace(out))
+	}
+	text, err := os.ReadFile(filepath.Join(folder, version, "release"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(folder, version, "vmlinuz"), strings.TrimSpace(string(text))
+}
+
+// addTestProgram puts a package's test binary and its testdata into a folder of its own, where the test is started.
+func addTestProgram(t *testing.T, config *Config, p testProgram) {
+	t.Helper()
+	dir := path.Join("/test", p.folder)
+	binary := path.Join(dir, p.folder+".test")
+	config.Files[binary] = p.binary
+	source := filepath.Join(root, p.folder)
+	err := filepath.WalkDir(filepath.Join(source, "testdata"), func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		name, err := filepath.Rel(source, file)
+		config.Files[path.Join(dir, filepath.ToSlash(name))] = file
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	config.Commands = append(config.Commands, wire.Command{
+		// The test gives up first, and says where it was.
+		Argv:           []string{binary, "-test.v=test2json", "-test.timeout=" + (commandTimeout - 20*time.Second).String()},
+		Dir:            dir,
+		TimeoutSeconds: commandTimeout.Seconds(),
+	})
+}
+
+func mainJob() wire.Command {
+	return wire.Command{
+		Argv: []string{"/connprof", "run", "--ips", strconv.Itoa(mainIPs), "--conns", strconv.Itoa(mainConns),
+			"-o", path.Join(wire.OutDir, recordingName)},
+		TimeoutSeconds: commandTimeout.Seconds(),
+	}
+}
+
+// keepEvidence leaves the recording and the console where CONNPROF_VM_OUT says.
+func keepEvidence(t *testing.T, version string, r *Result) {
+	t.Helper()
+	folder := os.Getenv("CONNPROF_VM_OUT")
+	if folder == "" {
+		return
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	evidence := map[string][]byte{"console": []byte(r.Console)}
+	for name, content := range r.Files {
+		evidence[filepath.Base(name)] = content
+	}
+	for name, content := range evidence {
+		if err := os.WriteFile(filepath.Join(folder, version+"."+name), content, 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// checkEnd wants a command that ended by itself, with status 0.
+func checkEnd(t *testing.T, c wire.CommandResult) {
+	t.Helper()
+	if c.Error != "" || c.ExitCode != 0 {
+		t.Errorf("%s: exit status %d after %.1f s %s", strings.Join(c.Argv, " "), c.ExitCode, c.Seconds, c.Error)
+	}
+}
+
+func checkMainJob(t *testing.T, c wire.CommandResult, recording []byte) {
+	t.Logf("%s took %.1f s\n%s", strings.Join(c.Argv, " "), c.Seconds, c.Output)
+	checkEnd(t, c)
+	if recording == nil {
+		t.Fatal("it left no recording")
+	}
+	var r account.Recording
+	if err := json.Unmarshal(recording, &r); err != nil {
+		t.Fatalf("read the recording: %v", err)
+	}
+	if err := checkRecording(&r, mainIPs, mainConns); err != nil {
+		t.Errorf("the recording:\n%v", err)
+	}
+}
+
+// checkTestRun reports a package's tests: what they printed, what failed, and what was skipped without leave.
+func checkTestRun(t *testing.T, version, folder string, c wire.CommandResult) {
+	events := testEvents(t, c.Output)
+	printed := map[string]string{}
+	var all strings.Builder
+	passed := 0
+	for _, e := range events {
+		printed[e.Test] += e.Output
+		all.WriteString(e.Output)
+		if e.Action == "pass" && e.Test != "" {
+			passed++
+		}
+	}
+	t.Logf("%s took %.1f s, %d tests passed\n%s", folder, c.Seconds, passed, all.String())
+	checkEnd(t, c)
+	if passed == 0 {
+		t.Error("no test passed")
+	}
+	for _, e := range events {
+		switch {
+		case e.Test == "":
+		case e.Action == "fail":
+			t.Errorf("%s failed", e.Test)
+		case e.Action == "skip" && !maySkip(version, folder, e.Test, printed[e.Test]):
+			t.Errorf("%s was skipped, which kernel %s gives no reason for:\n%s", e.Test, version, printed[e.Test])
+		}
+	}
+}
+
+func maySkip(version, folder, test, printed string) bool {
+	for _, a := range allowedSkips[version] {
+		if a.folder == folder && a.test == test && strings.Contains(printed, a.reason) {
+			return true
+		}
+	}
+	return false
+}
+
+// testEvent is what of `go tool test2json`'s output is used here.
+type testEvent struct {
+	Action string // run, output, pass, fail, skip, ...
+	Test   string // empty for the package as a whole
+	Output string
+}
+
+func testEvents(t *testing.T, output string) []testEvent {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "tool", "test2json")
+	cmd.Stdin = strings.NewReader(output)
+	text, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go tool test2json: %v", err)
+	}
+	var events []testEvent
+	for d := json.NewDecoder(bytes.NewReader(text)); ; {
+		var e testEvent
+		switch err := d.Decode(&e); {
+		case errors.Is(err, io.EOF):
+			return events
+		case err != nil:
+			t.Fatal(fmt.Errorf("read the output of go tool test2json: %w", err))
+		}
+		events = append(events, e)
+	}
+}
