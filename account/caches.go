@@ -15,7 +15,8 @@ type ObjectCost struct {
 	PageBytes   float64 // its share of the slab's pages
 	PerSlab     uint64  // objects that share a slab
 	// Vector is the cache of the slab's slabobj_ext vector, empty where it has none.
-	Vector string
+	Vector     string
+	withVector float64 // PageBytes with the object's share of that vector
 }
 
 // Caches finds the slab cache behind an object, by its type or by the address of its struct kmem_cache.
@@ -88,16 +89,17 @@ func (c *Caches) findVectors(sites []kernel.Site, symbols *kernel.Symbols) {
 		}
 	}
 	for t := range c.byType {
-		c.byType[t].Vector = c.vectorOf(c.byType[t], accounted[c.byType[t].Cache])
+		c.setVector(&c.byType[t], accounted[c.byType[t].Cache])
 	}
 }
 
-func (c *Caches) vectorOf(cost ObjectCost, accounted bool) string {
+func (c *Caches) setVector(cost *ObjectCost, accounted bool) {
 	name := kmallocName(kmallocSize(cost.PerSlab * vectorEntryBytes))
 	if accounted && c.vectors[name] {
-		return name
+		cost.Vector = name
 	}
-	return ""
+	vector, share := c.vectorShare(*cost)
+	cost.withVector = cost.PageBytes + share*vector.PageBytes
 }
 
 // vectorShare is one object's share of its slab's slabobj_ext vector: a fraction of an object and what that costs.
@@ -193,7 +195,7 @@ func (c *Caches) ofSock(key sockCache) ObjectCost {
 	cost := c.byType[key.kind]
 	if info, ok := c.byAddr[key.address]; ok {
 		cost = c.ofInfo(info)
-		cost.Vector = c.vectorOf(cost, info.Accounted)
+		c.setVector(&cost, info.Accounted)
 	} else if names := kernel.Types[key.kind].Caches; key.v6 && len(names) > 1 {
 		if v6, ok := c.named(names[1]); ok {
 			cost = v6

@@ -24,8 +24,7 @@ type Evidence struct {
 
 // Fill closes the ledger: it writes the account into the recording.
 func (l *Ledger) Fill(r *Recording, ev Evidence) {
-	l.walk.split(ev.Caches)
-	r.Endpoints = l.walk.endpointRows()
+	r.Endpoints = l.walk.endpointRows(ev.Caches)
 	r.Addresses = l.walk.addressRows()
 	r.Top = l.walk.top.list()
 	paths, samples := l.samples.resolve(ev.Caches, ev.Symbols)

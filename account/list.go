@@ -56,11 +56,12 @@ func (l *EndpointList) Visit(e *kernel.Endpoint) error {
 	}
 	l.row = append(l.row[:0], role.String(), e.State.String(), e.Local.Addr().String(), port(e.Local.Port()),
 		e.Remote.Addr().String(), port(e.Remote.Port()), strconv.Itoa(pid), l.comm(pid), openedAt)
+	var costs [kernel.NumObjectTypes]ObjectCost
 	for t, n := range e.Objects {
-		cost := l.caches.Of(kernel.ObjectType(t), e)
-		l.row = append(l.row, strconv.FormatFloat(float64(n)*cost.PageBytes, 'f', 1, 64))
+		costs[t] = l.caches.Of(kernel.ObjectType(t), e)
+		l.row = append(l.row, strconv.FormatFloat(float64(n)*costs[t].PageBytes, 'f', 1, 64))
 	}
-	object, page := EndpointBytes(e, l.caches)
+	object, page := endpointBytes(e, &costs)
 	l.row = append(l.row, strconv.FormatUint(object, 10), strconv.FormatUint(page, 10),
 		strconv.FormatUint(e.Buffers.Bytes(), 10))
 	return l.csv.Write(l.row)

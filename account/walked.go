@@ -10,36 +10,39 @@ import (
 	"github.com/connprof/connprof/kernel"
 )
 
-// rowKey is what one row of the account sums up: a role in a state, with the costs of one slab cache.
+// rowKey is what one row of the account sums up.
 type rowKey struct {
 	role  kernel.Role
 	state kernel.State
 }
 
-// cell sums the objects of one type in one cache within a row.
-type cell struct {
-	kind kernel.ObjectType
-	cost ObjectCost
+// tallyKey divides the endpoints so finely that all of one tally have the same costs.
+type tallyKey struct {
+	rowKey
+	v6    bool
+	cache uint64 // of the struct sock
 }
 
-// bucket is a bind bucket that several sockets use, and how many of each row do.
+// tally sums endpoints of one kind. Objects are counted by type alone: the costs follow from the key.
+type tally struct {
+	key         tallyKey
+	costs       [kernel.NumObjectTypes]ObjectCost
+	count       int
+	bufferBytes uint64
+	objects     [kernel.NumObjectTypes]uint64
+	split       [kernel.NumObjectTypes]float64 // shares of buckets used by several sockets
+}
+
+// bucket is a bind bucket that several sockets use.
 type bucket struct {
 	kind    kernel.ObjectType
 	address uint64
 }
 
-type row struct {
-	count       int
-	bufferBytes uint64
-	objects     map[cell]float64
-}
-
-// add enters n objects, and with them their share of the vector that their slab carries.
-func (r *row) add(kind kernel.ObjectType, cost ObjectCost, n float64, caches *Caches) {
-	r.objects[cell{kind, cost}] += n
-	if vector, share := caches.vectorShare(cost); share > 0 {
-		r.objects[cell{kernel.SlabObjExt, vector}] += n * share
-	}
+// owners is how many sockets of one tally use a bucket.
+type owners struct {
+	tally *tally
+	count int
 }
 
 type addressKey struct {
@@ -50,20 +53,17 @@ type addressKey struct {
 // walked sums the endpoints of a walk.
 type walked struct {
 	listening map[uint16]bool
-	rows      map[rowKey]*row
-	shared    map[bucket]map[rowKey]int
+	tallies   map[tallyKey]*tally
+	shared    map[bucket][]owners
 	addresses map[addressKey]int
 	top       topHeap
 	skipped   uint64
 }
 
 func newWalked() walked {
-	return walked{listening: map[uint16]bool{}, rows: map[rowKey]*row{}, shared: map[bucket]map[rowKey]int{},
+	return walked{listening: map[uint16]bool{}, tallies: map[tallyKey]*tally{}, shared: map[bucket][]owners{},
 		addresses: map[addressKey]int{}}
 }
-
-// RestartWalk forgets the endpoints walked so far, for a second walk.
-func (l *Ledger) RestartWalk() { l.walk = newWalked() }
 
 // Role is which end an endpoint is: as the trace saw it opened, else a server where it has the port of a listener.
 // Listeners come first in a walk.
@@ -87,63 +87,62 @@ func (l *Ledger) Visit(e *kernel.Endpoint, caches *Caches) kernel.Role {
 	if role == kernel.RoleListener {
 		w.listening[e.Local.Port()] = true
 	}
-	key := rowKey{role, e.State}
-	r := w.rows[key]
-	if r == nil {
-		r = &row{objects: map[cell]float64{}}
-		w.rows[key] = r
-	}
-	r.count++
-	r.bufferBytes += e.Buffers.Bytes()
+	t := w.tallyOf(tallyKey{rowKey{role, e.State}, e.Local.Addr().Is6(), e.Cache}, e, caches)
+	t.count++
+	t.bufferBytes += e.Buffers.Bytes()
 	w.addresses[addressKey{e.Local.Addr(), role}]++
 	objects := 0
-	for t, n := range e.Objects {
-		if n == 0 {
-			continue
-		}
-		objects++
-		kind := kernel.ObjectType(t)
-		if address, shared := sharedBucket(kind, e); shared {
-			w.addOwner(bucket{kind, address}, key)
-			continue
-		}
-		r.add(kind, caches.Of(kind, e), float64(n), caches)
+	for kind, n := range e.Objects {
+		t.objects[kind] += uint64(n)
+		objects += int(n)
+	}
+	if e.Objects[kernel.BindBucket] > 0 && !e.BindSole {
+		w.share(bucket{kernel.BindBucket, e.Bind}, t)
+	}
+	if e.Objects[kernel.Bind2Bucket] > 0 && !e.Bind2Sole {
+		w.share(bucket{kernel.Bind2Bucket, e.Bind2}, t)
 	}
 	if objects == 0 || e.Truncated {
 		w.skipped++
 	}
-	l.rank(e, role, caches)
+	l.rank(e, t)
 	return role
 }
 
-func sharedBucket(t kernel.ObjectType, e *kernel.Endpoint) (address uint64, shared bool) {
-	switch t {
-	case kernel.BindBucket:
-		return e.Bind, !e.BindSole
-	case kernel.Bind2Bucket:
-		return e.Bind2, !e.Bind2Sole
-	}
-	return 0, false
-}
-
-func (w *walked) addOwner(b bucket, key rowKey) {
-	owners := w.shared[b]
-	if owners == nil {
-		owners = map[rowKey]int{}
-		w.shared[b] = owners
-	}
-	owners[key]++
-}
-
-// split gives every shared bucket to the rows of its owners, in proportion.
-func (w *walked) split(caches *Caches) {
-	for b, owners := range w.shared {
-		total := 0
-		for _, n := range owners {
-			total += n
+func (w *walked) tallyOf(key tallyKey, e *kernel.Endpoint, caches *Caches) *tally {
+	t := w.tallies[key]
+	if t == nil {
+		t = &tally{key: key}
+		for kind := range t.costs {
+			t.costs[kind] = caches.Of(kernel.ObjectType(kind), e)
 		}
-		for key, n := range owners {
-			w.rows[key].add(b.kind, caches.byType[b.kind], float64(n)/float64(total), caches)
+		w.tallies[key] = t
+	}
+	return t
+}
+
+// share takes a bucket out of the tally's own objects until it is known how many use it.
+func (w *walked) share(b bucket, t *tally) {
+	t.objects[b.kind]--
+	list := w.shared[b]
+	for i := range list {
+		if list[i].tally == t {
+			list[i].count++
+			return
+		}
+	}
+	w.shared[b] = append(list, owners{t, 1})
+}
+
+// divide gives every shared bucket to the tallies of its owners, in proportion.
+func (w *walked) divide() {
+	for b, list := range w.shared {
+		total := 0
+		for _, o := range list {
+			total += o.count
+		}
+		for _, o := range list {
+			o.tally.split[b.kind] += float64(o.count) / float64(total)
 		}
 	}
 	clear(w.shared)
@@ -154,36 +153,88 @@ func (l *Ledger) Skipped() uint64 { return l.walk.skipped }
 
 // Count is how many endpoints of a role are in a state.
 func (l *Ledger) Count(role kernel.Role, state kernel.State) int {
-	if r := l.walk.rows[rowKey{role, state}]; r != nil {
-		return r.count
+	n := 0
+	for key, t := range l.walk.tallies {
+		if key.rowKey == (rowKey{role, state}) {
+			n += t.count
+		}
 	}
-	return 0
+	return n
+}
+
+// cell sums the objects of one type in one cache within a row.
+type cell struct {
+	kind kernel.ObjectType
+	cost ObjectCost
+}
+
+// row is one row of the account while its objects are added up.
+type row struct {
+	count       int
+	bufferBytes uint64
+	objects     map[cell]float64
+}
+
+// add enters n objects, and with them their share of the vectors that their slabs carry.
+func (r *row) add(kind kernel.ObjectType, cost ObjectCost, n float64, caches *Caches) {
+	if n == 0 {
+		return
+	}
+	r.objects[cell{kind, cost}] += n
+	if vector, share := caches.vectorShare(cost); share > 0 {
+		r.objects[cell{kernel.SlabObjExt, vector}] += n * share
+	}
+}
+
+// rows adds up the tallies.
+func (w *walked) rows(caches *Caches) map[rowKey]*row {
+	w.divide()
+	rows := map[rowKey]*row{}
+	for key, t := range w.tallies {
+		r := rows[key.rowKey]
+		if r == nil {
+			r = &row{objects: map[cell]float64{}}
+			rows[key.rowKey] = r
+		}
+		r.count += t.count
+		r.bufferBytes += t.bufferBytes
+		for kind := range t.objects {
+			r.add(kernel.ObjectType(kind), t.costs[kind], float64(t.objects[kind])+t.split[kind], caches)
+		}
+	}
+	return rows
 }
 
 // endpointRows is the account itself.
-func (w *walked) endpointRows() []EndpointRow {
+func (w *walked) endpointRows(caches *Caches) []EndpointRow {
 	rows := []EndpointRow{}
-	for key, r := range w.rows {
-		out := EndpointRow{Role: key.role.String(), State: key.state.String(), Count: r.count,
-			BufferBytes: r.bufferBytes, Objects: []ObjectRow{}}
-		for c, n := range r.objects {
-			o := ObjectRow{Type: c.kind.String(), Cache: c.cost.Cache, Count: int(math.Round(n)),
-				ObjectBytes: uint64(math.Round(n * float64(c.cost.ObjectBytes))),
-				PageBytes:   uint64(math.Round(n * c.cost.PageBytes))}
-			out.ObjectBytes += o.ObjectBytes
-			out.PageBytes += o.PageBytes
-			out.Objects = append(out.Objects, o)
-		}
-		slices.SortFunc(out.Objects, func(a, b ObjectRow) int {
-			return cmp.Or(cmp.Compare(b.PageBytes, a.PageBytes), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Cache, b.Cache))
-		})
-		rows = append(rows, out)
+	for key, r := range w.rows(caches) {
+		rows = append(rows, r.endpointRow(key))
 	}
 	order := map[string]int{"client": 0, "server": 1, "listener": 2, "other": 3}
 	slices.SortFunc(rows, func(a, b EndpointRow) int {
 		return cmp.Or(cmp.Compare(order[a.Role], order[b.Role]), cmp.Compare(b.Count, a.Count), cmp.Compare(a.State, b.State))
 	})
 	return rows
+}
+
+func (r *row) endpointRow(key rowKey) EndpointRow {
+	out := EndpointRow{Role: key.role.String(), State: key.state.String(), Count: r.count, BufferBytes: r.bufferBytes,
+		Objects: []ObjectRow{}}
+	for c, n := range r.objects {
+		o := ObjectRow{Type: c.kind.String(), Cache: c.cost.Cache, Count: int(math.Round(n)),
+			ObjectBytes: uint64(math.Round(n)) * c.cost.ObjectBytes, PageBytes: uint64(math.Round(n * c.cost.PageBytes))}
+		if o.Count == 0 && o.PageBytes == 0 {
+			continue
+		}
+		out.ObjectBytes += o.ObjectBytes
+		out.PageBytes += o.PageBytes
+		out.Objects = append(out.Objects, o)
+	}
+	slices.SortFunc(out.Objects, func(a, b ObjectRow) int {
+		return cmp.Or(cmp.Compare(b.PageBytes, a.PageBytes), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Cache, b.Cache))
+	})
+	return out
 }
 
 func (w *walked) addressRows() []AddressRow {
@@ -201,14 +252,14 @@ func (w *walked) addressRows() []AddressRow {
 const topEndpoints = 100
 
 // rank keeps the endpoint if it is among the costliest so far. Of equals the ones met first stay.
-func (l *Ledger) rank(e *kernel.Endpoint, role kernel.Role, caches *Caches) {
+func (l *Ledger) rank(e *kernel.Endpoint, of *tally) {
 	h := &l.walk.top
-	object, page := EndpointBytes(e, caches)
+	object, page := endpointBytes(e, &of.costs)
 	buffers := e.Buffers.Bytes()
 	if len(*h) == topEndpoints && page+buffers <= (*h)[0].weight {
 		return
 	}
-	t := TopEndpoint{Role: role.String(), State: e.State.String(), Local: e.Local.String(), Remote: e.Remote.String(),
+	t := TopEndpoint{Role: of.key.role.String(), State: e.State.String(), Local: e.Local.String(), Remote: e.Remote.String(),
 		PID: int(l.opened[e.Sock].pid), Objects: map[string]int{}, ObjectBytes: object, PageBytes: page, BufferBytes: buffers}
 	for k, n := range e.Objects {
 		if n > 0 {
@@ -221,15 +272,13 @@ func (l *Ledger) rank(e *kernel.Endpoint, role kernel.Role, caches *Caches) {
 	heap.Push(h, ranked{page + buffers, t})
 }
 
-// EndpointBytes is what one endpoint's objects occupy, a shared bind bucket counted whole.
-func EndpointBytes(e *kernel.Endpoint, caches *Caches) (object, page uint64) {
+// endpointBytes is what one endpoint's objects occupy, a shared bind bucket counted whole.
+func endpointBytes(e *kernel.Endpoint, costs *[kernel.NumObjectTypes]ObjectCost) (object, page uint64) {
 	var pages float64
-	for t, n := range e.Objects {
+	for kind, n := range e.Objects {
 		if n > 0 {
-			cost := caches.Of(kernel.ObjectType(t), e)
-			object += uint64(n) * cost.ObjectBytes
-			vector, share := caches.vectorShare(cost)
-			pages += float64(n) * (cost.PageBytes + share*vector.PageBytes)
+			object += uint64(n) * costs[kind].ObjectBytes
+			pages += float64(n) * costs[kind].withVector
 		}
 	}
 	return object, uint64(math.Round(pages))

@@ -62,6 +62,20 @@ struct sock___bind2_node {
 
 #define LIST_LIMIT 16
 
+/* a396eda11aae (5.11) added bpf_get_current_task_btf(), through which the verifier lets plain loads follow pointers;
+ * before that each step is a call. */
+static __always_inline __u32 current_netns(void)
+{
+	struct task_struct *task;
+
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
+		task = bpf_get_current_task_btf();
+		return task->nsproxy ? task->nsproxy->net_ns->ns.inum : 0; /* none: it is exiting */
+	}
+	task = (void *)bpf_get_current_task();
+	return BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+}
+
 /* How many entries the singly linked list behind a pointer has, LIST_LIMIT at most. */
 static __always_inline __u32 count_eppoll_entries(const void *epi)
 {
@@ -101,12 +115,12 @@ static __always_inline struct epoll_count count_epoll(struct file *file)
 	struct epoll_count c = {};
 
 	if (bpf_core_field_exists(struct file___5_11, f_ep)) {
-		struct hlist_head *head = BPF_CORE_READ((struct file___5_11 *)file, f_ep);
+		struct hlist_head *head = ((struct file___5_11 *)file)->f_ep;
 
 		if (!head)
 			return c;
 		c.heads = 1;
-		struct hlist_node *node = BPF_CORE_READ(head, first);
+		struct hlist_node *node = head->first;
 
 		for (int i = 0; i < LIST_LIMIT && node; i++) {
 			c.epitems++;
@@ -135,7 +149,7 @@ static __always_inline struct inet_bind2_bucket *bind2_of_sock(struct inet_conne
 
 	if (!bpf_core_field_exists(newer->icsk_bind2_hash))
 		return NULL;
-	return BPF_CORE_READ(newer, icsk_bind2_hash);
+	return newer->icsk_bind2_hash;
 }
 
 static __always_inline struct inet_bind2_bucket *bind2_of_timewait(struct inet_timewait_sock *tw)
@@ -144,39 +158,40 @@ static __always_inline struct inet_bind2_bucket *bind2_of_timewait(struct inet_t
 
 	if (!bpf_core_field_exists(newer->tw_tb2))
 		return NULL;
-	return BPF_CORE_READ(newer, tw_tb2);
+	return newer->tw_tb2;
 }
 
-/* True where node is the one and only entry of the list. */
-static __always_inline bool is_alone(struct hlist_head *list, struct hlist_node *node)
+/* True where node is the one and only entry of a list that begins with first. */
+static __always_inline bool is_alone(struct hlist_node *first, struct hlist_node *node)
 {
-	return BPF_CORE_READ(list, first) == node && !BPF_CORE_READ(node, next);
+	return first == node && !node->next;
 }
 
 /* Whether the address-and-port bucket belongs to this full socket alone. */
 static __always_inline bool bind2_is_sole(struct sock *sk, struct inet_bind2_bucket *tb2)
 {
 	struct inet_bind2_bucket___owners *o = (void *)tb2;
-	struct hlist_node *node = (void *)sk + bpf_core_field_offset(struct sock, __sk_common.skc_bind_node);
+	struct sock___bind2_node *older = (void *)sk;
 
 	if (!bpf_core_field_exists(o->owners))
 		return false;
-	if (bpf_core_field_exists(struct sock___bind2_node, sk_bind2_node))
-		node = (void *)sk + bpf_core_field_offset(struct sock___bind2_node, sk_bind2_node);
-	return is_alone((void *)o + bpf_core_field_offset(struct inet_bind2_bucket___owners, owners), node);
+	if (bpf_core_field_exists(older->sk_bind2_node))
+		return is_alone(o->owners.first, &older->sk_bind2_node);
+	return is_alone(o->owners.first, &sk->__sk_common.skc_bind_node);
 }
 
 /* Whether the port's bucket belongs to this full socket alone. */
 static __always_inline bool bind_is_sole(struct sock *sk, struct inet_bind_bucket *tb, struct inet_bind2_bucket *tb2)
 {
-	if (bpf_core_field_exists(struct inet_bind_bucket___owners, owners))
-		return is_alone((void *)tb + bpf_core_field_offset(struct inet_bind_bucket___owners, owners),
-				(void *)sk + bpf_core_field_offset(struct sock, __sk_common.skc_bind_node));
-	if (!bpf_core_field_exists(struct inet_bind_bucket___bhash2, bhash2) || !tb2)
+	struct inet_bind_bucket___owners *older = (void *)tb;
+	struct inet_bind_bucket___bhash2 *newer = (void *)tb;
+	struct inet_bind2_bucket___bhash2 *second = (void *)tb2;
+
+	if (bpf_core_field_exists(older->owners))
+		return is_alone(older->owners.first, &sk->__sk_common.skc_bind_node);
+	if (!bpf_core_field_exists(newer->bhash2) || !tb2)
 		return false;
-	return is_alone((void *)tb + bpf_core_field_offset(struct inet_bind_bucket___bhash2, bhash2),
-			(void *)tb2 + bpf_core_field_offset(struct inet_bind2_bucket___bhash2, bhash_node)) &&
-	       bind2_is_sole(sk, tb2);
+	return is_alone(newer->bhash2.first, &second->bhash_node) && bind2_is_sole(sk, tb2);
 }
 
 #endif

@@ -139,9 +139,6 @@ struct cpu_counters {
 	__u64 client_established;
 	__u64 server_established;
 	__u64 destroyed;
-	__u64 slab_allocs;
-	__u64 slab_frees;
-	__u64 kmallocs;
 };
 
 #endif

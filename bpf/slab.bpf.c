@@ -1,8 +1,10 @@
 //go:build ignore
 
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-/* The slab tracepoints: counts by call site for the tasks of the run, and a stack now and then. */
+/* The slab tracepoints: counts by call site for the tasks of the run, and a stack now and then. They fire dozens of
+ * times a connection, so the common path makes one map look-up and follows no pointer. */
 #include "caches.h"
+#include "compat.h"
 #include "maps.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
@@ -23,20 +25,26 @@ struct {
 	__type(value, struct site_table);
 } sites SEC(".maps");
 
-static __always_inline bool current_is_ours(void)
-{
-	struct task_struct *task = (void *)bpf_get_current_task();
+#define NOT_OURS ~0u
 
-	return BPF_CORE_READ(task, nsproxy, net_ns, ns.inum) == target_netns;
-}
-
+/* Whose the current task is. The load processes are known by their ids; any other task counts if it lives in the
+ * run's network namespace. */
 static __always_inline __u32 current_role(void)
 {
 	__u32 tgid = current_tgid();
 
 	if (tgid == client_tgid)
 		return ROLE_CLIENT;
-	return tgid == server_tgid ? ROLE_SERVER : ROLE_NONE;
+	if (tgid == server_tgid)
+		return ROLE_SERVER;
+	return current_netns() == target_netns ? ROLE_NONE : NOT_OURS;
+}
+
+static __always_inline struct site_table *my_sites(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&sites, &zero);
 }
 
 /* Counts one event. A call site that is new takes the first free place of its few; sites differ by the hundred. */
@@ -79,8 +87,12 @@ static __always_inline bool is_sampled(struct site_table *t)
 	return !first;
 }
 
-static __always_inline void sample(void *ctx, struct cpu_counters *c, __u64 call_site, __u64 cache, __u32 role, bool atomic)
+static __always_inline void sample(void *ctx, __u64 call_site, __u64 cache, __u32 role, bool atomic)
 {
+	struct cpu_counters *c = my_counters();
+
+	if (!c)
+		return;
 	struct stack_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 
 	if (!e) {
@@ -107,24 +119,19 @@ static __always_inline void sample(void *ctx, struct cpu_counters *c, __u64 call
 
 static __always_inline int on_alloc(void *ctx, __u64 call_site, __u64 cache, __u32 kind, gfp_t gfp)
 {
-	if (!current_is_ours())
-		return 0;
-	struct cpu_counters *c = my_counters();
-	__u32 zero = 0;
-	struct site_table *t = bpf_map_lookup_elem(&sites, &zero);
-
-	if (!c || !t)
-		return 0;
-	bool atomic = !(gfp & GFP_DIRECT_RECLAIM);
 	__u32 role = current_role();
 
-	if (kind & SITE_KMALLOC)
-		c->kmallocs++;
-	else
-		c->slab_allocs++;
+	if (role == NOT_OURS)
+		return 0;
+	struct site_table *t = my_sites();
+
+	if (!t)
+		return 0;
+	bool atomic = !(gfp & GFP_DIRECT_RECLAIM);
+
 	count_site(t, call_site, cache, role, kind | (atomic ? SITE_ATOMIC : 0));
 	if (is_sampled(t))
-		sample(ctx, c, call_site, cache, role, atomic);
+		sample(ctx, call_site, cache, role, atomic);
 	return 0;
 }
 
@@ -157,16 +164,14 @@ int BPF_PROG(kmalloc_alloc, unsigned long call_site, void *ptr, __u64 requested,
 SEC("tp_btf/kmem_cache_free")
 int BPF_PROG(free_object, unsigned long call_site)
 {
-	if (!current_is_ours())
-		return 0;
-	struct cpu_counters *c = my_counters();
-	__u32 zero = 0;
-	struct site_table *t = bpf_map_lookup_elem(&sites, &zero);
+	__u32 role = current_role();
 
-	if (!c || !t)
+	if (role == NOT_OURS)
 		return 0;
-	c->slab_frees++;
-	count_site(t, call_site, 0, current_role(), SITE_FREE | SITE_SIZED);
+	struct site_table *t = my_sites();
+
+	if (t)
+		count_site(t, call_site, 0, role, SITE_FREE | SITE_SIZED);
 	return 0;
 }
 

@@ -26,9 +26,6 @@ type StateCpuCounters struct {
 	ClientEstablished uint64
 	ServerEstablished uint64
 	Destroyed         uint64
-	SlabAllocs        uint64
-	SlabFrees         uint64
-	Kmallocs          uint64
 }
 
 type StateEndpointEvent struct {

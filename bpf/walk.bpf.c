@@ -15,8 +15,8 @@ static __always_inline void set_addresses(struct endpoint_record *r, struct sock
 	r->local_port = skc->skc_num;
 	r->remote_port = __builtin_bswap16(skc->skc_dport);
 	if (r->family == AF_INET6) {
-		BPF_CORE_READ_INTO(&r->local, skc, skc_v6_rcv_saddr);
-		BPF_CORE_READ_INTO(&r->remote, skc, skc_v6_daddr);
+		*(struct in6_addr *)r->local = skc->skc_v6_rcv_saddr;
+		*(struct in6_addr *)r->remote = skc->skc_v6_daddr;
 		return;
 	}
 	*(__be32 *)r->local = skc->skc_rcv_saddr;
@@ -40,9 +40,9 @@ static __always_inline void set_binds(struct endpoint_record *r, void *tb, void 
 static __always_inline void follow_file(struct endpoint_record *r, struct file *file)
 {
 	r->objects[TYPE_FILE] = 1;
-	r->objects[TYPE_DENTRY] = BPF_CORE_READ(file, f_path.dentry) != NULL;
-	r->objects[TYPE_LSM_FILE] = BPF_CORE_READ(file, f_security) != NULL;
-	r->objects[TYPE_LSM_INODE] = BPF_CORE_READ(file, f_inode, i_security) != NULL;
+	r->objects[TYPE_DENTRY] = file->f_path.dentry != NULL;
+	r->objects[TYPE_LSM_FILE] = file->f_security != NULL;
+	r->objects[TYPE_LSM_INODE] = file->f_inode->i_security != NULL;
 	struct epoll_count c = count_epoll(file);
 
 	r->objects[TYPE_EPITEM] = c.epitems;
@@ -57,9 +57,9 @@ static __always_inline void full_sock(struct endpoint_record *r, struct tcp_sock
 	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
 
 	r->objects[TYPE_TCP_SOCK] = 1;
-	r->objects[TYPE_LSM_SOCK] = BPF_CORE_READ(sk, sk_security) != NULL;
-	set_cache(r, BPF_CORE_READ(sk, sk_prot_creator, slab));
-	struct inet_bind_bucket *tb = BPF_CORE_READ(&tp->inet_conn, icsk_bind_hash);
+	r->objects[TYPE_LSM_SOCK] = sk->sk_security != NULL;
+	set_cache(r, sk->sk_prot_creator->slab);
+	struct inet_bind_bucket *tb = tp->inet_conn.icsk_bind_hash;
 	struct inet_bind2_bucket *tb2 = bind2_of_sock(&tp->inet_conn);
 
 	set_binds(r, tb, tb2);
@@ -68,18 +68,18 @@ static __always_inline void full_sock(struct endpoint_record *r, struct tcp_sock
 	if (tb2 && bind2_is_sole(sk, tb2))
 		r->bind_flags |= BIND2_SOLE;
 
-	r->rmem_alloc = BPF_CORE_READ(sk, sk_backlog.rmem_alloc.counter);
-	r->wmem_queued = BPF_CORE_READ(sk, sk_wmem_queued);
-	r->forward_alloc = BPF_CORE_READ(sk, sk_forward_alloc);
-	r->backlog = BPF_CORE_READ(sk, sk_backlog.len);
-	r->omem_alloc = BPF_CORE_READ(sk, sk_omem_alloc.counter);
+	r->rmem_alloc = sk->sk_backlog.rmem_alloc.counter;
+	r->wmem_queued = sk->sk_wmem_queued;
+	r->forward_alloc = sk->sk_forward_alloc;
+	r->backlog = sk->sk_backlog.len;
+	r->omem_alloc = sk->sk_omem_alloc.counter;
 
-	struct socket *sock = BPF_CORE_READ(sk, sk_socket);
+	struct socket *sock = sk->sk_socket;
 
 	if (!sock) /* not accepted yet, or orphaned */
 		return;
 	r->objects[TYPE_SOCKET_ALLOC] = 1;
-	struct file *file = BPF_CORE_READ(sock, file);
+	struct file *file = sock->file;
 
 	if (file)
 		follow_file(r, file);
@@ -103,11 +103,11 @@ int walk_tcp(struct bpf_iter__tcp *ctx)
 		full_sock(&r, tp);
 	} else if ((tw = bpf_skc_to_tcp_timewait_sock(skc))) {
 		r.objects[TYPE_TIMEWAIT_SOCK] = 1;
-		set_cache(&r, BPF_CORE_READ(skc, skc_prot, twsk_prot, twsk_slab));
-		set_binds(&r, BPF_CORE_READ(&tw->tw_sk, tw_tb), bind2_of_timewait(&tw->tw_sk));
+		set_cache(&r, skc->skc_prot->twsk_prot->twsk_slab);
+		set_binds(&r, tw->tw_sk.tw_tb, bind2_of_timewait(&tw->tw_sk));
 	} else if ((req = bpf_skc_to_tcp_request_sock(skc))) {
 		r.objects[TYPE_REQUEST_SOCK] = 1;
-		set_cache(&r, BPF_CORE_READ(&req->req.req, rsk_ops, slab));
+		set_cache(&r, req->req.req.rsk_ops->slab);
 	}
 	bpf_seq_write(ctx->meta->seq, &r, sizeof(r));
 	return 0;

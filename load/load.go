@@ -80,3 +80,9 @@ type Failure struct {
 	Errno error
 	Count int
 }
+
+// MaxCapacity is how many connections the given numbers of client addresses and server ports allow, with all server
+// ports at or above FirstClientPort.
+func MaxCapacity(addresses, ports int) int {
+	return addresses * ports * (1<<16 - FirstClientPort - ports)
+}

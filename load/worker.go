@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime"
 )
 
 // workerEnv carries the worker's role and configuration to the process that is to be one.
@@ -35,6 +36,9 @@ func WorkerMain() {
 	if !ok {
 		return
 	}
+	// The shards lock themselves to other threads then, and /proc/PID/fd, which shows the main thread's table, stays
+	// short: whoever lists processes would otherwise fill the dentry and proc_inode caches in the middle of a run.
+	runtime.LockOSThread()
 	report := os.NewFile(reportFD, "report")
 	if err := work(text, report); err != nil {
 		fmt.Fprintln(report, err)

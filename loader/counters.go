@@ -18,7 +18,6 @@ type Counters struct {
 	StateChanges, SynSent                    uint64
 	ClientEstablished, ServerEstablished     uint64
 	Destroyed                                uint64
-	SlabAllocs, SlabFrees, Kmallocs          uint64
 	// RecursionMisses is how often the kernel left a program out because it was running on that CPU already.
 	// FreeMisses is the same for the program that counts frees, on which no figure of the account rests: RCU
 	// callbacks free whole batches in the middle of another free.
@@ -44,9 +43,6 @@ func (p *Probes) Counters() (Counters, error) {
 		sum.ClientEstablished += c.ClientEstablished
 		sum.ServerEstablished += c.ServerEstablished
 		sum.Destroyed += c.Destroyed
-		sum.SlabAllocs += c.SlabAllocs
-		sum.SlabFrees += c.SlabFrees
-		sum.Kmallocs += c.Kmallocs
 	}
 	return sum, p.addMisses(&sum)
 }

@@ -79,9 +79,14 @@ func refusal(kind string, err error) string {
 			return "the kernel offers no kprobes (needs CONFIG_KPROBES and CONFIG_KPROBE_EVENTS)"
 		}
 	}
+	// The whole error is in the chain; its first cause is what fits on a line.
 	var verifier *ebpf.VerifierError
-	if errors.As(err, &verifier) {
-		return "program load refused: " + verifier.Unwrap().Error()
+	var number unix.Errno
+	switch {
+	case errors.As(err, &verifier):
+		return "the verifier refused the program: " + verifier.Unwrap().Error()
+	case errors.As(err, &number):
+		return "the kernel refused it: " + number.Error()
 	}
 	return err.Error()
 }

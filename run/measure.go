@@ -142,7 +142,7 @@ func (r *runner) fillTrace() error {
 	if err != nil {
 		return err
 	}
-	_, full, err := r.probes.Sites()
+	sites, full, err := r.probes.Sites()
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,10 @@ func (r *runner) fillTrace() error {
 	rec.Losses = account.Losses{RingFull: c.RingFull, MapFull: c.MapFull + full, RecursionMisses: c.RecursionMisses,
 		StackFailures: c.StackFailures, WalkSkipped: r.ledger.Skipped()}
 	hits := map[string]uint64{"connect": c.ConnectCalls, "accept": c.Accepts, "state": c.StateChanges,
-		"destroy": c.Destroyed, "slab": c.SlabAllocs + c.SlabFrees + c.Kmallocs}
+		"destroy": c.Destroyed}
+	for _, s := range sites {
+		hits["slab"] += s.Count
+	}
 	for i := range rec.Hooks {
 		h := &rec.Hooks[i]
 		h.Hits = hits[h.Name]

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"runtime"
 	"time"
 
@@ -183,10 +182,10 @@ func (r *runner) loadConfig() load.Config {
 }
 
 // samplesWanted is how many stacks a run samples in all: enough for a stable graph, too few to cost anything.
-const samplesWanted = 16_000
+const samplesWanted = 8_000
 
 // slabAllocsPerConnection is about how many slab allocations both ends of a connection make.
-const slabAllocsPerConnection = 40
+const slabAllocsPerConnection = 30
 
 func (r *runner) startProbes() error {
 	if r.options.NoProfile {
@@ -273,5 +272,5 @@ func (r *runner) cleanUp() {
 	}
 }
 
-// addressesAsked is for the recording's reader: the namespace's addresses.
-func (r *runner) addressesAsked() []netip.Addr { return r.network.Clients }
+// Capacity is how many connections the given numbers of client addresses and server ports allow.
+func Capacity(ips, ports int) int { return load.MaxCapacity(ips, ports) }

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// checkTarget fails early where a file could not be written at the end of a run.
+func checkTarget(path string) error {
+	if path == "-" || path == "" {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil {
+		if info.IsDir() {
+			return fmt.Errorf("write %s: it is a directory; give a file name in it", path)
+		}
+		if !info.Mode().IsRegular() {
+			return nil
+		}
+	}
+	dir := filepath.Dir(path)
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("write %s: there is no directory %s; make it first", path, dir)
+	case err != nil:
+		return fmt.Errorf("write %s: %w", path, err)
+	case !info.IsDir():
+		return fmt.Errorf("write %s: %s is not a directory", path, dir)
+	}
+	if err := unix.Access(dir, unix.W_OK); err != nil {
+		return fmt.Errorf("write %s: directory %s is not writable: %w", path, dir, err)
+	}
+	return nil
+}
+
+// writeFile writes a file whole or not at all: into a new file beside it that then takes its place. "-" is standard
+// output, and devices are written to directly. Under sudo the file is given to the invoking user.
+func writeFile(path string, write func(io.Writer) error) error {
+	if path == "-" {
+		return buffered(os.Stdout, write)
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+		return errors.Join(buffered(f, write), f.Close())
+	}
+	if err := checkTarget(path); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	err = errors.Join(buffered(f, write), giveToInvoker(f), f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+func buffered(w io.Writer, write func(io.Writer) error) error {
+	b := bufio.NewWriterSize(w, 64<<10)
+	return errors.Join(write(b), b.Flush())
+}
+
+// giveToInvoker hands a file made under sudo to the user who called sudo.
+func giveToInvoker(f *os.File) error {
+	uid, errUID := strconv.Atoi(os.Getenv("SUDO_UID"))
+	gid, errGID := strconv.Atoi(os.Getenv("SUDO_GID"))
+	if os.Geteuid() != 0 || errUID != nil || errGID != nil {
+		return nil
+	}
+	return f.Chown(uid, gid)
+}

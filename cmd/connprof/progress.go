@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/connprof/connprof/account"
+	"github.com/connprof/connprof/run"
+)
+
+// progress shows a run on stderr: one line that is written over on a terminal, else a plain line now and then.
+type progress struct {
+	w        io.Writer
+	terminal bool
+	width    int // of the line that stands on the terminal
+	printed  time.Time
+}
+
+// between is how far apart plain lines are.
+const between = 2 * time.Second
+
+// hooks prints which probe each hook got, and why not a better one.
+func (p *progress) hooks(list []account.Hook) {
+	for _, h := range list {
+		line := fmt.Sprintf("%s: %s %s", h.Name, h.Kind, h.Function)
+		if h.Note != "" {
+			line += " (" + h.Note + ")"
+		}
+		fmt.Fprintln(p.w, line)
+	}
+}
+
+func (p *progress) show(s run.Status) {
+	if !p.terminal && !s.Done && time.Since(p.printed) < between {
+		return
+	}
+	p.printed = time.Now()
+	line := statusLine(s)
+	if !p.terminal {
+		fmt.Fprintln(p.w, line)
+		return
+	}
+	fmt.Fprintf(p.w, "\r%s%s", line, strings.Repeat(" ", max(p.width-len(line), 0)))
+	p.width = len(line)
+}
+
+// clear takes the line off the terminal.
+func (p *progress) clear() {
+	if p.terminal && p.width > 0 {
+		fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", p.width))
+		p.width = 0
+	}
+}
+
+func statusLine(s run.Status) string {
+	line := fmt.Sprintf("%5.1f s  %d of %d up", s.Elapsed.Seconds(), s.Established, s.Requested)
+	if s.Failed > 0 {
+		line += fmt.Sprintf(", %d failed", s.Failed)
+	}
+	line += fmt.Sprintf("  %.0f/s  slab %+.1f MiB", s.PerSecond, float64(s.SlabBytes)/(1<<20))
+	if s.PerEndpoint > 0 {
+		line += fmt.Sprintf("  %.0f B an endpoint", s.PerEndpoint)
+	}
+	if s.Left > 0 && !s.Done {
+		line += fmt.Sprintf("  %.0f s left", s.Left.Seconds())
+	}
+	return line
+}

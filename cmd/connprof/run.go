@@ -1,0 +1,229 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/connprof/connprof/account"
+	"github.com/connprof/connprof/limits"
+	"github.com/connprof/connprof/loader"
+	"github.com/connprof/connprof/netcfg"
+	"github.com/connprof/connprof/report"
+	"github.com/connprof/connprof/run"
+)
+
+// maxPorts bounds the listeners: beyond a few hundred they would eat into the client ports.
+const maxPorts = 1000
+
+// runFlags are the flags of `connprof run`.
+type runFlags struct {
+	ips, ports      int
+	conns, rate     countValue
+	hold            time.Duration
+	scenario        string
+	output, html    string
+	endpoints       string
+	noProfile, ipv6 bool
+	hooks           string
+	allowMemory     int
+	budgetTexts     []string
+	budgets         budgets
+	json            bool
+	started         time.Time
+}
+
+func newRun() *cobra.Command {
+	f := &runFlags{}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Open connections, profile them, print the account and write a recording",
+		Long: `Open TCP connections between two processes in a network namespace of their own, profile every one of them, print
+what they cost the kernel, and write a recording that connprof report can render again.
+
+Nothing of the host's network is touched, and nothing is left behind, however the run ends. Ctrl-C stops opening
+and accounts for what is up; a second Ctrl-C skips the account.`,
+		Example: `  sudo connprof run --ips 20 --conns 20k
+  sudo connprof run --ips 1 --ports 20 --conns 100k --html report.html`,
+		Args: cobra.NoArgs,
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.IntVar(&f.ips, "ips", 20, "client addresses")
+	flags.IntVar(&f.ports, "ports", 1, "server ports (20 with --ips 1 is the one-address scheme)")
+	flags.Var(&f.conns, "conns", "connections in all, such as 20k or 1M (default ips x ports x 50,000, capped at what the host can safely hold)")
+	flags.StringVar(&f.scenario, "scenario", "idle", "what is done with them once open: idle")
+	flags.DurationVar(&f.hold, "hold", 0, "how long all stay open after the last is up and measured")
+	flags.Var(&f.rate, "rate", "connections a second (default unlimited)")
+	flags.StringVarP(&f.output, "output", "o", "connprof.json", "the recording; gzipped if the name ends in .gz")
+	flags.StringVar(&f.html, "html", "", "render it as a page as well")
+	flags.BoolVar(&f.noProfile, "no-profile", false, "load only: the baseline for the profiler's own cost")
+	flags.StringVar(&f.hooks, "hooks", loader.Auto, "force one rung of the attach ladder: "+strings.Join(loader.HookKinds[1:], ", "))
+	flags.BoolVar(&f.ipv6, "ipv6", false, "the same over IPv6")
+	flags.IntVar(&f.allowMemory, "allow-memory", 50, "percent of the available memory that the connections may take")
+	flags.StringArrayVar(&f.budgetTexts, "budget", nil, "`ROLE=BYTES`: page bytes an endpoint may cost; exit status 3 beyond (repeatable)")
+	flags.BoolVar(&f.json, "json", false, "print the recording to stdout in place of the text")
+	flags.StringVar(&f.endpoints, "endpoints", "", "write one CSV row an endpoint to this file")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd) }
+	return cmd
+}
+
+// check refuses flags that make no sense.
+func (f *runFlags) check() error {
+	problem := ""
+	switch {
+	case f.ips < 1 || f.ips > netcfg.MaxClientAddresses:
+		problem = fmt.Sprintf("--ips %d: want 1 to %d client addresses", f.ips, netcfg.MaxClientAddresses)
+	case f.ports < 1 || f.ports > maxPorts:
+		problem = fmt.Sprintf("--ports %d: want 1 to %d server ports", f.ports, maxPorts)
+	case int(f.conns) > run.Capacity(f.ips, f.ports):
+		problem = fmt.Sprintf("--conns %d: %d addresses and %d server ports give %d four-tuples; raise --ips or --ports",
+			f.conns, f.ips, f.ports, run.Capacity(f.ips, f.ports))
+	case f.scenario != "idle":
+		problem = fmt.Sprintf("--scenario %q: this version knows: idle", f.scenario)
+	case f.hold < 0:
+		problem = fmt.Sprintf("--hold %v: want no negative time", f.hold)
+	case !slices.Contains(loader.HookKinds, f.hooks):
+		problem = fmt.Sprintf("--hooks %q: want one of %s", f.hooks, strings.Join(loader.HookKinds, ", "))
+	case f.allowMemory < 1 || f.allowMemory > limits.MaxAllowPercent:
+		problem = fmt.Sprintf("--allow-memory %d: want 1 to %d percent; the host needs the rest", f.allowMemory,
+			limits.MaxAllowPercent)
+	case f.noProfile && (f.html != "" || f.endpoints != "" || len(f.budgetTexts) > 0):
+		problem = "--no-profile makes no account: leave out --html, --endpoints and --budget"
+	}
+	if problem != "" {
+		return usageError{errors.New(problem)}
+	}
+	var err error
+	f.budgets, err = parseBudgets(f.budgetTexts)
+	return err
+}
+
+func (f *runFlags) run(cmd *cobra.Command) error {
+	f.started = time.Now()
+	if err := f.check(); err != nil {
+		return err
+	}
+	for _, path := range []string{f.output, f.html, f.endpoints} {
+		if err := checkTarget(path); err != nil {
+			return err
+		}
+	}
+	p := &progress{w: os.Stderr, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+	o := f.options(p)
+	stop, abort, release := watchSignals()
+	defer release()
+	o.Stop, o.Abort = stop, abort
+	o.Measured = func(rec *account.Recording) error {
+		p.clear()
+		return f.deliver(cmd, rec)
+	}
+	rec, err := f.withEndpoints(&o)
+	p.clear()
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	if rec.Load.HoldSeconds > 0 {
+		fmt.Fprintf(os.Stderr, "held for %.1f s: all %d connections are still up\n", rec.Load.HoldSeconds, rec.Load.Established)
+		if err := f.writeRecording(rec); err != nil {
+			return err
+		}
+	}
+	return f.verdict(rec)
+}
+
+func (f *runFlags) options(p *progress) run.Options {
+	return run.Options{IPs: f.ips, Ports: f.ports, Conns: int(f.conns), Hold: f.hold, Rate: int(f.rate),
+		NoProfile: f.noProfile, Hooks: f.hooks, IPv6: f.ipv6, AllowMemory: f.allowMemory, Started: f.started,
+		Version: version(), Command: append([]string{"connprof"}, os.Args[1:]...), Hooked: p.hooks, Progress: p.show}
+}
+
+// withEndpoints runs, and writes the endpoints' CSV while the run makes it.
+func (f *runFlags) withEndpoints(o *run.Options) (rec *account.Recording, err error) {
+	if f.endpoints == "" {
+		return run.Run(*o)
+	}
+	var runErr error
+	err = writeFile(f.endpoints, func(w io.Writer) error {
+		o.Endpoints = w
+		rec, runErr = run.Run(*o)
+		return runErr
+	})
+	if runErr != nil {
+		return rec, runErr
+	}
+	return rec, err
+}
+
+// deliver writes the recording and shows the account, while the connections are still up.
+func (f *runFlags) deliver(cmd *cobra.Command, rec *account.Recording) error {
+	if err := f.writeRecording(rec); err != nil {
+		return err
+	}
+	if f.html != "" {
+		if err := writeFile(f.html, func(w io.Writer) error { return report.HTML(w, rec) }); err != nil {
+			return err
+		}
+	}
+	return writeFile("-", func(w io.Writer) error {
+		if f.json {
+			return rec.Write(w)
+		}
+		return report.Text(w, rec, report.TextOptions{Color: colored(cmd)})
+	})
+}
+
+func (f *runFlags) writeRecording(rec *account.Recording) error {
+	if f.output == "-" && f.json {
+		return nil // it goes to standard output once
+	}
+	return writeFile(f.output, func(w io.Writer) error { return rec.WriteNamed(w, f.output) })
+}
+
+// verdict turns what the recording says into the command's outcome.
+func (f *runFlags) verdict(rec *account.Recording) error {
+	l := &rec.Load
+	if rec.Interrupted != "" {
+		return fmt.Errorf("run: stopped early with %d of %d connections up: %s; the account covers what was up",
+			l.Established, l.Requested, rec.Interrupted)
+	}
+	if l.Established < l.Requested {
+		reasons := []string{}
+		for _, r := range l.Failures {
+			reasons = append(reasons, fmt.Sprintf("%d x %s: %s", r.Count, r.Step, r.Error))
+		}
+		return fmt.Errorf("run: %d of %d connections were not established (%s); the account covers the others",
+			l.Requested-l.Established, l.Requested, strings.Join(reasons, ", "))
+	}
+	for _, row := range rec.Endpoints {
+		each := float64(row.PageBytes) / float64(max(row.Count, 1))
+		if limit, ok := f.budgets[row.Role]; ok && each > limit {
+			return budgetError{fmt.Errorf("run: a %s endpoint in %s costs %.1f page bytes, over its budget of %g; "+
+				"connprof report %s shows where they go", row.Role, row.State, each, limit, f.output)}
+		}
+	}
+	return nil
+}
+
+// watchSignals closes stop at the first SIGINT or SIGTERM and abort at the second.
+func watchSignals() (stop, abort <-chan struct{}, release func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	first, second := make(chan struct{}), make(chan struct{})
+	go func() {
+		<-signals
+		close(first)
+		<-signals
+		close(second)
+	}()
+	return first, second, func() { signal.Stop(signals) }
+}

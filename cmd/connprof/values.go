@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// countValue is a flag that takes a count such as 20000, 20k or 1M (powers of 1000).
+type countValue int
+
+func (c *countValue) String() string { return strconv.Itoa(int(*c)) }
+func (c *countValue) Type() string   { return "count" }
+
+func (c *countValue) Set(text string) error {
+	n, err := parseCount(text)
+	if err != nil {
+		return err
+	}
+	*c = countValue(n)
+	return nil
+}
+
+func parseCount(text string) (int, error) {
+	digits, unit := text, 1.0
+	for suffix, factor := range map[string]float64{"k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6} {
+		if rest, ok := strings.CutSuffix(text, suffix); ok {
+			digits, unit = rest, factor
+		}
+	}
+	n, err := strconv.ParseFloat(digits, 64)
+	n *= unit
+	switch {
+	case err != nil || strings.ContainsAny(digits, "xXpPeEiInN_+") || n != math.Trunc(n):
+		return 0, fmt.Errorf("want a whole number, with k or M for thousands or millions (20000, 20k, 1.5M)")
+	case n < 1 || n > math.MaxInt32:
+		return 0, fmt.Errorf("want at least 1 and at most %d", math.MaxInt32)
+	}
+	return int(n), nil
+}
+
+// budgets is what one endpoint of each role may cost, in page bytes.
+type budgets map[string]float64
+
+func parseBudgets(texts []string) (budgets, error) {
+	b := budgets{}
+	for _, text := range texts {
+		role, bytes, ok := strings.Cut(text, "=")
+		n, err := strconv.ParseFloat(bytes, 64)
+		if !ok || err != nil || !(n > 0) || math.IsInf(n, 0) {
+			return nil, usageError{fmt.Errorf("--budget %q: want ROLE=BYTES, such as client=4400", text)}
+		}
+		if role != "client" && role != "server" && role != "listener" {
+			return nil, usageError{fmt.Errorf("--budget %q: the roles are client, server and listener", text)}
+		}
+		b[role] = n
+	}
+	return b, nil
+}
