@@ -60,7 +60,10 @@ struct sock___bind2_node {
 
 #pragma clang attribute pop
 
-#define LIST_LIMIT 16
+/* How far the walk follows the epoll sets that a file is in, and the wait queues of each (TCP has one). The verifier
+ * goes through every combination before it loads the program, so these are also what start-up costs. */
+#define EPITEM_LIMIT 8
+#define ENTRY_LIMIT 2
 
 /* a396eda11aae (5.11) added bpf_get_current_task_btf(), through which the verifier lets plain loads follow pointers;
  * before that each step is a call. */
@@ -76,72 +79,74 @@ static __always_inline __u32 current_netns(void)
 	return BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
 }
 
-/* How many entries the singly linked list behind a pointer has, LIST_LIMIT at most. */
-static __always_inline __u32 count_eppoll_entries(const void *epi)
+/* Counts an epitem's wait queue entries; false where there are more than the walk follows. */
+static __always_inline bool count_eppoll_entries(const void *epi, __u32 *n)
 {
-	__u32 n = 0;
-
 	if (bpf_core_field_exists(struct epitem___single, pwqlist) &&
 	    bpf_core_field_size(struct epitem___single, pwqlist) == sizeof(void *)) {
 		struct eppoll_entry *pwq = BPF_CORE_READ((struct epitem___single *)epi, pwqlist);
 
-		for (int i = 0; i < LIST_LIMIT && pwq; i++) {
-			n++;
+		for (int i = 0; i < ENTRY_LIMIT && pwq; i++) {
+			(*n)++;
 			pwq = BPF_CORE_READ(pwq, next);
 		}
-		return n;
+		return !pwq;
 	}
 	const void *head = epi + bpf_core_field_offset(struct epitem___double, pwqlist);
 	struct list_head *node = BPF_CORE_READ((struct list_head *)head, next);
 
-	for (int i = 0; i < LIST_LIMIT && node && node != head; i++) {
-		n++;
+	for (int i = 0; i < ENTRY_LIMIT && node && node != head; i++) {
+		(*n)++;
 		node = BPF_CORE_READ(node, next);
 	}
-	return n;
+	return !node || node == head;
 }
 
-struct epoll_count {
-	__u32 epitems;
-	__u32 entries;
-	__u32 heads;
-	bool truncated;
-};
+/* What a file's membership in epoll sets costs, packed into a number by 16 bits each: an epitem a set, an
+ * eppoll_entry a wait queue, and since 5.11 one epitems_head for all; last, whether a list was too long.
+ *
+ * A global function: the verifier goes through it once, and not once for each way that leads to its call. Only the
+ * walk has use for it. */
+#define EPOLL_EPITEMS(c) ((c) & 0xffff)
+#define EPOLL_ENTRIES(c) ((c) >> 16 & 0xffff)
+#define EPOLL_HEADS(c) ((c) >> 32 & 0xffff)
+#define EPOLL_TRUNCATED(c) ((c) >> 48)
 
-/* Counts what a file's membership in epoll sets costs: an epitem a set, an eppoll_entry a wait queue, and since
- * 5.11 one epitems_head for all. */
-static __always_inline struct epoll_count count_epoll(struct file *file)
+#ifdef COMPAT_WALK
+__noinline __u64 count_epoll(__u64 file)
 {
-	struct epoll_count c = {};
+	__u64 epitems = 0, heads = 0, truncated = 0;
+	__u32 entries = 0;
 
 	if (bpf_core_field_exists(struct file___5_11, f_ep)) {
-		struct hlist_head *head = ((struct file___5_11 *)file)->f_ep;
+		struct hlist_head *head = BPF_CORE_READ((struct file___5_11 *)file, f_ep);
+		struct hlist_node *node = head ? BPF_CORE_READ(head, first) : NULL;
 
-		if (!head)
-			return c;
-		c.heads = 1;
-		struct hlist_node *node = head->first;
+		heads = head != NULL;
+		for (int i = 0; i < EPITEM_LIMIT && node; i++) {
+			const void *epi = (void *)node - bpf_core_field_offset(struct epitem___5_11, fllink);
 
-		for (int i = 0; i < LIST_LIMIT && node; i++) {
-			c.epitems++;
-			c.entries += count_eppoll_entries((void *)node -
-							  bpf_core_field_offset(struct epitem___5_11, fllink));
+			epitems++;
+			truncated |= !count_eppoll_entries(epi, &entries);
 			node = BPF_CORE_READ(node, next);
 		}
-		c.truncated = node != NULL;
-		return c;
-	}
-	const void *head = (void *)file + bpf_core_field_offset(struct file___5_10, f_ep_links);
-	struct list_head *node = BPF_CORE_READ((struct list_head *)head, next);
+		truncated |= node != NULL;
+	} else {
+		const void *head = (void *)file + bpf_core_field_offset(struct file___5_10, f_ep_links);
+		struct list_head *node = BPF_CORE_READ((struct list_head *)head, next);
 
-	for (int i = 0; i < LIST_LIMIT && node && node != head; i++) {
-		c.epitems++;
-		c.entries += count_eppoll_entries((void *)node - bpf_core_field_offset(struct epitem___5_10, fllink));
-		node = BPF_CORE_READ(node, next);
+		for (int i = 0; i < EPITEM_LIMIT && node && node != head; i++) {
+			const void *epi = (void *)node - bpf_core_field_offset(struct epitem___5_10, fllink);
+
+			epitems++;
+			truncated |= !count_eppoll_entries(epi, &entries);
+			node = BPF_CORE_READ(node, next);
+		}
+		truncated |= node && node != head;
 	}
-	c.truncated = node && node != head;
-	return c;
+	return epitems | (__u64)entries << 16 | heads << 32 | truncated << 48;
 }
+#endif
 
 static __always_inline struct inet_bind2_bucket *bind2_of_sock(struct inet_connection_sock *icsk)
 {

@@ -2,6 +2,7 @@
 
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* The walk: visits every endpoint of the reader's network namespace and writes down what hangs on it. */
+#define COMPAT_WALK
 #include "caches.h"
 #include "compat.h"
 #include "connprof.h"
@@ -37,18 +38,21 @@ static __always_inline void set_binds(struct endpoint_record *r, void *tb, void 
 	r->objects[TYPE_BIND2_BUCKET] = tb2 != NULL;
 }
 
-static __always_inline void follow_file(struct endpoint_record *r, struct file *file)
+static __always_inline void follow_file(struct endpoint_record *r, struct socket *sock, struct file *file)
 {
 	r->objects[TYPE_FILE] = 1;
 	r->objects[TYPE_DENTRY] = file->f_path.dentry != NULL;
 	r->objects[TYPE_LSM_FILE] = file->f_security != NULL;
 	r->objects[TYPE_LSM_INODE] = file->f_inode->i_security != NULL;
-	struct epoll_count c = count_epoll(file);
+	__u64 address; /* the same as file, but a number to the verifier */
 
-	r->objects[TYPE_EPITEM] = c.epitems;
-	r->objects[TYPE_EPPOLL_ENTRY] = c.entries;
-	r->objects[TYPE_EPITEMS_HEAD] = c.heads;
-	if (c.truncated)
+	BPF_CORE_READ_INTO(&address, sock, file);
+	__u64 c = count_epoll(address);
+
+	r->objects[TYPE_EPITEM] = EPOLL_EPITEMS(c);
+	r->objects[TYPE_EPPOLL_ENTRY] = EPOLL_ENTRIES(c);
+	r->objects[TYPE_EPITEMS_HEAD] = EPOLL_HEADS(c);
+	if (EPOLL_TRUNCATED(c))
 		r->flags |= WALK_TRUNCATED;
 }
 
@@ -82,7 +86,7 @@ static __always_inline void full_sock(struct endpoint_record *r, struct tcp_sock
 	struct file *file = sock->file;
 
 	if (file)
-		follow_file(r, file);
+		follow_file(r, sock, file);
 }
 
 SEC("iter/tcp")
