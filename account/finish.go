@@ -20,6 +20,8 @@ type Evidence struct {
 	Caches        *Caches
 	Sites         []kernel.Site // counted between Before and After
 	Symbols       *kernel.Symbols
+	// ClientOpens and ServerOpens are how many endpoints became ESTABLISHED, by the state changes.
+	ClientOpens, ServerOpens int
 }
 
 // Fill closes the ledger: it writes the account into the recording.
@@ -31,6 +33,7 @@ func (l *Ledger) Fill(r *Recording, ev Evidence) {
 	r.Stacks = scaledStacks(r.Endpoints, paths)
 	r.Sampling.Samples = samples
 	r.Reconcile = reconcile(r.Endpoints, ev.Before, ev.After)
+	r.Trace.ClientOpens, r.Trace.ServerOpens = ev.ClientOpens, ev.ServerOpens
 	r.Trace.Closes = l.Closes()
 	r.Trace.CallSites = callSites(ev)
 	r.Trace.Types = typeRows(r.Endpoints, ev)
@@ -114,6 +117,9 @@ func typeRows(rows []EndpointRow, ev Evidence) []TypeRow {
 			allocated[key{roleOfSite(t, s), t}] += int(s.Count)
 		}
 	}
+	// The accepted end's sock is allocated in softirq context, now and then in that of a kernel thread, which is in
+	// no namespace of ours. Its state changes carry its own namespace.
+	allocated[key{kernel.RoleServer, kernel.TCPSock}] = ev.ServerOpens
 	list := []TypeRow{}
 	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
 		for t := range kernel.Types {
@@ -131,12 +137,13 @@ func typeRows(rows []EndpointRow, ev Evidence) []TypeRow {
 }
 
 // comparable leaves out what an allocation does not stand for one to one: objects that come and go with a handshake,
-// vectors shared by a slab's objects, and the accepted ends' bind buckets, which are their listener's.
+// vectors shared by a slab's objects, the accepted ends' bind buckets, which are their listener's, and what is made for
+// them in softirq context.
 func comparable(role kernel.Role, kind kernel.ObjectType) bool {
 	switch kind {
 	case kernel.RequestSock, kernel.TimewaitSock, kernel.SlabObjExt:
 		return false
-	case kernel.BindBucket, kernel.Bind2Bucket:
+	case kernel.BindBucket, kernel.Bind2Bucket, kernel.LSMSock:
 		return role == kernel.RoleClient
 	}
 	return true

@@ -11,6 +11,7 @@ import (
 	"github.com/connprof/connprof/account"
 	"github.com/connprof/connprof/kernel"
 	"github.com/connprof/connprof/load"
+	"github.com/connprof/connprof/loader"
 )
 
 // settle is how long the kernel gets to finish what the last handshakes left to softirqs and RCU.
@@ -57,13 +58,17 @@ func (r *runner) account(after account.Snapshot) error {
 	if err != nil {
 		return err
 	}
+	counters, err := r.probes.Counters()
+	if err != nil {
+		return err
+	}
 	r.ledger.Fill(r.recording, account.Evidence{Before: r.before, After: after, Caches: caches, Sites: sites,
-		Symbols: symbols})
+		Symbols: symbols, ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})
 	r.recording.Cost.WalkSeconds = walkSeconds
 	if missing := caches.Unresolved(); len(missing) > 0 {
 		r.note("no slab cache found for: " + strings.Join(missing, ", "))
 	}
-	return r.fillTrace()
+	return r.fillTrace(counters)
 }
 
 func (r *runner) walk(caches *account.Caches) (seconds float64, err error) {
@@ -137,17 +142,12 @@ func (r *runner) fillLoad() {
 }
 
 // fillTrace writes down what the probes counted and lost, and what they cost.
-func (r *runner) fillTrace() error {
-	c, err := r.probes.Counters()
-	if err != nil {
-		return err
-	}
+func (r *runner) fillTrace(c loader.Counters) error {
 	sites, full, err := r.probes.Sites()
 	if err != nil {
 		return err
 	}
 	rec := r.recording
-	rec.Trace.ClientOpens, rec.Trace.ServerOpens = int(c.ClientEstablished), int(c.ServerEstablished)
 	rec.Trace.FreeMisses = c.FreeMisses
 	rec.Losses = account.Losses{RingFull: c.RingFull, MapFull: c.MapFull + full, RecursionMisses: c.RecursionMisses,
 		StackFailures: c.StackFailures, WalkSkipped: r.ledger.Skipped()}

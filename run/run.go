@@ -187,12 +187,19 @@ const samplesWanted = 8_000
 // slabAllocsPerConnection is about how many slab allocations both ends of a connection make.
 const slabAllocsPerConnection = 30
 
+// minInterval keeps small runs from spending their time on stacks.
+const minInterval = 32
+
+func (r *runner) sampleInterval() int {
+	return max(minInterval, r.conns*slabAllocsPerConnection/samplesWanted)
+}
+
 func (r *runner) startProbes() error {
 	if r.options.NoProfile {
 		return nil
 	}
 	probes, err := loader.Load(loader.Config{Netns: r.network.Inode(), Hooks: r.options.Hooks,
-		SampleInterval: max(4, r.conns*slabAllocsPerConnection/samplesWanted)})
+		SampleInterval: r.sampleInterval()})
 	if err != nil {
 		return err
 	}
@@ -220,7 +227,7 @@ func (r *runner) newRecording() {
 	if r.probes == nil {
 		return
 	}
-	r.recording.Sampling.Interval = max(4, r.conns*slabAllocsPerConnection/samplesWanted)
+	r.recording.Sampling.Interval = r.sampleInterval()
 	for _, h := range r.probes.Hooks() {
 		r.recording.Hooks = append(r.recording.Hooks, account.Hook{Name: h.Name, Function: h.Function, Kind: h.Kind,
 			Attached: h.Attached, Note: h.Note})
