@@ -14,7 +14,7 @@ type client struct {
 	config Config
 	shared *shared
 	plan   plan
-	turns  chan struct{}
+	turns  *turns
 	active int // shards at a time
 	begun  time.Duration
 	// portByOption says that the kernel has IP_LOCAL_PORT_RANGE (91d0b78c5177, 6.3).
@@ -33,9 +33,9 @@ func newClient(c Config, s *shared) (*client, error) {
 	// Small runs are split among the shards that work at the same time.
 	capacity = min(capacity, (c.Connections+cl.active-1)/cl.active)
 	shards := (c.Connections + capacity - 1) / capacity
-	cl.turns = make(chan struct{}, max(shards, cl.active))
+	cl.turns = newTurns(shards)
 	return cl, startShards(shards, func(ready chan<- error, i int) {
-		cl.shard(ready, i*capacity, min((i+1)*capacity, c.Connections))
+		cl.shard(ready, i, i*capacity, min((i+1)*capacity, c.Connections))
 	})
 }
 
@@ -51,7 +51,7 @@ func haveLocalPortRange() bool {
 func (c *client) begin() {
 	c.begun = Monotonic()
 	for range c.active {
-		c.turns <- struct{}{}
+		c.turns.pass()
 	}
 }
 
@@ -64,17 +64,17 @@ type clientShard struct {
 	waiting int    // connect() made, handshake not finished
 }
 
-// shard waits for its turn and opens the connections numbered from low to high.
-func (c *client) shard(ready chan<- error, low, high int) {
+// shard i waits for its turn and opens the connections numbered from low to high.
+func (c *client) shard(ready chan<- error, i, low, high int) {
 	s, err := enterShard(high - low)
 	ready <- err
 	if err != nil {
 		return
 	}
 	cs := &clientShard{shard: s, client: c, to: newSockaddrs(c.config), up: make([]bool, high-low+reservedFDs)}
-	<-c.turns
+	c.turns.wait(i)
 	cs.open(low, high)
-	c.turns <- struct{}{}
+	c.turns.pass()
 	cs.settle()
 	for {
 		cs.take(cs.wait(-1))

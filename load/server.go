@@ -19,8 +19,7 @@ type server struct {
 	shared    *shared
 	listeners []int
 	capacity  int // sockets a shard
-	turn      chan struct{}
-	ready     chan error
+	turns     *turns
 }
 
 // spareShards take over from shards whose table turns out smaller than RLIMIT_NOFILE promised at first.
@@ -34,7 +33,7 @@ func newServer(c Config, s *shared) (*server, error) {
 	if capacity -= len(c.Ports); capacity < 1 {
 		return nil, fmt.Errorf("RLIMIT_NOFILE leaves no room beside %d listeners; raise it (ulimit -n)", len(c.Ports))
 	}
-	sv := &server{config: c, shared: s, capacity: min(capacity, c.Connections), turn: make(chan struct{}, 1)}
+	sv := &server{config: c, shared: s, capacity: min(capacity, c.Connections)}
 	for _, port := range c.Ports {
 		fd, err := listen(c.Server, port, c.Backlog)
 		if err != nil {
@@ -43,7 +42,8 @@ func newServer(c Config, s *shared) (*server, error) {
 		sv.listeners = append(sv.listeners, fd)
 	}
 	shards := (c.Connections+sv.capacity-1)/sv.capacity + spareShards
-	return sv, startShards(shards, func(ready chan<- error, _ int) { sv.shard(ready) })
+	sv.turns = newTurns(shards)
+	return sv, startShards(shards, sv.shard)
 }
 
 // startShards starts n shards and waits until each is ready or one has failed.
@@ -81,10 +81,10 @@ func listen(address netip.Addr, port uint16, backlog int) (int, error) {
 	return fd, nil
 }
 
-func (sv *server) begin() { sv.turn <- struct{}{} }
+func (sv *server) begin() { sv.turns.pass() }
 
 // shard waits for its turn, accepts until it is full, and then only watches what it holds.
-func (sv *server) shard(ready chan<- error) {
+func (sv *server) shard(ready chan<- error, i int) {
 	s, err := enterShard(sv.capacity + len(sv.listeners))
 	ready <- err
 	if err != nil {
@@ -94,7 +94,7 @@ func (sv *server) shard(ready chan<- error) {
 	for _, fd := range append([]int{s.epoll}, sv.listeners...) {
 		watched = append(watched, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
-	<-sv.turn
+	sv.turns.wait(i)
 	for held := 0; held < sv.capacity; {
 		if _, err := unix.Poll(watched, -1); err != nil {
 			continue // EINTR
@@ -108,7 +108,7 @@ func (sv *server) shard(ready chan<- error) {
 			}
 		}
 	}
-	sv.turn <- struct{}{}
+	sv.turns.pass()
 	for {
 		sv.take(s, s.wait(-1))
 	}

@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -39,6 +40,29 @@ func enterShard(sockets int) (*shard, error) {
 
 // firstShardFD lies above every descriptor that is open before the tables part; none is closed by parting.
 const firstShardFD = 1 << 20
+
+// turns lets shards work in their order, a few at a time.
+type turns struct {
+	next  atomic.Int64
+	begin []chan struct{}
+}
+
+func newTurns(shards int) *turns {
+	t := &turns{}
+	for range shards {
+		t.begin = append(t.begin, make(chan struct{}))
+	}
+	return t
+}
+
+// pass gives the turn to the next shard, if there is one left.
+func (t *turns) pass() {
+	if i := t.next.Add(1) - 1; i < int64(len(t.begin)) {
+		close(t.begin[i])
+	}
+}
+
+func (t *turns) wait(shard int) { <-t.begin[shard] }
 
 func (s *shard) add(fd int, events uint32) error {
 	return unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
