@@ -122,7 +122,10 @@ func CheckMemory(n int, m Memory, percent int) error {
 	if need <= have {
 		return nil
 	}
-	fix := fmt.Sprintf("lower --conns to %d", have/ConnectionBytes)
+	fix := "free some memory"
+	if fits := have / ConnectionBytes; fits > 0 {
+		fix = fmt.Sprintf("lower --conns to %d", fits)
+	}
 	if percent < MaxAllowPercent {
 		fix += fmt.Sprintf(" or raise --allow-memory (now %d %% of %s)", percent, m.Limit)
 	}
@@ -207,7 +210,11 @@ func effectiveCapabilities(path string) (uint64, error) {
 	}
 	for _, line := range strings.Split(string(b), "\n") {
 		if v, ok := strings.CutPrefix(line, "CapEff:"); ok {
-			return strconv.ParseUint(strings.TrimSpace(v), 16, 64)
+			effective, err := strconv.ParseUint(strings.TrimSpace(v), 16, 64)
+			if err != nil {
+				return 0, fmt.Errorf("read this process's capabilities: parse CapEff in %s: %w", path, err)
+			}
+			return effective, nil
 		}
 	}
 	return 0, fmt.Errorf("read this process's capabilities: no CapEff in %s", path)

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // workerEnv carries the worker's role and configuration to the process that is to be one.
@@ -59,6 +62,10 @@ func work(text string, report *os.File) error {
 	}
 	// The kernel, when out of memory, is to end the load before anything else on the host.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0) // best effort: no privilege is needed to raise it
+	name, err := unix.BytePtrFromString("connprof-" + wc.Role)
+	if err == nil { // for ps and top; the name of the program file would be "exe"
+		_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
+	}
 	memory, err := mapShared(os.NewFile(memoryFD, "memory"))
 	if err != nil {
 		return err

@@ -139,13 +139,22 @@ func (p *Probes) attachPoint(point hookPoint) (Hook, error) {
 				Note: strings.Join(refused, "; ")}, nil
 		}
 		refused = append(refused, r.kind+": "+refusal(r.kind, err))
-		errs = append(errs, fmt.Errorf("%s %s: %s: %w", r.kind, r.function, refusal(r.kind, err), err))
+		errs = append(errs, &rungError{text: fmt.Sprintf("%s %s: %s", r.kind, r.function, refusal(r.kind, err)), cause: err})
 	}
 	if len(errs) == 0 {
 		errs = append(errs, fmt.Errorf("no %s rung is written for this kernel", p.config.Hooks))
 	}
 	return Hook{}, &MissingError{What: "the " + point.name + " hook", Cause: errors.Join(errs...), Fix: hookFix(p.config, point)}
 }
+
+// rungError says in one line why a rung was refused; the kernel's and the library's own words are its cause.
+type rungError struct {
+	text  string
+	cause error
+}
+
+func (e *rungError) Error() string { return e.text }
+func (e *rungError) Unwrap() error { return e.cause }
 
 func hookFix(c Config, point hookPoint) string {
 	if point.forced && c.Hooks != "" && c.Hooks != Auto {
