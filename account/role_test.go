@@ -1,0 +1,120 @@
+package account
+
+import (
+	"testing"
+
+	"github.com/connprof/connprof/kernel"
+)
+
+func TestRoleIsTheTracesElseTheListenersElseClient(t *testing.T) {
+	tests := []struct {
+		name      string
+		traced    []kernel.Role // Opened with it
+		accepted  bool
+		listening bool // a listener has the local port
+		state     kernel.State
+		want      kernel.Role
+	}{
+		{"no trace, no listener", nil, false, false, kernel.StateEstablished, kernel.RoleClient},
+		{"a listener's port", nil, false, true, kernel.StateEstablished, kernel.RoleServer},
+		{"the trace beats the listener's port", []kernel.Role{kernel.RoleClient}, false, true, kernel.StateEstablished,
+			kernel.RoleClient},
+		{"the trace without a listener", []kernel.Role{kernel.RoleServer}, false, false, kernel.StateEstablished,
+			kernel.RoleServer},
+		{"a trace that does not know", []kernel.Role{kernel.RoleNone}, false, true, kernel.StateEstablished,
+			kernel.RoleServer},
+		{"accepted, its opening was not traced", nil, true, false, kernel.StateEstablished, kernel.RoleServer},
+		{"accepted, whatever was thought before", []kernel.Role{kernel.RoleClient}, true, false, kernel.StateEstablished,
+			kernel.RoleServer},
+		{"a listener, whatever the trace says", []kernel.Role{kernel.RoleClient}, false, false, kernel.StateListen,
+			kernel.RoleListener},
+		{"TIME_WAIT at a listener's port", nil, false, true, kernel.StateTimeWait, kernel.RoleServer},
+		{"a request at a listener's port", nil, false, true, kernel.StateNewSynRecv, kernel.RoleServer},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c, l := testCaches(), NewLedger(0)
+			if test.listening {
+				l.Visit(listener(), c)
+			}
+			e := server(1)
+			e.State = test.state
+			for _, role := range test.traced {
+				l.Opened(kernel.EndpointEvent{Sock: e.Sock, Role: role})
+			}
+			if test.accepted {
+				l.Accepted(kernel.EndpointEvent{Sock: e.Sock})
+			}
+			if got := l.Visit(e, c); got != test.want {
+				t.Errorf("%v, want %v", got, test.want)
+			}
+			if n := l.Count(test.want, test.state); n != 1 {
+				t.Errorf("%d endpoints counted as %v, want 1", n, test.want)
+			}
+		})
+	}
+}
+
+func TestLifeOfAnEndpoint(t *testing.T) {
+	e := server(1)
+	open := kernel.EndpointEvent{Sock: e.Sock, Role: kernel.RoleClient, PID: 11, Nanoseconds: 100}
+	accept := kernel.EndpointEvent{Sock: e.Sock, PID: 22, Nanoseconds: 200}
+	closing := kernel.EndpointEvent{Sock: e.Sock, Nanoseconds: 300}
+	serves := open
+	serves.Role = kernel.RoleServer
+	tests := []struct {
+		name   string
+		steps  func(*Ledger)
+		closes int
+		role   kernel.Role
+		known  opened
+	}{
+		{"never seen", func(*Ledger) {}, 0, kernel.RoleClient, opened{}},
+		{"opened", func(l *Ledger) { l.Opened(open) }, 0, kernel.RoleClient, opened{100, 11, kernel.RoleClient}},
+		{"accepted keeps the time it was opened", func(l *Ledger) { l.Opened(open); l.Accepted(accept) }, 0,
+			kernel.RoleServer, opened{100, 22, kernel.RoleServer}},
+		{"accepted only", func(l *Ledger) { l.Accepted(accept) }, 0, kernel.RoleServer, opened{200, 22, kernel.RoleServer}},
+		{"closed and gone", func(l *Ledger) { l.Opened(open); l.Closed(closing) }, 1, kernel.RoleClient, opened{}},
+		{"closing a sock from before the trace", func(l *Ledger) { l.Closed(closing) }, 0, kernel.RoleClient, opened{}},
+		{"closed twice counts once", func(l *Ledger) { l.Opened(open); l.Closed(closing); l.Closed(closing) }, 1,
+			kernel.RoleClient, opened{}},
+		{"the address serves again in another role", func(l *Ledger) { l.Opened(open); l.Closed(closing); l.Opened(serves) },
+			1, kernel.RoleServer, opened{100, 11, kernel.RoleServer}},
+		{"opened and closed twice", func(l *Ledger) {
+			l.Opened(open)
+			l.Closed(closing)
+			l.Opened(serves)
+			l.Closed(closing)
+		}, 2, kernel.RoleClient, opened{}},
+	}
+	for _, test := range tests {
+		l := NewLedger(0)
+		test.steps(l)
+		if l.Closes() != test.closes {
+			t.Errorf("%s: %d closes, want %d", test.name, l.Closes(), test.closes)
+		}
+		if got := l.Role(e); got != test.role {
+			t.Errorf("%s: role %v, want %v", test.name, got, test.role)
+		}
+		if got := l.opened[e.Sock]; got != test.known {
+			t.Errorf("%s: the ledger knows %+v, want %+v", test.name, got, test.known)
+		}
+	}
+}
+
+func TestClosesStandInTheRecording(t *testing.T) {
+	c, l := testCaches(), NewLedger(0)
+	for sock := range uint64(5) {
+		l.Opened(kernel.EndpointEvent{Sock: sock, Role: kernel.Role(1 + sock%2)})
+	}
+	for sock := range uint64(3) {
+		l.Closed(kernel.EndpointEvent{Sock: sock})
+	}
+	ev := evidence(c)
+	ev.ClientOpens, ev.ServerOpens = 7, 9
+	r := &Recording{}
+	l.Fill(r, ev)
+	if r.Trace.Closes != 3 || r.Trace.ClientOpens != 7 || r.Trace.ServerOpens != 9 {
+		t.Errorf("%+v, want 7 client and 9 server opens, 3 closes", r.Trace)
+	}
+}

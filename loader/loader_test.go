@@ -1,0 +1,239 @@
+package loader
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/bpf"
+	"github.com/connprof/connprof/kernel"
+)
+
+func load(t testing.TB, c Config) *Probes {
+	t.Helper()
+	if c.Netns == 0 {
+		c.Netns = 1 // no namespace has this inode
+	}
+	p, err := Load(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+func TestEveryHookIsAttachedAndSaysHow(t *testing.T) {
+	p := load(t, Config{})
+	var names []string
+	for _, h := range p.Hooks() {
+		names = append(names, h.Name)
+		if !h.Attached || h.Kind == "" || h.Function == "" {
+			t.Errorf("hook %+v", h)
+		}
+	}
+	if got := strings.Join(names, " "); got != "connect accept state destroy slab walk" {
+		t.Errorf("hooks %s", got)
+	}
+}
+
+func TestFallBackNamesWhatIsMissing(t *testing.T) {
+	p := load(t, Config{})
+	value, known := kernel.ConfigOption("CONFIG_KPROBES")
+	for _, h := range p.Hooks()[:2] {
+		switch {
+		case known && value == "n":
+			if h.Kind == Kprobe || !strings.Contains(h.Note, "CONFIG_KPROBES is not set") {
+				t.Errorf("%+v on a kernel without CONFIG_KPROBES", h)
+			}
+		case h.Kind == Kprobe && h.Note != "":
+			t.Errorf("%+v: the first rung has nothing to explain", h)
+		case h.Kind != Kprobe && h.Note == "":
+			t.Errorf("%+v does not say why it is no kprobe", h)
+		}
+	}
+}
+
+func TestCloseLeavesNoProgramInTheKernel(t *testing.T) {
+	p, err := Load(Config{Netns: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []ebpf.ProgramID
+	for _, c := range p.collections {
+		for name, prog := range c.Programs {
+			info, err := prog.Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			id, ok := info.ID()
+			if !ok {
+				t.Fatalf("program %s has no id", name)
+			}
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) < 5 {
+		t.Fatalf("%d programs are loaded: the test would prove nothing", len(ids))
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range ids {
+		for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+			prog, err := ebpf.NewProgramFromID(id)
+			if errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			if err == nil {
+				prog.Close()
+			}
+			if time.Now().After(end) {
+				t.Fatalf("program %d is still in the kernel (%v)", id, err)
+			}
+		}
+	}
+}
+
+func TestUnknownRungIsRefused(t *testing.T) {
+	_, err := Load(Config{Netns: 1, Hooks: "nonsense"})
+	var missing *MissingError
+	if !errors.As(err, &missing) {
+		t.Errorf("error %v, want a MissingError", err)
+	}
+}
+
+func TestMapsAreCharged(t *testing.T) {
+	p := load(t, Config{RingBytes: 1 << 20})
+	small, err := p.MapBytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := load(t, Config{RingBytes: 8 << 20})
+	large, err := q.MapBytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := large - small; d < 7<<20 || d > 8<<20 {
+		t.Errorf("maps of %d and %d bytes with rings of 1 and 8 MiB", small, large)
+	}
+}
+
+type recorder struct {
+	opened, accepted, closed []kernel.EndpointEvent
+	samples                  []kernel.StackSample
+}
+
+func (r *recorder) Opened(e kernel.EndpointEvent)   { r.opened = append(r.opened, e) }
+func (r *recorder) Accepted(e kernel.EndpointEvent) { r.accepted = append(r.accepted, e) }
+func (r *recorder) Closed(e kernel.EndpointEvent)   { r.closed = append(r.closed, e) }
+func (r *recorder) Sampled(s kernel.StackSample)    { r.samples = append(r.samples, s) }
+
+func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)) }
+
+func TestRecordsOfTheRingBecomeEvents(t *testing.T) {
+	r := &recorder{}
+	for kind := uint8(eventOpen); kind <= eventClose; kind++ {
+		e := bpf.StateEndpointEvent{Nanoseconds: 5, Sk: 0xffff8880_00001000, Pid: 42, Kind: kind, Role: uint8(kernel.RoleServer)}
+		if err := dispatch(bytesOf(&e), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := kernel.EndpointEvent{Nanoseconds: 5, Sock: 0xffff8880_00001000, PID: 42, Role: kernel.RoleServer}
+	for _, got := range [][]kernel.EndpointEvent{r.opened, r.accepted, r.closed} {
+		if len(got) != 1 || got[0] != want {
+			t.Errorf("events %+v, want one %+v", got, want)
+		}
+	}
+	s := bpf.SlabStackEvent{CallSite: 7, Cache: 8, Weight: 9, Kind: eventStack, Atomic: 1, Depth: 2}
+	s.Frames[0], s.Frames[1] = 100, 200
+	if err := dispatch(bytesOf(&s), r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.samples) != 1 || len(r.samples[0].Frames) != 2 || r.samples[0].Frames[1] != 200 || !r.samples[0].Atomic {
+		t.Errorf("samples %+v", r.samples)
+	}
+}
+
+func TestRecordsThatDoNotFitAreErrors(t *testing.T) {
+	odd := bpf.StateEndpointEvent{Kind: 200}
+	short := bpf.SlabStackEvent{Kind: eventStack}
+	for name, raw := range map[string][]byte{"empty": nil, "cut off": make([]byte, 8), "unknown kind": bytesOf(&odd),
+		"short stack": bytesOf(&short)[:64]} {
+		if err := dispatch(raw, &recorder{}); err == nil || !strings.Contains(err.Error(), "do not fit") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+func TestWalkRecordsKeepAddressesAndPorts(t *testing.T) {
+	r := bpf.WalkEndpointRecord{Family: unix.AF_INET, State: 1, LocalPort: 8090, RemotePort: 1024,
+		BindFlags: bindSole, Flags: walkTruncated, RmemAlloc: 10, WmemQueued: 20, ForwardAlloc: -4096, Backlog: 30, OmemAlloc: 40}
+	copy(r.Local[:], []byte{198, 18, 0, 1})
+	copy(r.Remote[:], []byte{198, 18, 1, 2})
+	r.Objects[kernel.Epitem] = 3
+	var e kernel.Endpoint
+	fill(&e, &r)
+	if e.Local.String() != "198.18.0.1:8090" || e.Remote.String() != "198.18.1.2:1024" {
+		t.Errorf("%s to %s", e.Local, e.Remote)
+	}
+	if !e.BindSole || e.Bind2Sole || !e.Truncated || e.Objects[kernel.Epitem] != 3 || e.Buffers.Bytes() != 100 {
+		t.Errorf("%+v", e)
+	}
+	r.Family = unix.AF_INET6
+	fill(&e, &r)
+	if !e.Local.Addr().Is6() {
+		t.Errorf("%s is no IPv6 address", e.Local)
+	}
+}
+
+func TestObjectTypesAreThoseOfTheHeader(t *testing.T) {
+	header, err := os.ReadFile("testdata/connprof.h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(header), "enum object_type {")
+	list, _, _ = strings.Cut(list, "}")
+	var names []string
+	for _, name := range strings.Split(list, ",") {
+		if name = strings.TrimSpace(name); strings.HasPrefix(name, "TYPE_") && !strings.HasPrefix(name, "TYPE_MAX") {
+			names = append(names, name)
+		}
+	}
+	if len(names) != kernel.NumObjectTypes-1 { // slabobj_ext is computed
+		t.Fatalf("%d types in connprof.h, %d in package kernel", len(names), kernel.NumObjectTypes-1)
+	}
+	short := map[string]string{"TYPE_BIND_BUCKET": "inet_bind_bucket", "TYPE_BIND2_BUCKET": "inet_bind2_bucket",
+		"TYPE_REQUEST_SOCK": "tcp_request_sock", "TYPE_TIMEWAIT_SOCK": "tcp_timewait_sock"}
+	for i, name := range names {
+		want := strings.ToLower(strings.TrimPrefix(name, "TYPE_"))
+		if s, ok := short[name]; ok {
+			want = s
+		}
+		if got := kernel.ObjectType(i).String(); got != want {
+			t.Errorf("type %d is %s in connprof.h and %s in package kernel", i, name, got)
+		}
+	}
+}
+
+func BenchmarkDispatch(b *testing.B) {
+	e := bpf.StateEndpointEvent{Sk: 1, Kind: eventOpen}
+	raw := bytesOf(&e)
+	var h counter
+	for b.Loop() {
+		_ = dispatch(raw, &h)
+	}
+}
+
+type counter struct{ n int }
+
+func (c *counter) Opened(kernel.EndpointEvent)   { c.n++ }
+func (c *counter) Accepted(kernel.EndpointEvent) { c.n++ }
+func (c *counter) Closed(kernel.EndpointEvent)   { c.n++ }
+func (c *counter) Sampled(kernel.StackSample)    { c.n++ }
