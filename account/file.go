@@ -2,6 +2,7 @@ package account
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -15,50 +16,63 @@ import (
 func Read(r io.Reader) (*Recording, error) {
 	b := bufio.NewReader(r)
 	if magic, _ := b.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
-		z, err := gzip.NewReader(b)
+		data, err := unzip(b)
 		if err != nil {
-			return nil, fmt.Errorf("not a recording: damaged gzip: %w", err)
+			return nil, err
 		}
-		defer z.Close()
-		return decode(z)
+		return decode(data)
 	}
-	return decode(b)
-}
-
-func decode(r io.Reader) (*Recording, error) {
-	data, err := io.ReadAll(r)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, fmt.Errorf("the recording is cut off: its gzip stream ends early; record again")
-	}
+	data, err := io.ReadAll(b)
 	if err != nil {
 		return nil, err
 	}
+	return decode(data)
+}
+
+func unzip(r io.Reader) (data []byte, err error) {
+	z, err := gzip.NewReader(r)
+	if err == nil {
+		data, err = io.ReadAll(z)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, errors.New("the recording is cut off: its gzip stream ends early; record again")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the recording is damaged: %w; record again", err)
+	}
+	return data, nil
+}
+
+func decode(data []byte) (*Recording, error) {
 	var head struct {
 		Schema *string `json:"schema"`
 	}
-	if err := json.Unmarshal(data, &head); err != nil {
+	var mistyped *json.UnmarshalTypeError
+	err := json.Unmarshal(data, &head)
+	if err != nil && !errors.As(err, &mistyped) {
 		return nil, notJSON(data, err)
 	}
 	switch {
-	case head.Schema == nil:
-		return nil, fmt.Errorf("not a recording: this JSON has no \"schema\"; give a file that connprof run wrote")
+	case err != nil, head.Schema == nil:
+		return nil, errors.New("not a recording: this JSON has no \"schema\"; give a file that connprof run wrote")
 	case *head.Schema != Schema:
 		return nil, fmt.Errorf("the recording has schema %q and this connprof reads %q; use the connprof that wrote it",
 			*head.Schema, Schema)
 	}
 	rec := &Recording{}
 	if err := json.Unmarshal(data, rec); err != nil {
-		return nil, fmt.Errorf("the recording does not fit its schema %s: %w", Schema, err)
+		return nil, fmt.Errorf("the recording does not fit its schema %s: %w; record again", Schema, err)
 	}
 	return rec, nil
 }
 
+// notJSON tells a recording that ends too early from something else. Only a json.Decoder makes the difference: the
+// error of json.Unmarshal is at the end of the data as well where the last byte is the wrong one.
 func notJSON(data []byte, err error) error {
-	var syntax *json.SyntaxError
-	if len(data) == 0 {
-		return fmt.Errorf("the recording is empty; record again")
-	}
-	if errors.As(err, &syntax) && syntax.Offset >= int64(len(data)) {
+	switch end := json.NewDecoder(bytes.NewReader(data)).Decode(&json.RawMessage{}); {
+	case errors.Is(end, io.EOF):
+		return errors.New("the recording is empty; record again")
+	case errors.Is(end, io.ErrUnexpectedEOF):
 		return fmt.Errorf("the recording is cut off after %d bytes; record again", len(data))
 	}
 	return fmt.Errorf("not a recording: not JSON: %w; give a file that connprof run wrote", err)

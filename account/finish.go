@@ -97,7 +97,7 @@ func callSites(ev Evidence) []CallSite {
 	}
 	slices.SortFunc(list, func(a, b CallSite) int {
 		return cmp.Or(cmp.Compare(b.Allocs+b.Frees, a.Allocs+a.Frees), cmp.Compare(a.Function, b.Function),
-			cmp.Compare(a.Cache, b.Cache))
+			cmp.Compare(a.Cache, b.Cache), cmp.Compare(a.Type, b.Type))
 	})
 	return list
 }

@@ -57,9 +57,14 @@ func (l *EndpointList) Visit(e *kernel.Endpoint) error {
 	l.row = append(l.row[:0], role.String(), e.State.String(), e.Local.Addr().String(), port(e.Local.Port()),
 		e.Remote.Addr().String(), port(e.Remote.Port()), strconv.Itoa(pid), l.comm(pid), openedAt)
 	var costs [kernel.NumObjectTypes]ObjectCost
+	var pages [kernel.NumObjectTypes]float64
 	for t, n := range e.Objects {
 		costs[t] = l.caches.Of(kernel.ObjectType(t), e)
-		l.row = append(l.row, strconv.FormatFloat(float64(n)*costs[t].PageBytes, 'f', 1, 64))
+		pages[t] += float64(n) * costs[t].PageBytes
+		pages[kernel.SlabObjExt] += float64(n) * (costs[t].withVector - costs[t].PageBytes)
+	}
+	for _, p := range pages {
+		l.row = append(l.row, strconv.FormatFloat(p, 'f', 1, 64))
 	}
 	object, page := endpointBytes(e, &costs)
 	l.row = append(l.row, strconv.FormatUint(object, 10), strconv.FormatUint(page, 10),

@@ -3,6 +3,7 @@ package account
 import (
 	"cmp"
 	"container/heap"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -134,9 +135,14 @@ func (w *walked) share(b bucket, t *tally) {
 	w.shared[b] = append(list, owners{t, 1})
 }
 
-// divide gives every shared bucket to the tallies of its owners, in proportion.
+// divide gives every shared bucket to the tallies of its owners, in proportion. It goes by address: sums of fractions
+// depend on their order.
 func (w *walked) divide() {
-	for b, list := range w.shared {
+	buckets := slices.SortedFunc(maps.Keys(w.shared), func(a, b bucket) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.address, b.address))
+	})
+	for _, b := range buckets {
+		list := w.shared[b]
 		total := 0
 		for _, o := range list {
 			total += o.count
@@ -190,7 +196,8 @@ func (r *row) add(kind kernel.ObjectType, cost ObjectCost, n float64, caches *Ca
 func (w *walked) rows(caches *Caches) map[rowKey]*row {
 	w.divide()
 	rows := map[rowKey]*row{}
-	for key, t := range w.tallies {
+	for _, key := range w.sortedTallies() { // see divide
+		t := w.tallies[key]
 		r := rows[key.rowKey]
 		if r == nil {
 			r = &row{objects: map[cell]float64{}}
@@ -203,6 +210,18 @@ func (w *walked) rows(caches *Caches) map[rowKey]*row {
 		}
 	}
 	return rows
+}
+
+func (w *walked) sortedTallies() []tallyKey {
+	return slices.SortedFunc(maps.Keys(w.tallies), func(a, b tallyKey) int {
+		if a.v6 != b.v6 {
+			if a.v6 {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Or(cmp.Compare(a.role, b.role), cmp.Compare(a.state, b.state), cmp.Compare(a.cache, b.cache))
+	})
 }
 
 // endpointRows is the account itself.
@@ -251,25 +270,26 @@ func (w *walked) addressRows() []AddressRow {
 
 const topEndpoints = 100
 
-// rank keeps the endpoint if it is among the costliest so far. Of equals the ones met first stay.
+// rank keeps the endpoint if it is among the costliest so far.
 func (l *Ledger) rank(e *kernel.Endpoint, of *tally) {
 	h := &l.walk.top
 	object, page := endpointBytes(e, &of.costs)
 	buffers := e.Buffers.Bytes()
-	if len(*h) == topEndpoints && page+buffers <= (*h)[0].weight {
+	r := ranked{weight: page + buffers, role: of.key.role, local: e.Local, remote: e.Remote}
+	if len(*h) == topEndpoints && r.compare(&(*h)[0]) >= 0 {
 		return
 	}
-	t := TopEndpoint{Role: of.key.role.String(), State: e.State.String(), Local: e.Local.String(), Remote: e.Remote.String(),
+	r.endpoint = TopEndpoint{Role: of.key.role.String(), State: e.State.String(), Local: e.Local.String(), Remote: e.Remote.String(),
 		PID: int(l.opened[e.Sock].pid), Objects: map[string]int{}, ObjectBytes: object, PageBytes: page, BufferBytes: buffers}
 	for k, n := range e.Objects {
 		if n > 0 {
-			t.Objects[kernel.ObjectType(k).String()] = int(n)
+			r.endpoint.Objects[kernel.ObjectType(k).String()] = int(n)
 		}
 	}
 	if len(*h) == topEndpoints {
 		heap.Pop(h)
 	}
-	heap.Push(h, ranked{page + buffers, t})
+	heap.Push(h, r)
 }
 
 // endpointBytes is what one endpoint's objects occupy, a shared bind bucket counted whole.
@@ -285,15 +305,29 @@ func endpointBytes(e *kernel.Endpoint, costs *[kernel.NumObjectTypes]ObjectCost)
 }
 
 type ranked struct {
-	weight   uint64
-	endpoint TopEndpoint
+	weight        uint64
+	role          kernel.Role
+	local, remote netip.AddrPort
+	endpoint      TopEndpoint
+}
+
+// compare puts the costlier first. Equals follow from their four-tuples, so that which of them are kept does not
+// depend on the order of the walk.
+func (a *ranked) compare(b *ranked) int {
+	if a.weight != b.weight {
+		return cmp.Compare(b.weight, a.weight)
+	}
+	if a.role != b.role {
+		return cmp.Compare(a.role, b.role)
+	}
+	return cmp.Or(a.local.Compare(b.local), a.remote.Compare(b.remote))
 }
 
 // topHeap has the cheapest of the costliest endpoints on top.
 type topHeap []ranked
 
 func (h topHeap) Len() int           { return len(h) }
-func (h topHeap) Less(i, j int) bool { return h[i].weight < h[j].weight }
+func (h topHeap) Less(i, j int) bool { return h[i].compare(&h[j]) > 0 }
 func (h topHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 func (h *topHeap) Push(x any)        { *h = append(*h, x.(ranked)) }
 func (h *topHeap) Pop() any {
@@ -304,10 +338,7 @@ func (h *topHeap) Pop() any {
 
 func (h topHeap) list() []TopEndpoint {
 	ranks := slices.Clone(h)
-	slices.SortFunc(ranks, func(a, b ranked) int {
-		return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.endpoint.Role, b.endpoint.Role),
-			cmp.Compare(a.endpoint.Local, b.endpoint.Local), cmp.Compare(a.endpoint.Remote, b.endpoint.Remote))
-	})
+	slices.SortFunc(ranks, func(a, b ranked) int { return a.compare(&b) })
 	list := []TopEndpoint{}
 	for _, r := range ranks {
 		list = append(list, r.endpoint)

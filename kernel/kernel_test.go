@@ -8,7 +8,8 @@ import (
 )
 
 func TestRolesAreNamedAsInTheRecording(t *testing.T) {
-	want := map[Role]string{RoleNone: "other", RoleClient: "client", RoleServer: "server", RoleListener: "listener", 77: "other"}
+	want := map[Role]string{RoleNone: "other", RoleClient: "client", RoleServer: "server", RoleListener: "listener",
+		77: "other"}
 	for r, name := range want {
 		if r.String() != name {
 			t.Errorf("Role(%d) is %q, want %q", r, r, name)

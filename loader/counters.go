@@ -140,6 +140,9 @@ func (p *Probes) MapBytes() (uint64, error) {
 			return fmt.Errorf("read map info: %w", err)
 		}
 		n, _ := info.Memlock()
+		if m.Type() == ebpf.RingBuf {
+			n = max(n, uint64(m.MaxEntries())) // kernels before 6.4 leave the ring out
+		}
 		sum += n
 		return nil
 	}

@@ -15,7 +15,9 @@ type endpointList struct {
 	rows   [][]string
 }
 
-func (l endpointList) field(row []string, name string) string { return row[slices.Index(l.header, name)] }
+func (l endpointList) field(row []string, name string) string {
+	return row[slices.Index(l.header, name)]
+}
 
 // types are the columns of page bytes by object type.
 func (l endpointList) types() (first, beyond int) {

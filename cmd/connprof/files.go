@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -47,7 +48,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 	if path == "-" {
 		return buffered(os.Stdout, write)
 	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
 			return fmt.Errorf("write %s: %w", path, err)
@@ -57,17 +58,51 @@ func writeFile(path string, write func(io.Writer) error) error {
 	if err := checkTarget(path); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	f, err := newFile(path)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	err = errors.Join(buffered(f, write), giveToInvoker(f), f.Chmod(0o644), f.Close())
+	err = errors.Join(buffered(f, write), giveToInvoker(f), f.Chmod(0o644))
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = publish(f, path)
 	}
-	if err != nil {
-		_ = os.Remove(f.Name())
+	if err = errors.Join(err, f.Close()); err != nil {
+		if f.Name() != "" {
+			_ = os.Remove(f.Name())
+		}
 		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// newFile opens a file in the directory of path, without a name where the file system has that: nothing is left of it
+// if the process is killed while it writes.
+func newFile(path string) (*os.File, error) {
+	dir := filepath.Dir(path)
+	if _, err := os.Stat(ownFDs); err == nil { // publish needs it
+		if fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600); err == nil {
+			return os.NewFile(uintptr(fd), ""), nil
+		}
+	}
+	return os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+}
+
+const ownFDs = "/proc/self/fd"
+
+// publish gives a file of newFile the name path, and takes it from the file that had it.
+func publish(f *os.File, path string) error {
+	if f.Name() != "" {
+		return os.Rename(f.Name(), path)
+	}
+	// A link does not replace a file; a rename does.
+	name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d", filepath.Base(path), rand.Uint64()))
+	err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("%s/%d", ownFDs, f.Fd()), unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
+	if err != nil {
+		return fmt.Errorf("link it to its name: %w", err)
+	}
+	if err := os.Rename(name, path); err != nil {
+		_ = os.Remove(name)
+		return err
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,12 +75,40 @@ and accounts for the slab memory that every connection costs, object by object a
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		return usageError{fmt.Errorf("%s; see %s --help", plainFlagError(err), cmd.CommandPath())}
 	})
 	root.PersistentFlags().Bool("no-color", false, "no colours (also: NO_COLOR in the environment)")
 	root.AddCommand(newRun(), newReport(), newDiff(), newVersion())
+	addCompletion(root)
 	checkArgs(root)
 	return root
+}
+
+// plainFlagError is a flag's error without the names of Go's functions.
+func plainFlagError(err error) string {
+	var number *strconv.NumError
+	if !errors.As(err, &number) {
+		return err.Error()
+	}
+	want := "want a whole number"
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		want = "too large a number"
+	case number.Func == "ParseBool":
+		want = "want true or false"
+	}
+	return strings.Replace(err.Error(), number.Error(), want, 1)
+}
+
+// addCompletion adds cobra's completion command now, so that its arguments are checked like those of the others.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			// A command that does nothing has its arguments not checked.
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 }
 
 // checkArgs makes every command report wrong arguments as usage errors.

@@ -19,8 +19,8 @@ type job struct {
 }
 
 const (
-	jobConns      = 20_000
-	jobAddresses  = 20
+	jobConns       = 20_000
+	jobAddresses   = 20
 	maxUnexplained = 0.03
 )
 

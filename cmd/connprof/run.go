@@ -97,6 +97,8 @@ func (f *runFlags) check() error {
 	case f.allowMemory < 1 || f.allowMemory > limits.MaxAllowPercent:
 		problem = fmt.Sprintf("--allow-memory %d: want 1 to %d percent; the host needs the rest", f.allowMemory,
 			limits.MaxAllowPercent)
+	case f.output == "":
+		problem = "--output: want a file name, or - for standard output"
 	case f.noProfile && (f.html != "" || f.endpoints != "" || len(f.budgetTexts) > 0):
 		problem = "--no-profile makes no account: leave out --html, --endpoints and --budget"
 	}
