@@ -1,13 +1,74 @@
 # connprof's targets; `make help` lists them.
 SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
 
+# Root is needed to load BPF and to make network namespaces. Only the programs run as root, never the compiler.
+ifneq ($(shell id -u),0)
+SUDO := sudo -E env "PATH=$(PATH)"
+endif
+
+CONNS ?= 20k
+# The kernels of the virtual machines: any of 5.10 6.1 6.12 7.2.
+KERNEL ?= 6.1 6.12
+
+# One compiler version, so that everybody's objects are the same to the byte.
 CLANG ?= clang-14
 STRIP ?= llvm-strip-14
-MULTIARCH := $(shell gcc -print-multiarch 2>/dev/null)
 export BPF2GO_CC = $(CLANG)
 export BPF2GO_STRIP = $(STRIP)
-export BPF2GO_CFLAGS = -O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/$(MULTIARCH)
+export BPF2GO_CFLAGS = -O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 
-generate:
+.PHONY: help build run test test-vm bench bench-overhead generate check-generated lint generate-tools vm-tools clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build ./connprof
+	go build -o connprof ./cmd/connprof
+
+run: build ## the main job: profile CONNS (20k) connections from 20 addresses, and draw them in connprof.html
+	$(SUDO) ./connprof run --ips 20 --conns $(CONNS) --html connprof.html
+
+test: ## all tests against the kernel that runs here (as root; one package at a time, for they measure the host's slab)
+	go test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./...
+
+test-vm: vm-tools ## the same tests and the main job under stock kernels in virtual machines: KERNEL="6.1 6.12"
+	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 40m -run 'TestKernels$$' ./vmtest
+
+bench: ## every benchmark once (BENCHTIME=5x for more)
+	go test -p 1 -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1x) -exec '$(SUDO)' ./...
+
+bench-overhead: build ## connections a second with the profiler over without, PAIRS (7) interleaved pairs of CONNS
+	$(SUDO) ./scripts/bench-overhead.sh $(or $(PAIRS),7) $(CONNS)
+
+generate: generate-tools ## rebuild the BPF objects and their Go bindings
 	cd bpf && go generate .
+
+check-generated: ## fail if the committed BPF objects are not what the sources give
+	@before=$$(sha256sum bpf/*_bpfel.*); $(MAKE) --no-print-directory generate; \
+	diff <(echo "$$before") <(sha256sum bpf/*_bpfel.*) || \
+	{ echo "bpf/: the committed objects are not those of the sources: commit what make generate has made" >&2; exit 1; }
+
+lint: ## formatting, vet, and no test that could skip itself
+	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -50; exit 1; }
+	go vet ./... && go vet -tags vm ./vmtest/...
+	@! grep -rnE '\bt\.(Skip|Skipf|SkipNow)\(' --include='*_test.go' . || \
+	{ echo "a test skips itself: have it check what the kernel offers instead" >&2; exit 1; }
+
+# Debian's packages, only where a command is missing.
+define install
+	@command -v $(1) >/dev/null || { $(if $(filter-out 0,$(shell id -u)),sudo) apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive $(if $(filter-out 0,$(shell id -u)),sudo) apt-get install -y -qq --no-install-recommends $(2); }
+endef
+
+generate-tools:
+	$(call install,$(CLANG),$(CLANG) libbpf-dev)
+	$(call install,$(STRIP),llvm-14)
+	@test -e /usr/include/bpf/bpf_helpers.h || $(if $(filter-out 0,$(shell id -u)),sudo) apt-get install -y -qq libbpf-dev
+
+vm-tools:
+	$(call install,qemu-system-x86_64,qemu-system-x86)
+
+clean: ## remove what was built and fetched here
+	rm -rf connprof connprof.json connprof.html .cache

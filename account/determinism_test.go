@@ -82,23 +82,35 @@ func difference(a, b []byte) (string, string) {
 	return string(a[start:min(at+100, len(a))]), string(b[start:min(at+100, len(b))])
 }
 
-// The shares 7/10, 1/5 and 3/5 of three buckets sum up to 1.5 or to a little less, by the order of the additions.
-func TestSharesSumUpTheSameInEveryOrder(t *testing.T) {
+// tenths are endpoints that own 7/10, 1/5 and 3/5 of three buckets. That is 1.5, or a little less, by the order of the
+// additions.
+func tenths(caches ...uint64) []*kernel.Endpoint {
 	var endpoints []*kernel.Endpoint
 	for bucket, share := range [][2]int{{7, 10}, {1, 5}, {3, 5}} {
 		for i := range share[1] {
 			e := client(100*bucket + i)
+			e.Cache = caches[bucket]
 			if i >= share[0] {
 				e.State = kernel.StateTimeWait
 			}
 			endpoints = append(endpoints, withBucket(e, uint64(0xb0+bucket), false))
 		}
 	}
-	first := rowOf(t, filled(testCaches(), endpoints...), "client", "ESTABLISHED")
-	for range 50 {
-		next := rowOf(t, filled(testCaches(), endpoints...), "client", "ESTABLISHED")
-		if objectOf(first, kernel.BindBucket) != objectOf(next, kernel.BindBucket) {
-			t.Fatalf("%+v, then %+v", objectOf(first, kernel.BindBucket), objectOf(next, kernel.BindBucket))
+	return endpoints
+}
+
+func TestSharesSumUpTheSameInEveryOrder(t *testing.T) {
+	for name, caches := range map[string][]uint64{"socks of one cache": {cacheTCP, cacheTCP, cacheTCP},
+		"socks of three": {cacheTCP, cacheTCPv6, cacheTW}} {
+		var first ObjectRow
+		for i := range 50 {
+			next := objectOf(rowOf(t, filled(testCaches(), tenths(caches...)...), "client", "ESTABLISHED"), kernel.BindBucket)
+			if i == 0 {
+				first = next
+			}
+			if next != first {
+				t.Fatalf("%s: %+v, then %+v", name, first, next)
+			}
 		}
 	}
 }

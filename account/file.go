@@ -60,7 +60,12 @@ func decode(data []byte) (*Recording, error) {
 			*head.Schema, Schema)
 	}
 	rec := &Recording{}
-	if err := json.Unmarshal(data, rec); err != nil {
+	err = json.Unmarshal(data, rec)
+	if errors.As(err, &mistyped) {
+		return nil, fmt.Errorf("the recording does not fit its schema %s: field %q holds a %s; record again", Schema,
+			mistyped.Field, mistyped.Value)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the recording does not fit its schema %s: %w; record again", Schema, err)
 	}
 	return rec, nil
@@ -81,10 +86,16 @@ func notJSON(data []byte, err error) error {
 // ReadFile reads the recording at path.
 func ReadFile(path string) (*Recording, error) {
 	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("read %s: there is no such file; give a file that connprof run wrote", path)
+	case err != nil:
+		return nil, fmt.Errorf("read recording: %w", err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("read %s: it is a directory; give a file that connprof run wrote", path)
+	}
 	rec, err := Read(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -105,8 +105,8 @@ func TestADamagedRecordingSaysCauseAndFix(t *testing.T) {
 		{"one letter", []byte("x"), "not JSON", connprofs},
 		{"a letter behind the recording", append(bytes.TrimSpace(bytes.Clone(plain)), 'x'), "not JSON", connprofs},
 		{"an ELF file", []byte("\x7fELF\x02\x01\x01\x00"), "not JSON", connprofs},
-		{"a field of another type", []byte(`{"schema":"connprof.recording/1","endpoints":"none"}`), "does not fit its schema",
-			again},
+		{"a field of another type", []byte(`{"schema":"connprof.recording/1","endpoints":"none"}`),
+			"does not fit its schema", again},
 	}
 	for _, test := range tests {
 		r, err := Read(bytes.NewReader(test.data))
@@ -121,15 +121,23 @@ func TestADamagedRecordingSaysCauseAndFix(t *testing.T) {
 }
 
 func TestErrorsNameTheFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "some.json")
-	if _, err := ReadFile(path); !os.IsNotExist(err) || !strings.Contains(err.Error(), path) {
-		t.Errorf("a missing file: %v", err)
-	}
-	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.json")
+	if err := os.WriteFile(bad, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadFile(path); err == nil || !strings.Contains(err.Error(), path) {
-		t.Errorf("a bad file: %v", err)
+	for path, cause := range map[string]string{bad: "not JSON", filepath.Join(dir, "none.json"): "no such file",
+		dir: "is a directory"} {
+		_, err := ReadFile(path)
+		if err == nil {
+			t.Errorf("%s was read", path)
+			continue
+		}
+		for _, part := range []string{path, cause, "give a file that connprof run wrote"} {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%q does not say %q", err, part)
+			}
+		}
 	}
 }
 

@@ -51,6 +51,9 @@ func TestRoleIsTheTracesElseTheListenersElseClient(t *testing.T) {
 			if n := l.Count(test.want, test.state); n != 1 {
 				t.Errorf("%d endpoints counted as %v, want 1", n, test.want)
 			}
+			if n := l.Count(test.want, kernel.StateEstablished+1); n != 0 {
+				t.Errorf("%d endpoints counted in another state", n)
+			}
 		})
 	}
 }

@@ -41,9 +41,13 @@ func TestABucketSharedWithinARoleCountsOnce(t *testing.T) {
 func TestASoleBucketCountsOneEach(t *testing.T) {
 	var endpoints []*kernel.Endpoint
 	for i := range 7 {
-		endpoints = append(endpoints, withBucket(client(i), 0, true)) // addresses do not matter
+		endpoints = append(endpoints, withBucket2(withBucket(client(i), 0, true), 0, true)) // addresses do not matter
 	}
-	checkBuckets(t, filled(testCaches(), endpoints...), "client", "ESTABLISHED", 7, 7*bucketPages())
+	r := filled(testCaches(), endpoints...)
+	checkBuckets(t, r, "client", "ESTABLISHED", 7, 7*bucketPages())
+	if o := objectOf(rowOf(t, r, "client", "ESTABLISHED"), kernel.Bind2Bucket); o.Count != 7 {
+		t.Errorf("%d inet_bind2_buckets, want 7", o.Count)
+	}
 }
 
 func TestABucketWhoseOtherUsersAreElsewhereIsWhole(t *testing.T) {

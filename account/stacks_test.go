@@ -148,6 +148,14 @@ func TestSamplesOfOtherThingsAreCountedAndLeftOut(t *testing.T) {
 	}
 }
 
+// A function whose last instruction is a call returns to what comes behind it.
+func TestAReturnAddressBelongsToItsCaller(t *testing.T) {
+	got := names([]uint64{site("sk_alloc"), addressOf("inet_create")}, testSymbols())
+	if !slices.Equal(got, []string{"sk_alloc", "sk_alloc"}) {
+		t.Errorf("%v, want sk_alloc for its last byte as well", got)
+	}
+}
+
 func TestASamplesMemoryMayBeReused(t *testing.T) {
 	m := samples{}
 	s := socketSamples()[0]

@@ -39,6 +39,13 @@ func TestSlabinfoGivesEachCacheWithItsFigures(t *testing.T) {
 	}
 }
 
+func TestEmptySlabsCount(t *testing.T) {
+	slabs, err := ParseSlabinfo(strings.NewReader("TCP 1 48 2368 16 8 : tunables 0 0 0 : slabdata 1 3 0\n"))
+	if err != nil || slabs["TCP"].Slabs != 3 {
+		t.Errorf("%+v, %v; want the 3 slabs there are, not the 1 in use", slabs["TCP"], err)
+	}
+}
+
 func TestPagesOfSlabs(t *testing.T) {
 	page := uint64(os.Getpagesize())
 	tests := []struct {

@@ -177,7 +177,7 @@ var capabilities = []struct {
 	{12, -1, "CAP_NET_ADMIN", "to add alias addresses in it"},
 	{39, 21, "CAP_BPF", "to load BPF programs"},
 	{38, 21, "CAP_PERFMON", "to attach them to tracepoints"},
-	{34, 21, "CAP_SYSLOG", "to see kernel addresses in /proc/kallsyms"},
+	{34, -1, "CAP_SYSLOG", "to see kernel addresses in /proc/kallsyms"},
 }
 
 // CheckPrivileges fails when the process lacks a capability that a run needs.

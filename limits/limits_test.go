@@ -49,6 +49,16 @@ func TestSafeConnectionsAreThoseThatPass(t *testing.T) {
 	}
 }
 
+func TestWhatJustFitsIsAllowed(t *testing.T) {
+	m := Memory{AvailableBytes: 200 * 70 * ConnectionBytes}
+	if err := CheckMemory(7000, m, 50); err != nil {
+		t.Error(err)
+	}
+	if err := CheckMemory(7001, m, 50); err == nil {
+		t.Error("one more is allowed")
+	}
+}
+
 // refusal checks that err is a *TooMuchError whose text has all the parts.
 func refusal(t *testing.T, err error, parts ...string) {
 	t.Helper()
@@ -128,7 +138,7 @@ func TestThisHostsFileTableIsSane(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Used == 0 || f.Max < f.Used {
+	if f.Max < 1000 || f.Used > f.Max { // the kernel's counter of used files is not exact: it may show 0
 		t.Errorf("%+v", f)
 	}
 }

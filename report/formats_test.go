@@ -60,7 +60,7 @@ func TestPprofAddsUpToTheAccount(t *testing.T) {
 func TestGoToolPprofOpensIt(t *testing.T) {
 	goTool, err := exec.LookPath("go")
 	if err != nil {
-		t.Skip("no go command to run go tool pprof with")
+		t.Fatal("no go command to run go tool pprof with")
 	}
 	file := filepath.Join(t.TempDir(), "sample.pb.gz")
 	var b bytes.Buffer

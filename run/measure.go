@@ -40,10 +40,6 @@ func (r *runner) measure() error {
 
 // account walks the endpoints and closes the ledger.
 func (r *runner) account(after account.Snapshot) error {
-	symbols, err := kernel.ReadSymbols()
-	if err != nil {
-		return fmt.Errorf("read kernel symbols: %w", err)
-	}
 	sites, _, err := r.probes.Sites()
 	if err != nil {
 		return err
@@ -53,7 +49,7 @@ func (r *runner) account(after account.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	caches := account.NewCaches(after.Slabs, kernel.Aliases("/sys/kernel/slab", after.Slabs), byAddress, sites, symbols)
+	caches := account.NewCaches(after.Slabs, kernel.Aliases("/sys/kernel/slab", after.Slabs), byAddress, sites, r.symbols)
 	walkSeconds, err := r.walk(caches)
 	if err != nil {
 		return err
@@ -63,7 +59,7 @@ func (r *runner) account(after account.Snapshot) error {
 		return err
 	}
 	r.ledger.Fill(r.recording, account.Evidence{Before: r.before, After: after, Caches: caches, Sites: sites,
-		Symbols: symbols, ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})
+		Symbols: r.symbols, ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})
 	r.recording.Cost.WalkSeconds = walkSeconds
 	if missing := caches.Unresolved(); len(missing) > 0 {
 		r.note("no slab cache found for: " + strings.Join(missing, ", "))
@@ -180,9 +176,12 @@ func (r *runner) fillTrace(c loader.Counters) error {
 // noteDoubts writes down what limits the figures.
 func (r *runner) noteDoubts() {
 	rec := r.recording
-	if walked := r.ledger.Count(kernel.RoleClient, kernel.StateEstablished); walked != rec.Load.Established {
-		r.note(fmt.Sprintf("the load engine has %d connections up and the walk found %d client endpoints ESTABLISHED",
+	walked := min(r.ledger.Count(kernel.RoleClient, kernel.StateEstablished),
+		r.ledger.Count(kernel.RoleServer, kernel.StateEstablished))
+	if walked != rec.Load.Established {
+		r.note(fmt.Sprintf("the load engine had %d connections up and the walk found %d with both ends ESTABLISHED",
 			rec.Load.Established, walked))
+		rec.Load.Established = walked
 	}
 	if r.others.company() {
 		r.note("another connprof ran at the same time: its memory is part of the slab growth, not of the account")

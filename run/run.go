@@ -88,6 +88,7 @@ type runner struct {
 	engine    *load.Engine
 	probes    *loader.Probes
 	ledger    *account.Ledger
+	symbols   *kernel.Symbols
 	others    *presence
 	drained   chan error
 	stopDrain context.CancelFunc
@@ -112,13 +113,12 @@ func (r *runner) prepare() error {
 		return err
 	}
 	r.network = network
-	started := make(chan error, 1)
-	go func() { started <- r.startLoad() }()
-	err = r.startProbes()
-	if loadErr := <-started; loadErr != nil {
-		return loadErr
-	}
-	if err != nil {
+	// The three take time and do not need each other. An error of one is reported once all are done, so that
+	// cleanUp finds what there is to end.
+	begun := make(chan error, 2)
+	go func() { begun <- r.startLoad() }()
+	go func() { begun <- r.readSymbols() }()
+	if err := errors.Join(r.startProbes(), <-begun, <-begun); err != nil {
 		return err
 	}
 	r.newRecording()
@@ -157,6 +157,19 @@ func (r *runner) decideConns() error {
 		return err
 	}
 	return limits.CheckFiles(r.conns, files)
+}
+
+// readSymbols reads the kernel's functions early: where they are hidden, no connection need be opened.
+func (r *runner) readSymbols() error {
+	if r.options.NoProfile {
+		return nil
+	}
+	symbols, err := kernel.ReadSymbols()
+	if err != nil {
+		return fmt.Errorf("read kernel symbols: %w", err)
+	}
+	r.symbols = symbols
+	return nil
 }
 
 func (r *runner) startLoad() error {
