@@ -63,6 +63,9 @@ func reconcile(rows []EndpointRow, before, after Snapshot) Reconcile {
 			AccountedObjects:   objects[name], AccountedPageBytes: pages[name], ObjectSizeBytes: slab.ObjectBytes,
 			PageBytesEachObject: slab.PageBytesEach()}
 		_, accounted := objects[name]
+		if accounted {
+			rec.ReusedBytes += int64(float64(free(was)-free(slab)) * slab.PageBytesEach())
+		}
 		if accounted || max(c.SlabinfoDeltaBytes, -c.SlabinfoDeltaBytes) >= noteworthy {
 			rec.Caches = append(rec.Caches, c)
 		}
@@ -72,6 +75,9 @@ func reconcile(rows []EndpointRow, before, after Snapshot) Reconcile {
 	})
 	return rec
 }
+
+// free is how many places of a cache's slabs hold no object.
+func free(s kernel.Slab) int64 { return int64(s.Objects) - int64(s.ActiveObjects) }
 
 // callSites names the call sites and adds up what only differs in the task that ran.
 func callSites(ev Evidence) []CallSite {

@@ -148,8 +148,12 @@ type Reconcile struct {
 	SlabDeltaBytes     int64 `json:"slab_delta_bytes"`     // Slab in /proc/meminfo, after less before
 	AccountedPageBytes int64 `json:"accounted_page_bytes"` // all endpoints' page bytes
 	// UnexplainedRatio = |slab_delta_bytes − accounted_page_bytes| / slab_delta_bytes.
-	UnexplainedRatio float64    `json:"unexplained_ratio"`
-	Caches           []CacheRow `json:"caches"`
+	UnexplainedRatio float64 `json:"unexplained_ratio"`
+	// ReusedBytes is the part of the account that lies in free places of slabs which were there before, and so made
+	// slab memory grow by less. It is taken from /proc/slabinfo, for the caches of the account; negative where places
+	// became free.
+	ReusedBytes int64      `json:"reused_bytes"`
+	Caches      []CacheRow `json:"caches"`
 }
 
 // CacheRow compares one slab cache's growth in /proc/slabinfo with the account.

@@ -34,11 +34,16 @@ func reconcileFacts(r *account.Recording) []fact {
 	} else {
 		left += ", " + share + " of the growth"
 	}
-	return []fact{
+	facts := []fact{
 		{Key: "slab growth", Value: exactSize(rec.SlabDeltaBytes) + ", Slab in /proc/meminfo"},
 		{Key: "accounted", Value: exactSize(rec.AccountedPageBytes) + ", page bytes of all endpoints"},
 		{Key: "unexplained", Value: left, Warn: warn},
 	}
+	if rec.ReusedBytes != 0 {
+		facts = append(facts, fact{Key: "used again", Value: size(float64(rec.ReusedBytes)) +
+			" of the account filled free places in slabs that were there before"})
+	}
+	return facts
 }
 
 func exactSize(b int64) string {
