@@ -46,20 +46,6 @@ func newServer(c Config, s *shared) (*server, error) {
 	return sv, startShards(shards, sv.shard)
 }
 
-// startShards starts n shards and waits until each is ready or one has failed.
-func startShards(n int, run func(ready chan<- error, i int)) error {
-	ready := make(chan error, n)
-	for i := range n {
-		go run(ready, i)
-	}
-	for range n {
-		if err := <-ready; err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func listen(address netip.Addr, port uint16, backlog int) (int, error) {
 	family := unix.AF_INET
 	if address.Is6() {

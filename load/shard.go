@@ -21,6 +21,31 @@ type shard struct {
 	events []unix.EpollEvent
 }
 
+// startShards starts n shards and waits until each is ready or one has failed.
+func startShards(n int, run func(ready chan<- error, i int)) error {
+	ready := make(chan error, n)
+	for i := range n {
+		go offMainThread(func() { run(ready, i) })
+	}
+	for range n {
+		if err := <-ready; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// offMainThread runs f, which does not return, on a thread that is not the process's first. That one's table is what
+// /proc/PID/fd shows: whoever lists processes would fill the dentry and proc_inode caches in the middle of a run.
+func offMainThread(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		go offMainThread(f)
+		select {}
+	}
+	f()
+}
+
 // enterShard locks the calling goroutine to its thread for good and gives the thread its own table, grown at once to
 // hold the given number of sockets: the kernel then allocates nothing but the sockets while the load runs.
 func enterShard(sockets int) (*shard, error) {

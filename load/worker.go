@@ -4,10 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"runtime"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // workerEnv carries the worker's role and configuration to the process that is to be one.
@@ -39,9 +35,6 @@ func WorkerMain() {
 	if !ok {
 		return
 	}
-	// The shards lock themselves to other threads then, and /proc/PID/fd, which shows the main thread's table, stays
-	// short: whoever lists processes would otherwise fill the dentry and proc_inode caches in the middle of a run.
-	runtime.LockOSThread()
 	report := os.NewFile(reportFD, "report")
 	if err := work(text, report); err != nil {
 		fmt.Fprintln(report, err)
@@ -62,10 +55,8 @@ func work(text string, report *os.File) error {
 	}
 	// The kernel, when out of memory, is to end the load before anything else on the host.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0) // best effort: no privilege is needed to raise it
-	name, err := unix.BytePtrFromString("connprof-" + wc.Role)
-	if err == nil { // for ps and top; the name of the program file would be "exe"
-		_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
-	}
+	// For ps and top; the name of the program file would be "exe".
+	_ = os.WriteFile("/proc/self/comm", []byte("connprof-"+wc.Role), 0)
 	memory, err := mapShared(os.NewFile(memoryFD, "memory"))
 	if err != nil {
 		return err
