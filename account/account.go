@@ -4,9 +4,6 @@
 package account
 
 import (
-	"cmp"
-	"slices"
-
 	"github.com/connprof/connprof/kernel"
 )
 
@@ -17,42 +14,89 @@ type opened struct {
 	role        kernel.Role
 }
 
+// step is an entry of the ledger's log: one step in an endpoint's life.
+type step struct {
+	kernel.EndpointEvent
+	kind stepKind
+}
+
+type stepKind uint8
+
+const (
+	stepOpened stepKind = iota
+	stepAccepted
+	stepClosed
+)
+
 // Ledger gathers the facts of one run. Its methods are not safe for concurrent use: first the events come in from
 // one goroutine, then, with the trace at rest, the walk.
 type Ledger struct {
+	// log holds the steps that are not yet in opened and closed. While connections are opened, time is dear, and
+	// writing a step down costs a tenth of looking its endpoint up.
+	log     []step
 	opened  map[uint64]opened // by address of the struct sock
 	closed  map[kernel.Role]int
 	samples samples
 	walk    walked
 }
 
+// maxLog bounds the log: a run that opens and closes without end is posted now and then.
+const maxLog = 4 << 20
+
 // NewLedger makes an empty ledger with room for the given number of endpoints.
 func NewLedger(endpoints int) *Ledger {
-	return &Ledger{opened: make(map[uint64]opened, endpoints), closed: map[kernel.Role]int{}, samples: samples{},
-		walk: newWalked()}
+	return &Ledger{log: make([]step, 0, min(endpoints+endpoints/8, maxLog)), opened: map[uint64]opened{},
+		closed: map[kernel.Role]int{}, samples: samples{}, walk: newWalked()}
 }
 
 // Opened enters an endpoint that was opened by connect() or by a handshake on the listening side.
-func (l *Ledger) Opened(e kernel.EndpointEvent) {
-	l.opened[e.Sock] = opened{nanoseconds: e.Nanoseconds, pid: e.PID, role: e.Role}
-}
+func (l *Ledger) Opened(e kernel.EndpointEvent) { l.write(step{e, stepOpened}) }
 
 // Accepted enters the process that an endpoint was handed to.
-func (l *Ledger) Accepted(e kernel.EndpointEvent) {
-	o, ok := l.opened[e.Sock]
-	if !ok {
-		o = opened{nanoseconds: e.Nanoseconds}
-	}
-	o.pid, o.role = e.PID, kernel.RoleServer
-	l.opened[e.Sock] = o
-}
+func (l *Ledger) Accepted(e kernel.EndpointEvent) { l.write(step{e, stepAccepted}) }
 
 // Closed strikes an endpoint out. Listeners and endpoints from before the trace are not in the ledger.
-func (l *Ledger) Closed(e kernel.EndpointEvent) {
-	if o, ok := l.opened[e.Sock]; ok {
-		l.closed[o.role]++
-		delete(l.opened, e.Sock)
+func (l *Ledger) Closed(e kernel.EndpointEvent) { l.write(step{e, stepClosed}) }
+
+func (l *Ledger) write(s step) {
+	if len(l.log) == maxLog {
+		l.post()
 	}
+	l.log = append(l.log, s)
+}
+
+// post works the log off.
+func (l *Ledger) post() {
+	for i := range l.log {
+		s := &l.log[i]
+		o, known := l.opened[s.Sock]
+		switch s.kind {
+		case stepOpened:
+			o = opened{nanoseconds: s.Nanoseconds, pid: s.PID, role: s.Role}
+		case stepAccepted:
+			if !known {
+				o.nanoseconds = s.Nanoseconds
+			}
+			o.pid, o.role = s.PID, kernel.RoleServer
+		case stepClosed:
+			if known {
+				l.closed[o.role]++
+				delete(l.opened, s.Sock)
+			}
+			continue
+		}
+		l.opened[s.Sock] = o
+	}
+	l.log = l.log[:0]
+}
+
+// endpoint is what the trace knows of a sock.
+func (l *Ledger) endpoint(sock uint64) (opened, bool) {
+	if len(l.log) > 0 {
+		l.post()
+	}
+	o, ok := l.opened[sock]
+	return o, ok
 }
 
 // Sampled enters a sampled allocation.
@@ -60,19 +104,10 @@ func (l *Ledger) Sampled(s kernel.StackSample) { l.samples.add(s) }
 
 // Closes is how many endpoints the trace saw opened and destroyed.
 func (l *Ledger) Closes() int {
+	l.post()
 	n := 0
 	for _, c := range l.closed {
 		n += c
 	}
 	return n
-}
-
-// sortedKeys lists a map's keys in order, so that a recording does not depend on the map's.
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

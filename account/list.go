@@ -48,7 +48,7 @@ func NewEndpointList(w io.Writer, l *Ledger, c *Caches, o Owners) *EndpointList 
 // Visit enters one endpoint.
 func (l *EndpointList) Visit(e *kernel.Endpoint) error {
 	role := l.ledger.Visit(e, l.caches)
-	o := l.ledger.opened[e.Sock]
+	o, _ := l.ledger.endpoint(e.Sock)
 	pid := l.owner(role, int(o.pid))
 	openedAt := ""
 	if o.nanoseconds > 0 {

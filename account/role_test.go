@@ -99,7 +99,7 @@ func TestLifeOfAnEndpoint(t *testing.T) {
 		if got := l.Role(e); got != test.role {
 			t.Errorf("%s: role %v, want %v", test.name, got, test.role)
 		}
-		if got := l.opened[e.Sock]; got != test.known {
+		if got, _ := l.endpoint(e.Sock); got != test.known {
 			t.Errorf("%s: the ledger knows %+v, want %+v", test.name, got, test.known)
 		}
 	}

@@ -72,7 +72,7 @@ func (l *Ledger) Role(e *kernel.Endpoint) kernel.Role {
 	if e.State == kernel.StateListen {
 		return kernel.RoleListener
 	}
-	if o, ok := l.opened[e.Sock]; ok && o.role != kernel.RoleNone {
+	if o, ok := l.endpoint(e.Sock); ok && o.role != kernel.RoleNone {
 		return o.role
 	}
 	if l.walk.listening[e.Local.Port()] {

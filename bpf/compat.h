@@ -67,16 +67,29 @@ struct sock___bind2_node {
 
 /* a396eda11aae (5.11) added bpf_get_current_task_btf(), through which the verifier lets plain loads follow pointers;
  * before that each step is a call. */
+#define HAVE_CURRENT_TASK_BTF bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
+
 static __always_inline __u32 current_netns(void)
 {
 	struct task_struct *task;
 
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
+	if (HAVE_CURRENT_TASK_BTF) {
 		task = bpf_get_current_task_btf();
 		return task->nsproxy ? task->nsproxy->net_ns->ns.inum : 0; /* none: it is exiting */
 	}
 	task = (void *)bpf_get_current_task();
 	return BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+}
+
+/* The JIT replaces bpf_get_current_task_btf() by one load since 6.14; bpf_get_current_pid_tgid() stays a call. */
+static __always_inline __u32 current_process(void)
+{
+	if (HAVE_CURRENT_TASK_BTF) {
+		struct task_struct *task = bpf_get_current_task_btf();
+
+		return task->tgid;
+	}
+	return bpf_get_current_pid_tgid() >> 32;
 }
 
 /* Counts an epitem's wait queue entries; false where there are more than the walk follows. */

@@ -93,6 +93,7 @@ struct nsproxy {
 
 struct task_struct {
 	struct nsproxy *nsproxy;
+	int tgid;
 };
 
 struct kmem_cache_order_objects {

@@ -31,7 +31,7 @@ struct {
  * run's network namespace. */
 static __always_inline __u32 current_role(void)
 {
-	__u32 tgid = current_tgid();
+	__u32 tgid = current_process();
 
 	if (tgid == client_tgid)
 		return ROLE_CLIENT;

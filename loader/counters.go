@@ -118,7 +118,7 @@ func (p *Probes) Caches() (map[uint64]kernel.CacheInfo, error) {
 		}
 		caches[key] = kernel.CacheInfo{Name: unix.ByteSliceToString(name), SizeBytes: info.Size,
 			ObjectBytes: info.ObjectSize, ObjectsPerSlab: info.Oo & 0xffff, PagesPerSlab: 1 << (info.Oo >> 16),
-			Accounted: info.Flags&accountFlag() != 0}
+			Accounted: info.Flags&p.accountFlag != 0}
 	}
 	if err := entries.Err(); err != nil {
 		return nil, fmt.Errorf("read map %s: %w", bpf.WalkMapCaches, err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -91,15 +90,9 @@ func refusal(kind string, err error) string {
 	return err.Error()
 }
 
-var kernelSpec = sync.OnceValues(btf.LoadKernelSpec)
-
 // functionHasArgs tells whether the running kernel's function takes n arguments.
-func functionHasArgs(name string, n int) func() bool {
-	return func() bool {
-		spec, err := kernelSpec()
-		if err != nil {
-			return false
-		}
+func functionHasArgs(name string, n int) func(*btf.Spec) bool {
+	return func(spec *btf.Spec) bool {
 		var fn *btf.Func
 		if err := spec.TypeByName(name, &fn); err != nil {
 			return false
@@ -110,12 +103,8 @@ func functionHasArgs(name string, n int) func() bool {
 }
 
 // accountFlag is the kernel's SLAB_ACCOUNT. cc61eb851461 (6.10) moved it into an enum; before that it was a constant.
-var accountFlag = sync.OnceValue(func() uint32 {
+func accountFlag(spec *btf.Spec) uint32 {
 	const before610 = 0x04000000
-	spec, err := kernelSpec()
-	if err != nil {
-		return before610
-	}
 	var bits *btf.Enum
 	if err := spec.TypeByName("_slab_flag_bits", &bits); err != nil {
 		return before610
@@ -126,14 +115,10 @@ var accountFlag = sync.OnceValue(func() uint32 {
 		}
 	}
 	return before610
-})
+}
 
 // tracepointPassesCache tells whether kmem_cache_alloc passes a struct kmem_cache (6.1 and later) or sizes.
-func tracepointPassesCache() bool {
-	spec, err := kernelSpec()
-	if err != nil {
-		return false
-	}
+func tracepointPassesCache(spec *btf.Spec) bool {
 	var def *btf.Typedef
 	if err := spec.TypeByName("btf_trace_kmem_cache_alloc", &def); err != nil {
 		return false

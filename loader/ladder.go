@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 
 	"github.com/connprof/connprof/bpf"
@@ -41,7 +42,7 @@ type rung struct {
 	// standIn says that no program of its own is needed: the state hook reports for it.
 	standIn bool
 	// suits tells whether the running kernel declares what the programs are written for; nil: it does.
-	suits func() bool
+	suits func(*btf.Spec) bool
 }
 
 type attachment struct {
@@ -124,13 +125,17 @@ func (p *Probes) attachAll() error {
 
 // attachPoint takes the first rung that the kernel accepts and notes what it said to those before.
 func (p *Probes) attachPoint(point hookPoint) (Hook, error) {
+	types, err := p.types.Kernel()
+	if err != nil {
+		return Hook{}, fmt.Errorf("read the kernel's types from %s: %w", btfPath, err)
+	}
 	var refused []string
 	var errs []error
 	for _, r := range point.rungs {
 		if point.forced && p.config.Hooks != "" && p.config.Hooks != Auto && p.config.Hooks != r.kind {
 			continue
 		}
-		if r.suits != nil && !r.suits() {
+		if r.suits != nil && !r.suits(types) {
 			continue
 		}
 		err := p.attachRung(point, r)
@@ -291,5 +296,5 @@ func (p *Probes) loadSharing(spec *ebpf.CollectionSpec) (*ebpf.Collection, error
 		}
 		replace[name] = p.shared[name]
 	}
-	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace})
+	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace, Cache: p.types})
 }

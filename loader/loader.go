@@ -6,8 +6,10 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
@@ -42,7 +44,10 @@ type Hook struct {
 // Probes are the loaded and attached programs. Close detaches everything.
 type Probes struct {
 	config Config
-	shared map[string]*ebpf.Map
+	types  *btf.Cache // of the running kernel, decoded once for all objects; nil when all are loaded
+	// accountFlag is the kernel's SLAB_ACCOUNT.
+	accountFlag uint32
+	shared      map[string]*ebpf.Map
 	// collections and links are kept so that the garbage collector does not detach them.
 	collections []*ebpf.Collection
 	links       []link.Link
@@ -63,7 +68,12 @@ func Load(config Config) (*Probes, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("raise RLIMIT_MEMLOCK, which kernels before 5.11 charge BPF maps to: %w", err)
 	}
-	p := &Probes{config: config, shared: map[string]*ebpf.Map{}}
+	p := &Probes{config: config, types: btf.NewCache(), shared: map[string]*ebpf.Map{}}
+	kernelTypes, err := p.types.Kernel()
+	if err != nil {
+		return nil, fmt.Errorf("read the kernel's types from %s: %w", btfPath, err)
+	}
+	p.accountFlag = accountFlag(kernelTypes)
 	if err := p.attachAll(); err != nil {
 		p.Close()
 		return nil, err
@@ -74,6 +84,9 @@ func Load(config Config) (*Probes, error) {
 		return nil, fmt.Errorf("open the event ring: %w", err)
 	}
 	p.reader = reader
+	// The kernel's types take tens of MiB in memory and have served their purpose.
+	p.types = nil
+	debug.FreeOSMemory()
 	return p, nil
 }
 

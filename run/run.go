@@ -195,7 +195,7 @@ func (r *runner) loadConfig() load.Config {
 }
 
 // samplesWanted is how many stacks a run samples in all: enough for a stable graph, too few to cost anything.
-const samplesWanted = 8_000
+const samplesWanted = 4_000
 
 // slabAllocsPerConnection is about how many slab allocations both ends of a connection make.
 const slabAllocsPerConnection = 30

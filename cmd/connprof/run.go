@@ -176,13 +176,19 @@ func (f *runFlags) deliver(cmd *cobra.Command, rec *account.Recording) error {
 			return err
 		}
 	}
-	return writeFile("-", func(w io.Writer) error {
+	err := writeFile("-", func(w io.Writer) error {
 		if f.json {
 			return rec.Write(w)
 		}
 		return report.Text(w, rec, report.TextOptions{Color: colored(cmd)})
 	})
+	if f.output != "-" {
+		fmt.Fprintln(os.Stderr, "wrote", strings.Join(slices.DeleteFunc([]string{f.output, f.html}, isEmpty), " and "))
+	}
+	return err
 }
+
+func isEmpty(s string) bool { return s == "" }
 
 func (f *runFlags) writeRecording(rec *account.Recording) error {
 	if f.output == "-" && f.json {
