@@ -36,7 +36,7 @@ func (l *Ledger) Fill(r *Recording, ev Evidence) {
 	r.Trace.ClientOpens, r.Trace.ServerOpens = ev.ClientOpens, ev.ServerOpens
 	r.Trace.Closes = l.Closes()
 	r.Trace.CallSites = callSites(ev)
-	r.Trace.Types = typeRows(r.Endpoints, ev)
+	r.Trace.Types = l.typeRows(r.Endpoints, ev)
 }
 
 // noteworthy is the growth in slab pages from which a cache that holds nothing of the account is listed.
@@ -109,7 +109,7 @@ func callSites(ev Evidence) []CallSite {
 }
 
 // typeRows compares the allocations that the trace saw with the objects that the walk found, role by role.
-func typeRows(rows []EndpointRow, ev Evidence) []TypeRow {
+func (l *Ledger) typeRows(rows []EndpointRow, ev Evidence) []TypeRow {
 	type key struct {
 		role kernel.Role
 		kind kernel.ObjectType
@@ -128,6 +128,9 @@ func typeRows(rows []EndpointRow, ev Evidence) []TypeRow {
 	allocated[key{kernel.RoleServer, kernel.TCPSock}] = ev.ServerOpens
 	list := []TypeRow{}
 	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
+		if l.closed[role] > 0 {
+			continue // what was allocated is no longer what there is
+		}
 		for t := range kernel.Types {
 			kind := kernel.ObjectType(t)
 			if !comparable(role, kind) {

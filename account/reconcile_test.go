@@ -92,7 +92,7 @@ func TestTraceIsHeldAgainstWalkByRoleAndType(t *testing.T) {
 		{Role: "client", Objects: []ObjectRow{{Type: "tcp_sock", Count: 1}, {Type: "tcp_timewait_sock", Count: 8}}}}
 	want := []TypeRow{{"client", "tcp_sock", 5, 6}, {"client", "file", 0, 6}, {"server", "tcp_sock", 4, 0},
 		{"server", "file", 9, 0}}
-	if got := typeRows(rows, ev); !reflect.DeepEqual(got, want) {
+	if got := NewLedger(0).typeRows(rows, ev); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -59,9 +59,9 @@ func TestShortLivedStatesHaveRowsAndCachesOfTheirOwn(t *testing.T) {
 	if o := objectOf(row, kernel.TimewaitSock); o != (ObjectRow{"tcp_timewait_sock", "tw_sock_TCP", 1, 256, page / 16}) {
 		t.Errorf("TIME_WAIT holds %+v", o)
 	}
-	row = rowOf(t, r, "server", "NEW_SYN_RECV")
+	row = rowOf(t, r, "server", "SYN_RECV")
 	if o := objectOf(row, kernel.RequestSock); o != (ObjectRow{"tcp_request_sock", "request_sock_TCP", 1, 300, page / 8}) {
-		t.Errorf("NEW_SYN_RECV holds %+v", o)
+		t.Errorf("SYN_RECV holds %+v", o)
 	}
 }
 

@@ -205,6 +205,7 @@ struct tcp_sock {
 
 struct inet_timewait_sock {
 	struct sock_common __tw_common;
+	volatile unsigned char tw_substate;
 	struct inet_bind_bucket *tw_tb;
 };
 

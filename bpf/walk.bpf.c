@@ -107,6 +107,7 @@ int walk_tcp(struct bpf_iter__tcp *ctx)
 		full_sock(&r, tp);
 	} else if ((tw = bpf_skc_to_tcp_timewait_sock(skc))) {
 		r.objects[TYPE_TIMEWAIT_SOCK] = 1;
+		r.state = tw->tw_sk.tw_substate; /* an orphan in FIN_WAIT2 is kept as a timewait sock too */
 		set_cache(&r, skc->skc_prot->twsk_prot->twsk_slab);
 		set_binds(&r, tw->tw_sk.tw_tb, bind2_of_timewait(&tw->tw_sk));
 	} else if ((req = bpf_skc_to_tcp_request_sock(skc))) {

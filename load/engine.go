@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -27,6 +28,7 @@ type Engine struct {
 	ended   chan struct{}
 	endOnce sync.Once
 	final   Progress // once shared is unmapped
+	accepts bool     // the server accepts what the client has connected
 }
 
 // process is one worker.
@@ -37,6 +39,7 @@ type process struct {
 	stderr  bytes.Buffer
 	done    chan struct{}
 	err     error // valid once done is closed
+	leaving atomic.Bool
 }
 
 // Start starts both processes by the given function (which may put them into another network namespace) and returns
@@ -49,7 +52,8 @@ func Start(c Config, start func(*exec.Cmd) error) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{shared: memory, memory: file, ended: make(chan struct{})}
+	scenario, _ := FindScenario(c.Scenario) // checked above
+	e := &Engine{shared: memory, memory: file, ended: make(chan struct{}), accepts: scenario.Accepted()}
 	for _, role := range []string{roleServer, roleClient} {
 		p, err := e.startWorker(workerConfig{Role: role, Config: c}, start)
 		if err != nil {
@@ -112,7 +116,9 @@ func (p *process) complaint(line string) string {
 func (p *process) wait(e *Engine) {
 	p.err = p.cmd.Wait()
 	close(p.done)
-	e.endOnce.Do(func() { close(e.ended) })
+	if !p.leaving.Load() {
+		e.endOnce.Do(func() { close(e.ended) })
+	}
 }
 
 func (p *process) kill() {
@@ -157,7 +163,11 @@ func (e *Engine) Progress() Progress {
 	if e.shared == nil {
 		return e.final
 	}
-	return e.shared.progress()
+	p := e.shared.progress()
+	if !e.accepts {
+		p.Accepted = p.Established // none is waiting for it
+	}
+	return p
 }
 
 // Failures lists why connections failed. It is not to be called after End.
@@ -172,7 +182,9 @@ func (e *Engine) Err() error {
 	for _, p := range e.workers {
 		select {
 		case <-p.done:
-			errs = append(errs, errors.New(p.describe()))
+			if !p.leaving.Load() {
+				errs = append(errs, errors.New(p.describe()))
+			}
 		default:
 		}
 	}
@@ -197,7 +209,7 @@ func (e *Engine) End() {
 	}
 	e.workers = nil
 	if e.shared != nil {
-		e.final = e.shared.progress()
+		e.final = e.Progress()
 		e.shared.unmap()
 		e.memory.Close()
 		e.shared = nil

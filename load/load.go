@@ -23,6 +23,9 @@ type Config struct {
 	Backlog     int // length of each listener's accept queue
 	// Timeout is how long the connecting end waits for the last handshakes without any progress.
 	Timeout time.Duration
+	// Scenario is the name of one of Scenarios; Payload the bytes it sends over each connection, if it sends any.
+	Scenario string
+	Payload  int
 }
 
 // MaxShardSockets bounds how many sockets one shard holds, whatever RLIMIT_NOFILE would allow: a table that stays
@@ -48,6 +51,9 @@ func (c Config) clientPorts() int {
 func (c Config) Capacity() int { return len(c.Clients) * len(c.Ports) * c.clientPorts() }
 
 func (c Config) check() error {
+	if _, ok := FindScenario(c.Scenario); !ok {
+		return fmt.Errorf("there is no scenario %q", c.Scenario)
+	}
 	switch {
 	case len(c.Clients) == 0 || len(c.Ports) == 0 || c.Connections < 1:
 		return fmt.Errorf("nothing to open: %d client addresses, %d server ports, %d connections", len(c.Clients),

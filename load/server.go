@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"syscall"
@@ -20,6 +21,8 @@ type server struct {
 	listeners []int
 	capacity  int // sockets a shard
 	turns     *turns
+	scenario  Scenario
+	*actor
 }
 
 // spareShards take over from shards whose table turns out smaller than RLIMIT_NOFILE promised at first.
@@ -34,8 +37,18 @@ func newServer(c Config, s *shared) (*server, error) {
 		return nil, fmt.Errorf("RLIMIT_NOFILE leaves no room beside %d listeners; raise it (ulimit -n)", len(c.Ports))
 	}
 	sv := &server{config: c, shared: s, capacity: min(capacity, c.Connections)}
+	sv.scenario, _ = FindScenario(c.Scenario) // checked by the parent
+	if sv.actor, err = newActor(s, c.Payload); err != nil {
+		return nil, err
+	}
 	for _, port := range c.Ports {
+		if sv.scenario.Listens {
+			break // the listeners are what is to be measured
+		}
 		fd, err := listen(c.Server, port, c.Backlog)
+		if err == nil && sv.scenario.deferAccept {
+			err = unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, deferSeconds)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -59,9 +72,11 @@ func listen(address netip.Addr, port uint16, backlog int) (int, error) {
 		return -1, fmt.Errorf("set SO_REUSEADDR: %w", err)
 	}
 	if err := unix.Bind(fd, sockaddr(address.AsSlice(), port)); err != nil {
+		_ = unix.Close(fd)
 		return -1, fmt.Errorf("bind to %s: %w", netip.AddrPortFrom(address, port), err)
 	}
 	if err := unix.Listen(fd, backlog); err != nil {
+		_ = unix.Close(fd)
 		return -1, fmt.Errorf("listen on %s: %w", netip.AddrPortFrom(address, port), err)
 	}
 	return fd, nil
@@ -71,7 +86,7 @@ func (sv *server) begin() { sv.turns.pass() }
 
 // shard waits for its turn, accepts until it is full, and then only watches what it holds.
 func (sv *server) shard(ready chan<- error, i int) {
-	s, err := enterShard(sv.capacity + len(sv.listeners))
+	s, err := enterShard(sv.capacity+len(sv.listeners), sv.wake)
 	ready <- err
 	if err != nil {
 		return
@@ -81,7 +96,12 @@ func (sv *server) shard(ready chan<- error, i int) {
 		watched = append(watched, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
 	sv.turns.wait(i)
-	for held := 0; held < sv.capacity; {
+	capacity := sv.capacity
+	if sv.scenario.Listens {
+		sv.openListeners(s, i*capacity, min((i+1)*capacity, sv.config.Connections))
+		capacity = len(s.held)
+	}
+	for len(s.held) < capacity {
 		if _, err := unix.Poll(watched, -1); err != nil {
 			continue // EINTR
 		}
@@ -89,8 +109,8 @@ func (sv *server) shard(ready chan<- error, i int) {
 			sv.take(s, s.wait(0))
 		}
 		for _, w := range watched[1:] {
-			if w.Revents != 0 {
-				held += sv.acceptQueued(s, int(w.Fd), sv.capacity-held)
+			if w.Revents != 0 && sv.acceptQueued(s, int(w.Fd), capacity-len(s.held)) {
+				capacity = len(s.held)
 			}
 		}
 	}
@@ -100,45 +120,67 @@ func (sv *server) shard(ready chan<- error, i int) {
 	}
 }
 
+// openListeners opens the listening sockets numbered from low to high: each takes the place that a connection's
+// client end would have.
+func (sv *server) openListeners(s *shard, low, high int) {
+	sh := sv.shared
+	plan := newPlan(sv.config)
+	for i := low; i < high && sh.stop.Load() == 0; i++ {
+		address, _, port := plan.tuple(i)
+		sh.first.CompareAndSwap(0, int64(Monotonic()))
+		sh.attempted.Add(1)
+		fd, err := listen(sv.config.Clients[address], port, 1)
+		if err != nil {
+			sh.fail(stepListen, errno(errors.Unwrap(err)))
+			continue
+		}
+		s.held = append(s.held, int32(fd))
+		sh.accepted.Add(1)
+		sh.established.Add(1)
+		sh.last.Store(int64(Monotonic()))
+	}
+}
+
 // take handles what epoll reported: a connection that never sends only ever closes.
 func (sv *server) take(s *shard, events []unix.EpollEvent) {
 	for _, e := range events {
-		if closed(e.Events) {
+		switch {
+		case int(e.Fd) == sv.wake:
+			s.catchUp(sv.actor)
+		case closed(e.Events) && sv.shared.closing.Load() == 0:
 			sv.shared.lost.Add(1)
 			_ = unix.Close(int(e.Fd))
 		}
 	}
 }
 
-// acceptQueued takes what is queued now, up to room. It returns how many places are used up, which is all of them
-// where the table is full before its time.
-func (sv *server) acceptQueued(s *shard, listener, room int) int {
-	n := min(queued(listener), room)
-	accepted := 0
-	defer func() { sv.shared.accepted.Add(int64(accepted)) }()
-	for range n {
+// acceptQueued takes what is queued now, up to room. It tells whether the table is full before its time.
+func (sv *server) acceptQueued(s *shard, listener, room int) (full bool) {
+	before := len(s.held)
+	defer func() { sv.shared.accepted.Add(int64(len(s.held) - before)) }()
+	for range min(queued(listener), room) {
 		fd, e := accept(listener)
 		switch e {
 		case 0:
 		case unix.EAGAIN:
-			return accepted
+			return false
 		case unix.EINTR, unix.ECONNABORTED:
 			continue
 		case unix.EMFILE: // RLIMIT_NOFILE was lowered: the next shard has a table of its own
 			sv.shared.note(stepAccept, e)
-			return room
+			return true
 		default:
 			sv.pause(e)
-			return accepted
+			return false
 		}
 		if err := s.add(fd, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET); err != nil {
 			sv.shared.note(stepEpoll, errno(err))
 			_ = unix.Close(fd)
 			continue
 		}
-		accepted++
+		s.held = append(s.held, int32(fd))
 	}
-	return accepted
+	return false
 }
 
 // pause leaves the kernel a moment where it is out of something (ENFILE, ENOMEM); the connection stays in the queue.

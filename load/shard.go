@@ -19,6 +19,8 @@ import (
 type shard struct {
 	epoll  int
 	events []unix.EpollEvent
+	held   []int32 // the connections that are up
+	acted  int64   // the steps of the scenario that are done
 }
 
 // startShards starts n shards and waits until each is ready or one has failed.
@@ -48,7 +50,7 @@ func offMainThread(f func()) {
 
 // enterShard locks the calling goroutine to its thread for good and gives the thread its own table, grown at once to
 // hold the given number of sockets: the kernel then allocates nothing but the sockets while the load runs.
-func enterShard(sockets int) (*shard, error) {
+func enterShard(sockets, wake int) (*shard, error) {
 	runtime.LockOSThread()
 	if err := unix.CloseRange(firstShardFD, ^uint(0), unix.CLOSE_RANGE_UNSHARE); err != nil {
 		return nil, fmt.Errorf("make a private fd table: %w (close_range needs Linux 5.9)", err)
@@ -60,7 +62,9 @@ func enterShard(sockets int) (*shard, error) {
 	if high, err := unix.FcntlInt(uintptr(epoll), unix.F_DUPFD_CLOEXEC, sockets+reservedFDs-1); err == nil {
 		_ = unix.Close(high)
 	}
-	return &shard{epoll: epoll, events: make([]unix.EpollEvent, 512)}, nil
+	s := &shard{epoll: epoll, events: make([]unix.EpollEvent, 512), held: make([]int32, 0, sockets)}
+	// Each write to the eventfd is to wake every shard once.
+	return s, s.add(wake, unix.EPOLLIN|unix.EPOLLET)
 }
 
 // firstShardFD lies above every descriptor that is open before the tables part; none is closed by parting.

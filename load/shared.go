@@ -22,6 +22,8 @@ type shared struct {
 	attempted, established, accepted, failed, lost counter
 	first, last                                    counter // CLOCK_MONOTONIC in ns
 	stop                                           counter // 1: open no more
+	closing                                        counter // 1: ends close on purpose
+	acted                                          counter // what the steps of a scenario have done to connections
 	failures                                       [maxFailures]failureSlot
 	otherFailures                                  counter
 }
@@ -77,10 +79,12 @@ const (
 	stepEpoll
 	stepAccept
 	stepTimeout
+	stepAct
+	stepListen
 )
 
 var stepNames = map[step]string{stepSocket: "socket", stepOption: "setsockopt", stepBind: "bind",
-	stepConnect: "connect", stepEpoll: "epoll_ctl", stepAccept: "accept", stepTimeout: "handshake"}
+	stepConnect: "connect", stepEpoll: "epoll_ctl", stepAccept: "accept", stepTimeout: "handshake", stepAct: "scenario", stepListen: "listen"}
 
 // fail counts a failure. Safe to call from any thread, and allocates nothing.
 func (s *shared) fail(at step, errno syscall.Errno) {

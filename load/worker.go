@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -24,6 +25,7 @@ const (
 // Commands of the parent, and the worker's answer.
 const (
 	commandBegin = 'b'
+	commandAct   = 'a' // an action follows
 	commandEnd   = 'e'
 	readyMark    = "ready\n"
 )
@@ -46,6 +48,7 @@ func WorkerMain() {
 // worker is what client and server have in common.
 type worker interface {
 	begin()
+	act(action)
 }
 
 func work(text string, report *os.File) error {
@@ -80,12 +83,20 @@ func newWorker(wc workerConfig, memory *shared) (worker, error) {
 
 // obey runs the parent's commands until the last one; the end of the pipe is one as well.
 func obey(w worker) error {
-	control := os.NewFile(controlFD, "control")
-	var b [1]byte
+	control := bufio.NewReader(os.NewFile(controlFD, "control"))
 	for {
-		if n, err := control.Read(b[:]); n == 0 || err != nil || b[0] == commandEnd {
+		command, err := control.ReadByte()
+		switch {
+		case err != nil || command == commandEnd:
 			return nil
+		case command == commandBegin:
+			w.begin()
+		case command == commandAct:
+			do, err := control.ReadByte()
+			if err != nil {
+				return nil
+			}
+			w.act(action(do))
 		}
-		w.begin()
 	}
 }

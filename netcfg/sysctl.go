@@ -27,6 +27,10 @@ func setSysctls(c Config) error {
 			return err
 		}
 	}
+	// As many sockets in TIME_WAIT as there are connections.
+	if err := setSysctl("net.ipv4.tcp_max_tw_buckets", strconv.Itoa(max(c.Sockets, 1<<10))); err != nil {
+		return err
+	}
 	if c.IPv6 {
 		if err := setSysctl("net.ipv6.conf.lo.disable_ipv6", "0"); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {

@@ -14,8 +14,35 @@ import (
 	"github.com/connprof/connprof/loader"
 )
 
-// settle is how long the kernel gets to finish what the last handshakes left to softirqs and RCU.
-const settle = 100 * time.Millisecond
+// settle is how long the kernel gets to finish what the last handshakes left to softirqs and RCU. What a scenario has
+// closed is freed later and in batches: then slab memory is watched until it no longer falls.
+const (
+	settle     = 100 * time.Millisecond
+	settleStep = 300 * time.Millisecond
+	settleMost = 5 * time.Second
+)
+
+func (r *runner) settle() {
+	time.Sleep(settle)
+	if !r.scenario.Closes() {
+		return
+	}
+	last := slabNow()
+	for end := time.Now().Add(settleMost); time.Now().Before(end); {
+		time.Sleep(settleStep)
+		now := slabNow()
+		if now >= last {
+			return
+		}
+		last = now
+	}
+}
+
+// slabNow is Slab in /proc/meminfo, 0 where it cannot be read: snapshot reports that.
+func slabNow() uint64 {
+	info, _ := kernel.ReadMeminfo()
+	return info["Slab"]
+}
 
 // measure makes the account of what is up.
 func (r *runner) measure() error {
@@ -23,7 +50,7 @@ func (r *runner) measure() error {
 	if r.probes == nil {
 		return nil
 	}
-	time.Sleep(settle)
+	r.settle()
 	after, err := snapshot()
 	if err != nil {
 		return err
@@ -176,16 +203,26 @@ func (r *runner) fillTrace(c loader.Counters) error {
 // noteDoubts writes down what limits the figures.
 func (r *runner) noteDoubts() {
 	rec := r.recording
-	walked := min(r.ledger.Count(kernel.RoleClient, kernel.StateEstablished),
-		r.ledger.Count(kernel.RoleServer, kernel.StateEstablished))
-	if walked != rec.Load.Established {
-		r.note(fmt.Sprintf("the load engine had %d connections up and the walk found %d with both ends ESTABLISHED",
-			rec.Load.Established, walked))
-		rec.Load.Established = walked
+	for role, state := range map[string]string{"client": r.scenario.Client, "server": r.scenario.Server} {
+		if walked := endpointsIn(rec, role, state); state != "" && walked != rec.Load.Established {
+			r.note(fmt.Sprintf("the load engine had %d connections up and the walk found %d %s endpoints in %s",
+				rec.Load.Established, walked, role, state))
+			rec.Load.Established = min(rec.Load.Established, walked)
+		}
 	}
 	if r.others.company() {
 		r.note("another connprof ran at the same time: its memory is part of the slab growth, not of the account")
 	}
+}
+
+func endpointsIn(rec *account.Recording, role, state string) int {
+	n := 0
+	for _, row := range rec.Endpoints {
+		if row.Role == role && row.State == state {
+			n += row.Count
+		}
+	}
+	return n
 }
 
 // residentBytes is VmRSS of a process, 0 when it is gone.
@@ -230,18 +267,23 @@ func (r *runner) hold() error {
 	return nil
 }
 
-// stillUp counts the connections that are ESTABLISHED at both ends, by a walk where there are probes.
+// stillUp counts the connections that are in their scenario's states, by a walk where there are probes.
 func (r *runner) stillUp() (int, error) {
 	if r.probes == nil {
 		p := r.engine.Progress()
 		return p.Up() - p.Lost, nil
 	}
-	ends := 0
+	states := map[string]int{}
 	err := r.probes.Walk(r.network.Do, func(e *kernel.Endpoint) error {
-		if e.State == kernel.StateEstablished {
-			ends++
-		}
+		states[e.State.String()]++
 		return nil
 	})
-	return ends / 2, err
+	switch s := r.scenario; {
+	case s.Listens:
+		return states["LISTEN"], err
+	case s.Client == s.Server:
+		return states[s.Client] / 2, err
+	default:
+		return states[s.Client], err
+	}
 }

@@ -29,9 +29,12 @@ type Options struct {
 	Hooks       string
 	IPv6        bool
 	AllowMemory int // percent of the available memory
-	Started     time.Time
-	Version     string
-	Command     []string
+	// Scenario is the name of one of load.Scenarios, idle if empty; Payload the bytes it sends, if it sends any.
+	Scenario string
+	Payload  int
+	Started  time.Time
+	Version  string
+	Command  []string
 	// Endpoints gets one CSV row an endpoint; nil for none.
 	Endpoints io.Writer
 	// Hooked is told what each hook got, before the first connection.
@@ -65,6 +68,9 @@ func Run(o Options) (*account.Recording, error) {
 	if err := r.ramp(); err != nil {
 		return nil, err
 	}
+	if err := r.engine.Arrange(r.scenario, arrangeTimeout); err != nil {
+		return nil, err
+	}
 	if err := r.measure(); err != nil {
 		return nil, err
 	}
@@ -72,6 +78,9 @@ func Run(o Options) (*account.Recording, error) {
 	err = errors.Join(err, r.hold())
 	return r.recording, err
 }
+
+// arrangeTimeout is how long bringing all connections into the scenario may take.
+const arrangeTimeout = time.Minute
 
 func (o *Options) measured(r *account.Recording) error {
 	if o.Measured == nil {
@@ -84,6 +93,7 @@ func (o *Options) measured(r *account.Recording) error {
 type runner struct {
 	options   Options
 	conns     int
+	scenario  load.Scenario
 	network   *netcfg.Private
 	engine    *load.Engine
 	probes    *loader.Probes
@@ -145,15 +155,24 @@ func (r *runner) decideConns() error {
 	if err != nil {
 		return err
 	}
+	scenario, ok := load.FindScenario(o.Scenario)
+	if !ok {
+		return fmt.Errorf("there is no scenario %q", o.Scenario)
+	}
+	r.scenario = scenario
+	each := uint64(limits.ConnectionBytes)
+	if scenario.Sends {
+		each += queuedFactor * uint64(o.Payload)
+	}
 	r.conns = o.Conns
 	if r.conns == 0 {
 		wanted := o.IPs * o.Ports * DefaultPerTuple
-		r.conns = min(wanted, limits.SafeConnections(memory, o.AllowMemory, files))
+		r.conns = min(wanted, limits.SafeConnections(memory, o.AllowMemory, files, each))
 		if r.conns < 1 {
-			return limits.CheckMemory(1, memory, o.AllowMemory)
+			return limits.CheckMemory(1, memory, o.AllowMemory, each)
 		}
 	}
-	if err := limits.CheckMemory(r.conns, memory, o.AllowMemory); err != nil {
+	if err := limits.CheckMemory(r.conns, memory, o.AllowMemory, each); err != nil {
 		return err
 	}
 	return limits.CheckFiles(r.conns, files)
@@ -172,6 +191,9 @@ func (r *runner) readSymbols() error {
 	return nil
 }
 
+// queuedFactor allows for what the kernel keeps around a byte that is queued.
+const queuedFactor = 4
+
 func (r *runner) startLoad() error {
 	config := r.loadConfig()
 	engine, err := load.Start(config, r.network.Start)
@@ -187,7 +209,7 @@ const handshakeTimeout = 15 * time.Second
 
 func (r *runner) loadConfig() load.Config {
 	c := load.Config{Clients: r.network.Clients, Server: r.network.Server, Connections: r.conns, Rate: r.options.Rate,
-		Backlog: netcfg.Backlog, Timeout: handshakeTimeout}
+		Backlog: netcfg.Backlog, Timeout: handshakeTimeout, Scenario: r.scenario.Name, Payload: r.options.Payload}
 	for i := range r.options.Ports {
 		c.Ports = append(c.Ports, uint16(firstServerPort+i))
 	}
@@ -233,7 +255,7 @@ func (r *runner) newRecording() {
 		Schema: account.Schema, Created: time.Now().UTC().Truncate(time.Second), Version: o.Version, Command: o.Command,
 		Host:      account.Host{Kernel: release, CPUs: runtime.NumCPU(), MemoryBytes: memory.TotalBytes, Machine: machine},
 		Hooks:     []account.Hook{},
-		Load:      account.Load{Scenario: "idle", ClientAddresses: o.IPs, ServerPorts: o.Ports, Requested: r.conns},
+		Load:      account.Load{Scenario: r.scenario.Name, ClientAddresses: o.IPs, ServerPorts: o.Ports, Requested: r.conns},
 		Endpoints: []account.EndpointRow{}, Addresses: []account.AddressRow{}, Top: []account.TopEndpoint{},
 		Stacks: []account.Stack{}, Notes: []string{},
 	}

@@ -31,6 +31,7 @@ type runFlags struct {
 	conns, rate     countValue
 	hold            time.Duration
 	scenario        string
+	payload         int
 	output, html    string
 	endpoints       string
 	noProfile, ipv6 bool
@@ -61,7 +62,8 @@ and accounts for what is up; a second Ctrl-C skips the account.`,
 	flags.IntVar(&f.ips, "ips", 20, "client addresses")
 	flags.IntVar(&f.ports, "ports", 1, "server ports (20 with --ips 1 is the one-address scheme)")
 	flags.Var(&f.conns, "conns", "connections in all, such as 20k or 1M (default ips x ports x 50,000, capped at what the host can safely hold)")
-	flags.StringVar(&f.scenario, "scenario", "idle", "what is done with them once open: idle")
+	flags.StringVar(&f.scenario, "scenario", "idle", "what is done with them once open: "+scenarioNames()+", or all")
+	flags.IntVar(&f.payload, "payload", 4096, "bytes sent over each connection, for scenarios that send")
 	flags.DurationVar(&f.hold, "hold", 0, "how long all stay open after the last is up and measured")
 	flags.Var(&f.rate, "rate", "connections a second (default unlimited)")
 	flags.StringVarP(&f.output, "output", "o", "connprof.json", "the recording; gzipped if the name ends in .gz")
@@ -88,8 +90,16 @@ func (f *runFlags) check() error {
 	case int(f.conns) > run.Capacity(f.ips, f.ports):
 		problem = fmt.Sprintf("--conns %d: %d addresses and %d server ports give %d four-tuples; raise --ips or --ports",
 			f.conns, f.ips, f.ports, run.Capacity(f.ips, f.ports))
-	case f.scenario != "idle":
-		problem = fmt.Sprintf("--scenario %q: this version knows: idle", f.scenario)
+	case !knownScenario(f.scenario):
+		problem = fmt.Sprintf("--scenario %q: want one of %s, or all", f.scenario, scenarioNames())
+	case f.payload < 1 || f.payload > maxPayload:
+		problem = fmt.Sprintf("--payload %d: want 1 to %d bytes, which fit into the socket buffers", f.payload, maxPayload)
+	case f.scenario == allScenarios && (f.html != "" || f.endpoints != "" || f.noProfile || f.json || len(f.budgetTexts) > 0):
+		problem = "--scenario all makes a recording for each scenario and one table: render them with connprof report"
+	case f.scenario == allScenarios && f.output == "-":
+		problem = "--scenario all writes several recordings: give --output a file name"
+	case f.scenario == "syn-recv" && int(f.conns) > netcfg.Backlog*f.ports:
+		problem = fmt.Sprintf("--conns %d: a listener holds %d unfinished handshakes; raise --ports", f.conns, netcfg.Backlog)
 	case f.hold < 0:
 		problem = fmt.Sprintf("--hold %v: want no negative time", f.hold)
 	case !slices.Contains(loader.HookKinds, f.hooks):
@@ -121,6 +131,9 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		}
 	}
 	p := &progress{w: os.Stderr, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+	if f.scenario == allScenarios {
+		return f.runAll(cmd, p)
+	}
 	o := f.options(p)
 	stop, abort, release := watchSignals()
 	defer release()
@@ -145,7 +158,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 
 func (f *runFlags) options(p *progress) run.Options {
 	return run.Options{IPs: f.ips, Ports: f.ports, Conns: int(f.conns), Hold: f.hold, Rate: int(f.rate),
-		NoProfile: f.noProfile, Hooks: f.hooks, IPv6: f.ipv6, AllowMemory: f.allowMemory, Started: f.started,
+		NoProfile: f.noProfile, Hooks: f.hooks, Scenario: f.scenario, Payload: f.payload, IPv6: f.ipv6, AllowMemory: f.allowMemory, Started: f.started,
 		Version: version(), Command: append([]string{"connprof"}, os.Args[1:]...), Hooked: p.hooks, Progress: p.show}
 }
 

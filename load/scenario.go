@@ -1,0 +1,230 @@
+package load
+
+import (
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Scenario is a known situation that connections are brought into and held in.
+type Scenario struct {
+	Name string
+	Help string
+	// Client and Server are the states, by the kernel's names, that the ends are in while it is held; empty where an
+	// end no longer exists.
+	Client, Server string
+	// Sends says that Config.Payload matters.
+	Sends bool
+	// Listens says that what is opened is listening sockets, and no connection at all.
+	Listens bool
+	steps   []scenarioStep
+	// deferAccept keeps the listener from finishing handshakes (TCP_DEFER_ACCEPT).
+	deferAccept bool
+}
+
+// scenarioStep is something that one end does with each of its connections.
+type scenarioStep struct {
+	who string // roleClient or roleServer
+	do  action
+}
+
+type action byte
+
+const (
+	sendHello action = iota + 1
+	recvHello
+	sendPayload
+	shutdownWrite
+	closeAll
+	exitProcess
+)
+
+// Scenarios is the table of what connprof can hold.
+var Scenarios = []Scenario{
+	{Name: "idle", Help: "never a byte sent", Client: "ESTABLISHED", Server: "ESTABLISHED"},
+	{Name: "hello", Help: "each side has sent 13 bytes and read the other's", Client: "ESTABLISHED", Server: "ESTABLISHED",
+		steps: []scenarioStep{{roleClient, sendHello}, {roleServer, recvHello}, {roleServer, sendHello}, {roleClient, recvHello}}},
+	{Name: "unread", Help: "the client has sent --payload bytes that the server does not read", Client: "ESTABLISHED",
+		Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{roleClient, sendPayload}}},
+	{Name: "unread-client", Help: "the other way round: the server has sent, the client does not read",
+		Client: "ESTABLISHED", Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{roleServer, sendPayload}}},
+	{Name: "half-closed", Help: "the client has closed its direction, the server has not", Client: "FIN_WAIT2",
+		Server: "CLOSE_WAIT", steps: []scenarioStep{{roleClient, shutdownWrite}}},
+	{Name: "orphaned", Help: "the same, and the client process is gone", Client: "FIN_WAIT2", Server: "CLOSE_WAIT",
+		steps: []scenarioStep{{roleClient, shutdownWrite}, {roleClient, exitProcess}}},
+	{Name: "time-wait", Help: "both have closed, the client first", Client: "TIME_WAIT",
+		steps: []scenarioStep{{roleClient, closeAll}, {roleServer, closeAll}}},
+	{Name: "syn-recv", Help: "handshakes that the server does not finish", Client: "ESTABLISHED", Server: "SYN_RECV",
+		deferAccept: true},
+	{Name: "listen", Help: "listening sockets, and no connection", Listens: true},
+}
+
+// FindScenario finds a scenario by its name; the empty name is idle.
+func FindScenario(name string) (Scenario, bool) {
+	if name == "" {
+		name = "idle"
+	}
+	i := slices.IndexFunc(Scenarios, func(s Scenario) bool { return s.Name == name })
+	if i < 0 {
+		return Scenario{}, false
+	}
+	return Scenarios[i], true
+}
+
+// Accepted tells whether the server accepts the connections.
+func (s Scenario) Accepted() bool { return !s.deferAccept }
+
+// Closes tells whether it closes connections that were up.
+func (s Scenario) Closes() bool {
+	return slices.ContainsFunc(s.steps, func(step scenarioStep) bool { return step.do >= shutdownWrite })
+}
+
+// deferSeconds is how long a deferred handshake may wait: longer than any measurement.
+const deferSeconds = 600
+
+var hello = []byte("Hello, world!")
+
+// Arrange brings the connections that are up into the scenario. It returns when every one is there, and fails, with
+// the number that are not, when that takes longer than the timeout.
+func (e *Engine) Arrange(s Scenario, timeout time.Duration) error {
+	for _, step := range s.steps {
+		if err := e.arrange(step, timeout); err != nil {
+			return fmt.Errorf("scenario %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) arrange(step scenarioStep, timeout time.Duration) error {
+	p := e.workers[0]
+	if step.who == roleClient {
+		p = e.workers[1]
+	}
+	if step.do == exitProcess {
+		return e.leave(p, timeout)
+	}
+	if step.do == shutdownWrite || step.do == closeAll {
+		e.shared.closing.Store(1) // from now on, an end that closes is no loss
+	}
+	want := e.shared.acted.Load() + int64(e.Progress().Up())
+	if _, err := p.control.Write([]byte{commandAct, byte(step.do)}); err != nil {
+		return fmt.Errorf("tell the load %s to act: %w", p.role, err)
+	}
+	for end := time.Now().Add(timeout); e.shared.acted.Load() < want; time.Sleep(time.Millisecond) {
+		select {
+		case <-p.done:
+			return fmt.Errorf("%s", p.describe())
+		default:
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%d connections did not get there within %v: %v", want-e.shared.acted.Load(), timeout,
+				e.Failures())
+		}
+	}
+	return nil
+}
+
+// leave ends one process on purpose.
+func (e *Engine) leave(p *process, timeout time.Duration) error {
+	p.leaving.Store(true)
+	if _, err := p.control.Write([]byte{commandEnd}); err != nil {
+		return fmt.Errorf("tell the load %s to end: %w", p.role, err)
+	}
+	select {
+	case <-p.done:
+		return nil
+	case <-time.After(timeout):
+		return fmt.Errorf("the load %s did not end within %v", p.role, timeout)
+	}
+}
+
+// actor is how a worker's shards learn of the parent's commands: each has the eventfd in its epoll set.
+type actor struct {
+	wake    int
+	shared  *shared
+	payload []byte
+	actions [16]action
+	count   counter
+}
+
+func newActor(s *shared, payload int) (*actor, error) {
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("make an eventfd: %w", err)
+	}
+	return &actor{wake: wake, shared: s, payload: make([]byte, payload)}, nil
+}
+
+// act has every shard do something with every connection it holds.
+func (a *actor) act(do action) {
+	n := a.count.Load()
+	a.actions[n%int64(len(a.actions))] = do
+	a.count.Store(n + 1)
+	_, _ = unix.Write(a.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // cannot overflow
+}
+
+// catchUp does what a shard has not done yet.
+func (s *shard) catchUp(a *actor) {
+	for ; s.acted < a.count.Load(); s.acted++ {
+		do := a.actions[s.acted%int64(len(a.actions))]
+		for _, fd := range s.held {
+			if e := a.perform(do, int(fd)); e != 0 {
+				a.shared.note(stepAct, e)
+				continue
+			}
+			a.shared.acted.Add(1)
+		}
+	}
+}
+
+func (a *actor) perform(do action, fd int) syscall.Errno {
+	switch do {
+	case sendHello:
+		return transfer(unix.Write, unix.POLLOUT, fd, hello)
+	case recvHello:
+		var b [13]byte
+		return transfer(unix.Read, unix.POLLIN, fd, b[:])
+	case sendPayload:
+		return transfer(unix.Write, unix.POLLOUT, fd, a.payload)
+	case shutdownWrite:
+		return number(unix.Shutdown(fd, unix.SHUT_WR))
+	case closeAll:
+		return number(unix.Close(fd))
+	}
+	return syscall.EINVAL
+}
+
+// patience is how long one connection may keep its shard waiting.
+const patience = 2 * time.Second
+
+// transfer reads or writes all of b.
+func transfer(call func(int, []byte) (int, error), ready int16, fd int, b []byte) syscall.Errno {
+	for len(b) > 0 {
+		n, err := call(fd, b)
+		switch {
+		case err == unix.EAGAIN:
+			poll := []unix.PollFd{{Fd: int32(fd), Events: ready}}
+			if n, err := unix.Poll(poll, int(patience.Milliseconds())); n == 0 && err == nil {
+				return syscall.EAGAIN
+			}
+		case err == unix.EINTR:
+		case err != nil:
+			return errno(err)
+		case n == 0:
+			return syscall.EPIPE
+		default:
+			b = b[n:]
+		}
+	}
+	return 0
+}
+
+func number(err error) syscall.Errno {
+	if err == nil {
+		return 0
+	}
+	return errno(err)
+}

@@ -1,0 +1,32 @@
+package report
+
+import (
+	"io"
+
+	"github.com/connprof/connprof/account"
+)
+
+// Scenarios writes one table of what an endpoint costs in every scenario: a row for each role and state of each
+// recording, in the recordings' order. Bytes are averages over the endpoints of a row. The error is w's.
+func Scenarios(w io.Writer, recordings []*account.Recording, opts TextOptions) error {
+	t := newTerminal(w, opts.Color)
+	tab := table{columns: []column{{title: "scenario", limit: 14}, {title: "role", limit: 10}, {title: "state", limit: 12},
+		{title: "endpoints", right: true}, {title: "object B each", right: true}, {title: "page B each", right: true},
+		{title: "buffer B each", right: true}, {title: "unexplained", right: true}}}
+	for _, r := range recordings {
+		share, warn := unexplainedShare(r)
+		name := clean(r.Load.Scenario)
+		for _, row := range sortedRows(r) {
+			if row.Role == "listener" && r.Load.Scenario != "listen" {
+				continue // the run's own listener
+			}
+			tab.add(cell{name, normal}, cell{clean(row.Role), normal}, cell{clean(row.State), normal},
+				cell{count(row.Count), normal}, cell{each(row.ObjectBytes, row.Count), normal},
+				cell{each(row.PageBytes, row.Count), bold}, cell{each(row.BufferBytes, row.Count), normal},
+				cell{share, warnStyle(warn, normal)})
+			name, share = "", ""
+		}
+	}
+	t.table(&tab)
+	return t.flush()
+}
