@@ -3,7 +3,6 @@ package account
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/connprof/connprof/kernel"
 )
@@ -185,7 +184,20 @@ func (c *Caches) Of(t kernel.ObjectType, e *kernel.Endpoint) ObjectCost {
 	case kernel.TCPSock, kernel.RequestSock, kernel.TimewaitSock:
 		return c.ofSock(sockCache{e.Cache, t, e.Local.Addr().Is6()})
 	}
+	if t == kernel.SKBHead && e.SKBHeadBytes > 0 {
+		return c.ofHead(uint64(e.SKBHeadBytes))
+	}
 	return c.byType[t]
+}
+
+// ofHead is the cost of an sk_buff's head. Small ones have a cache of their own since bf9f1baa279f (6.3), which serves
+// just one size.
+func (c *Caches) ofHead(bytes uint64) ObjectCost {
+	if small := c.byType[kernel.SKBHead]; small.Cache != "" && bytes <= small.ObjectBytes && bytes+64 > small.ObjectBytes {
+		return small
+	}
+	cost, _ := c.named(kmallocName(kmallocSize(bytes)))
+	return cost
 }
 
 func (c *Caches) ofSock(key sockCache) ObjectCost {
@@ -250,15 +262,4 @@ func (c *Caches) SiteCache(s kernel.Site) string {
 		return fmt.Sprintf("%d-byte cache", s.Cache)
 	}
 	return ""
-}
-
-// Unresolved lists the types whose cache could not be found.
-func (c *Caches) Unresolved() []string {
-	var names []string
-	for t := range kernel.Types {
-		if c.byType[t].Cache == "" && len(kernel.Types[t].Caches) > 0 {
-			names = append(names, strings.Clone(kernel.Types[t].Name))
-		}
-	}
-	return names
 }

@@ -1,7 +1,6 @@
 package account
 
 import (
-	"slices"
 	"testing"
 
 	"github.com/connprof/connprof/kernel"
@@ -151,19 +150,6 @@ func TestACacheThatSlabinfoDoesNotListCostsWhatItsStructSays(t *testing.T) {
 	row := rowOf(t, filled(c, e), "client", "ESTABLISHED")
 	if o := objectOf(row, kernel.TCPSock); o != (ObjectRow{"tcp_sock", "SCTP_TCP", 1, 512, page / 8}) {
 		t.Errorf("%+v", o)
-	}
-}
-
-func TestTypesWithoutACacheAreUnresolved(t *testing.T) {
-	if got := testCaches().Unresolved(); len(got) != 0 {
-		t.Errorf("unresolved: %v", got)
-	}
-	slabs := testSlabs()
-	delete(slabs, "filp")
-	delete(slabs, "ep_head")
-	got := NewCaches(slabs, testAliases(), nil, nil, testSymbols()).Unresolved()
-	if want := []string{"file", "epitems_head"}; !slices.Equal(got, want) {
-		t.Errorf("unresolved: %v, want %v", got, want)
 	}
 }
 

@@ -145,12 +145,12 @@ func (l *Ledger) typeRows(rows []EndpointRow, ev Evidence) []TypeRow {
 	return list
 }
 
-// comparable leaves out what an allocation does not stand for one to one: objects that come and go with a handshake,
+// comparable leaves out what an allocation does not stand for one to one: objects that come and go with every packet,
 // vectors shared by a slab's objects, the accepted ends' bind buckets, which are their listener's, and what is made for
 // them in softirq context.
 func comparable(role kernel.Role, kind kernel.ObjectType) bool {
 	switch kind {
-	case kernel.RequestSock, kernel.TimewaitSock, kernel.SlabObjExt:
+	case kernel.RequestSock, kernel.TimewaitSock, kernel.SlabObjExt, kernel.SKBuff, kernel.SKBuffFclones, kernel.SKBHead:
 		return false
 	case kernel.BindBucket, kernel.Bind2Bucket, kernel.LSMSock:
 		return role == kernel.RoleClient

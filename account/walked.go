@@ -22,6 +22,7 @@ type tallyKey struct {
 	rowKey
 	v6    bool
 	cache uint64 // of the struct sock
+	head  uint32 // size of its sk_buffs' heads
 }
 
 // tally sums endpoints of one kind. Objects are counted by type alone: the costs follow from the key.
@@ -88,7 +89,7 @@ func (l *Ledger) Visit(e *kernel.Endpoint, caches *Caches) kernel.Role {
 	if role == kernel.RoleListener {
 		w.listening[e.Local.Port()] = true
 	}
-	t := w.tallyOf(tallyKey{rowKey{role, e.State}, e.Local.Addr().Is6(), e.Cache}, e, caches)
+	t := w.tallyOf(tallyKey{rowKey{role, e.State}, e.Local.Addr().Is6(), e.Cache, e.SKBHeadBytes}, e, caches)
 	t.count++
 	t.bufferBytes += e.Buffers.Bytes()
 	w.addresses[addressKey{e.Local.Addr(), role}]++

@@ -21,7 +21,10 @@ enum object_type {
 	TYPE_BIND2_BUCKET,
 	TYPE_REQUEST_SOCK,
 	TYPE_TIMEWAIT_SOCK,
-	TYPE_MAX = 16,
+	TYPE_SK_BUFF,
+	TYPE_SK_BUFF_FCLONES,
+	TYPE_SKB_HEAD,
+	TYPE_MAX = 24,
 };
 
 /* bind_flags of an endpoint record: the bucket belongs to this endpoint alone. */
@@ -50,9 +53,9 @@ struct endpoint_record {
 	__s32 forward_alloc;
 	__u32 backlog;
 	__u32 omem_alloc;
-	__u32 pad;
+	__u32 skb_head; /* bytes of the first queued skb's head, where it comes from a slab */
 };
-_Static_assert(sizeof(struct endpoint_record) == 112, "endpoint_record is read as 112 bytes");
+_Static_assert(sizeof(struct endpoint_record) == 120, "endpoint_record is read as 120 bytes");
 
 enum event_kind {
 	EVENT_OPEN = 1, /* connect() called, or a handshake completed on the listening side */

@@ -172,11 +172,29 @@ typedef struct {
 	int counter;
 } atomic_t;
 
+struct skb_shared_info {
+	__u8 nr_frags;
+};
+
+struct sk_buff {
+	struct sk_buff *next;
+	struct sk_buff *prev;
+	__u8 fclone : 2;
+	__u8 head_frag : 1;
+	unsigned int end; /* an offset from head on 64-bit machines */
+};
+
+struct sk_buff_head {
+	struct sk_buff *next;
+	__u32 qlen;
+};
+
 struct sock {
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
 	struct proto *sk_prot_creator;
 	void *sk_security;
+	struct sk_buff_head sk_receive_queue;
 	struct {
 		atomic_t rmem_alloc;
 		int len;

@@ -56,6 +56,19 @@ static __always_inline void follow_file(struct endpoint_record *r, struct socket
 		r->flags |= WALK_TRUNCATED;
 }
 
+static __always_inline void follow_queue(struct endpoint_record *r, struct sock *sk)
+{
+	/* The first points back to the queue: its address, as a number to the verifier. */
+	__u64 c = count_skbs((__u64)BPF_CORE_READ(sk->sk_receive_queue.next, prev));
+
+	r->objects[TYPE_SK_BUFF] = SKB_PLAIN(c);
+	r->objects[TYPE_SK_BUFF_FCLONES] = SKB_FCLONES(c);
+	r->objects[TYPE_SKB_HEAD] = SKB_HEADS(c);
+	r->skb_head = SKB_HEAD_BYTES(c);
+	if (sk->sk_receive_queue.qlen > SKB_LIMIT)
+		r->flags |= WALK_TRUNCATED;
+}
+
 static __always_inline void full_sock(struct endpoint_record *r, struct tcp_sock *tp)
 {
 	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
@@ -77,6 +90,9 @@ static __always_inline void full_sock(struct endpoint_record *r, struct tcp_sock
 	r->forward_alloc = sk->sk_forward_alloc;
 	r->backlog = sk->sk_backlog.len;
 	r->omem_alloc = sk->sk_omem_alloc.counter;
+
+	if (sk->sk_receive_queue.qlen)
+		follow_queue(r, sk);
 
 	struct socket *sock = sk->sk_socket;
 

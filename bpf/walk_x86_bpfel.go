@@ -36,13 +36,13 @@ type WalkEndpointRecord struct {
 	State        uint8
 	BindFlags    uint8
 	Flags        uint8
-	Objects      [16]uint8
+	Objects      [24]uint8
 	RmemAlloc    uint32
 	WmemQueued   uint32
 	ForwardAlloc int32
 	Backlog      uint32
 	OmemAlloc    uint32
-	Pad          uint32
+	SkbHead      uint32
 }
 
 // Names of all BPF objects in the ELF.

@@ -68,6 +68,7 @@ type Endpoint struct {
 	Local, Remote netip.AddrPort
 	Objects       [NumObjectTypes]uint8
 	Buffers       Buffers
+	SKBHeadBytes  uint32 // of the first queued sk_buff whose head comes from a slab
 }
 
 // Buffers is the kernel's own accounting of queued data, in bytes, as `ss -m` shows it.

@@ -20,9 +20,12 @@ const (
 	Bind2Bucket
 	RequestSock
 	TimewaitSock
+	SKBuff
+	SKBuffFclones
+	SKBHead
 	// SlabObjExt is found by computation, not by the walk: see account.
 	SlabObjExt
-	NumObjectTypes = 15
+	NumObjectTypes = 18
 )
 
 func (t ObjectType) String() string { return Types[t].Name }
@@ -60,6 +63,11 @@ var Types = [NumObjectTypes]TypeInfo{
 	Bind2Bucket:  {Name: "inet_bind2_bucket", Caches: []string{"tcp_bind2_bucket"}, Sites: []string{"inet_bind2_bucket_create"}},
 	RequestSock:  {Name: "tcp_request_sock", Caches: []string{"request_sock_TCP", "request_sock_TCPv6"}, Sites: []string{"inet_reqsk_alloc", "reqsk_alloc_noprof", "reqsk_alloc"}, FromSoftirq: true},
 	TimewaitSock: {Name: "tcp_timewait_sock", Caches: []string{"tw_sock_TCP", "tw_sock_TCPv6"}, Sites: []string{"inet_twsk_alloc"}},
+	// Queued data. A sender on this host allocates an sk_buff together with the clone that it sends.
+	SKBuff:        {Name: "sk_buff", Caches: []string{"skbuff_head_cache"}, Sites: []string{"__alloc_skb"}},
+	SKBuffFclones: {Name: "sk_buff_fclones", Caches: []string{"skbuff_fclone_cache"}, Sites: []string{"__alloc_skb"}},
+	// The head of an sk_buff's data has no struct either. Its cache follows from its size.
+	SKBHead: {Name: "skb_head", Caches: []string{"skbuff_small_head"}, Sites: []string{"kmalloc_reserve"}},
 	// With memory cgroups in use, each slab of an accounted cache has a vector that says whose each object is.
 	SlabObjExt: {Name: "slabobj_ext", Sites: []string{"alloc_slab_obj_exts", "memcg_alloc_slab_cgroups", "memcg_alloc_page_obj_cgroups"}},
 }

@@ -75,6 +75,7 @@ func fill(e *kernel.Endpoint, r *bpf.WalkEndpointRecord) {
 		Objects:   [kernel.NumObjectTypes]uint8(r.Objects[:]),
 		Buffers: kernel.Buffers{Rmem: r.RmemAlloc, Wmem: r.WmemQueued, Forward: r.ForwardAlloc, Backlog: r.Backlog,
 			Option: r.OmemAlloc},
+		SKBHeadBytes: r.SkbHead,
 	}
 }
 

@@ -88,8 +88,13 @@ func (r *runner) account(after account.Snapshot) error {
 	r.ledger.Fill(r.recording, account.Evidence{Before: r.before, After: after, Caches: caches, Sites: sites,
 		Symbols: r.symbols, ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})
 	r.recording.Cost.WalkSeconds = walkSeconds
-	if missing := caches.Unresolved(); len(missing) > 0 {
-		r.note("no slab cache found for: " + strings.Join(missing, ", "))
+	for _, row := range r.recording.Endpoints {
+		for _, o := range row.Objects {
+			if o.Cache == "" {
+				r.note(fmt.Sprintf("no slab cache is known for the %d objects of type %s (%s): their bytes are left out",
+					o.Count, o.Type, row.Role))
+			}
+		}
 	}
 	return r.fillTrace(counters)
 }

@@ -162,9 +162,6 @@ func (p *plain) account(before account.Snapshot) (*account.Recording, loader.Cou
 		p.t.Fatal(err)
 	}
 	caches := account.NewCaches(after.Slabs, kernel.Aliases("/sys/kernel/slab", after.Slabs), byAddress, sites, symbols)
-	if missing := caches.Unresolved(); len(missing) > 0 {
-		p.t.Logf("no cache found for %v", missing)
-	}
 	if err := p.probes.Walk(p.network.Do, func(e *kernel.Endpoint) error {
 		p.ledger.Visit(e, caches)
 		return nil
