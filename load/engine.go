@@ -85,8 +85,9 @@ func (e *Engine) startWorker(wc workerConfig, start func(*exec.Cmd) error) (*pro
 	p := &process{role: wc.Role, control: control, done: make(chan struct{})}
 	p.cmd = exec.Command("/proc/self/exe")
 	p.cmd.Args = []string{"connprof-load-" + wc.Role}
-	// Threads that work long are not to be interrupted by the Go runtime: its signals cost the kernel memory too.
-	p.cmd.Env = append(os.Environ(), workerEnv+"="+string(config), "GODEBUG=asyncpreemptoff=1")
+	// The Go runtime is to leave the kernel's memory alone while connections are counted: its signals to threads that
+	// work long, and its looks at the CPU limit's file every second, allocate there too.
+	p.cmd.Env = append(os.Environ(), workerEnv+"="+string(config), "GODEBUG=asyncpreemptoff=1,updatemaxprocs=0")
 	p.cmd.ExtraFiles = []*os.File{controlIn, reportOut, e.memory}
 	p.cmd.Stderr = &p.stderr
 	// A process group of its own keeps the terminal's Ctrl-C away: the parent decides what ends when.
