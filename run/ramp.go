@@ -68,6 +68,7 @@ type rampWatch struct {
 	r     *runner
 	last  load.Progress
 	moved time.Time // when anything last changed
+	asked time.Time // when other runs were last looked for
 	rates []ratePoint
 }
 
@@ -86,6 +87,10 @@ func (w *rampWatch) look() bool {
 	now := time.Now()
 	if p != w.last {
 		w.last, w.moved = p, now
+	}
+	if now.Sub(w.asked) > time.Second {
+		w.asked = now
+		r.others.company()
 	}
 	if info, err := kernel.ReadMeminfo(); err == nil {
 		point := account.TimelinePoint{Seconds: now.Sub(r.options.Started).Seconds(), Established: p.Up(),

@@ -51,16 +51,26 @@ const (
 // TestKernels runs the packages' tests and the main job under each kernel named in KERNEL. The kernels are kept in
 // CONNPROF_KERNELS, by default .cache/kernels. With CONNPROF_VM_OUT set, recordings and consoles are left there.
 func TestKernels(t *testing.T) {
+	needQemu(t)
+	p := buildPrograms(t)
+	forEachKernel(t, func(t *testing.T, version string) { testKernel(t, version, p) })
+}
+
+func needQemu(t *testing.T) {
+	t.Helper()
 	if _, err := findQemu(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// forEachKernel runs a subtest for each kernel named in KERNEL.
+func forEachKernel(t *testing.T, test func(t *testing.T, version string)) {
 	versions := strings.Fields(os.Getenv("KERNEL"))
 	if len(versions) == 0 {
 		versions = strings.Fields(defaultKernels)
 	}
-	p := buildPrograms(t)
 	for _, version := range versions {
-		t.Run(version, func(t *testing.T) { testKernel(t, version, p) })
+		t.Run(version, func(t *testing.T) { test(t, version) })
 	}
 }
 
@@ -77,8 +87,7 @@ type testProgram struct {
 
 func buildPrograms(t *testing.T) programs {
 	dir := t.TempDir()
-	p := programs{connprof: filepath.Join(dir, "connprof")}
-	goTool(t, "build", "-o", p.connprof, "./cmd/connprof")
+	p := programs{connprof: buildCommand(t, dir, "./cmd/connprof")}
 	for _, folder := range testPackages {
 		sources, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))
 		if err != nil {
@@ -95,6 +104,14 @@ func buildPrograms(t *testing.T) programs {
 	return p
 }
 
+// buildCommand builds a command of the project into dir and gives its path.
+func buildCommand(t *testing.T, dir, source string) string {
+	t.Helper()
+	binary := filepath.Join(dir, path.Base(source))
+	goTool(t, "build", "-o", binary, source)
+	return binary
+}
+
 // goTool builds for the virtual machine: no C library there, and qemu's processor is the plainest amd64.
 func goTool(t *testing.T, args ...string) {
 	t.Helper()
@@ -107,21 +124,12 @@ func goTool(t *testing.T, args ...string) {
 }
 
 func testKernel(t *testing.T, version string, p programs) {
-	vmlinuz, release := fetchKernel(t, version)
-	config := Config{Vmlinuz: vmlinuz, Timeout: machineTimeout, Files: map[string]string{"/connprof": p.connprof}}
+	config := Config{Files: map[string]string{"/connprof": p.connprof}}
 	for _, program := range p.tests {
 		addTestProgram(t, &config, program)
 	}
 	config.Commands = append(config.Commands, mainJob())
-
-	ctx, cancel := untilDeadline(t)
-	defer cancel()
-	result, err := Boot(ctx, config)
-	if result == nil {
-		t.Fatal(err)
-	}
-	keepEvidence(t, version, result)
-	t.Logf("kernel %s: init after %.1f s, powered off after %.1f s", result.Boot.Release, result.Boot.Seconds, result.Seconds)
+	result := bootKernel(t, version, version, config)
 	for i, c := range result.Commands {
 		if i < len(p.tests) {
 			folder := p.tests[i].folder
@@ -130,11 +138,29 @@ func testKernel(t *testing.T, version string, p programs) {
 			t.Run("main job", func(t *testing.T) { checkMainJob(t, c, result.Files[recordingName]) })
 		}
 	}
+}
+
+// bootKernel fetches and boots a kernel, and leaves the evidence under the given label. A machine that came back early
+// is an error, and what did come back is still looked at.
+func bootKernel(t *testing.T, version, label string, config Config) *Result {
+	t.Helper()
+	var release string
+	config.Vmlinuz, release = fetchKernel(t, version)
+	config.Timeout = machineTimeout
+	ctx, cancel := untilDeadline(t)
+	defer cancel()
+	result, err := Boot(ctx, config)
+	if result == nil {
+		t.Fatal(err)
+	}
+	keepEvidence(t, label, result)
+	t.Logf("kernel %s: init after %.1f s, powered off after %.1f s", result.Boot.Release, result.Boot.Seconds, result.Seconds)
 	if err != nil {
 		t.Error(err)
 	} else if result.Boot.Release != release {
 		t.Errorf("kernel %s ran, %s was fetched", result.Boot.Release, release)
 	}
+	return result
 }
 
 // untilDeadline ends a little before `go test -timeout` ends everything, in time to say where the machine was.
@@ -197,8 +223,8 @@ func mainJob() wire.Command {
 	}
 }
 
-// keepEvidence leaves the recording and the console where CONNPROF_VM_OUT says.
-func keepEvidence(t *testing.T, version string, r *Result) {
+// keepEvidence leaves recordings and the console where CONNPROF_VM_OUT says, their names after the label.
+func keepEvidence(t *testing.T, label string, r *Result) {
 	t.Helper()
 	folder := os.Getenv("CONNPROF_VM_OUT")
 	if folder == "" {
@@ -212,7 +238,7 @@ func keepEvidence(t *testing.T, version string, r *Result) {
 		evidence[filepath.Base(name)] = content
 	}
 	for name, content := range evidence {
-		if err := os.WriteFile(filepath.Join(folder, version+"."+name), content, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, label+"."+name), content, 0o644); err != nil {
 			t.Error(err)
 		}
 	}
