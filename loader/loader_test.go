@@ -2,6 +2,7 @@ package loader
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"strings"
 	"testing"
@@ -190,6 +191,50 @@ func TestWalkRecordsKeepAddressesAndPorts(t *testing.T) {
 	if !e.Local.Addr().Is6() {
 		t.Errorf("%s is no IPv6 address", e.Local)
 	}
+}
+
+func TestRecordsThatArriveInPiecesAreReadWhole(t *testing.T) {
+	const n = 1000
+	var stream []byte
+	for i := range n {
+		r := bpf.WalkEndpointRecord{Sk: uint64(i), Family: unix.AF_INET}
+		stream = append(stream, bytesOf(&r)...)
+	}
+	for _, piece := range []int{1, 7, recordBytes, recordBytes + 1, 4096, chunkBytes} {
+		next := uint64(0)
+		err := readRecords(&pieces{stream, piece}, func(e *kernel.Endpoint) error {
+			if e.Sock != next {
+				t.Fatalf("pieces of %d: endpoint %d, want %d", piece, e.Sock, next)
+			}
+			next++
+			return nil
+		})
+		if err != nil || next != n {
+			t.Errorf("pieces of %d: %d endpoints, error %v", piece, next, err)
+		}
+	}
+	if err := readRecords(&pieces{stream[:recordBytes+5], 64}, func(*kernel.Endpoint) error { return nil }); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("cut off: error %v", err)
+	}
+	stop := errors.New("enough")
+	if err := readRecords(&pieces{stream, 64}, func(*kernel.Endpoint) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("stopped: error %v", err)
+	}
+}
+
+// pieces is a reader that gives at most size bytes at a time.
+type pieces struct {
+	left []byte
+	size int
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if len(p.left) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, p.left[:min(p.size, len(p.left))])
+	p.left = p.left[n:]
+	return n, nil
 }
 
 func BenchmarkDispatch(b *testing.B) {

@@ -1,11 +1,11 @@
 package loader
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
 	"unsafe"
 
 	"github.com/cilium/ebpf/link"
@@ -35,26 +35,77 @@ func (p *Probes) Walk(inNetns func(func() error) error, visit func(*kernel.Endpo
 		return fmt.Errorf("open iterator tcp: %w", err)
 	}
 	defer records.Close()
-	return readRecords(bufio.NewReaderSize(records, 64*recordBytes*8), visit)
+	return readRecords(records, visit)
 }
 
+// chunkBytes is what one read of an iterator returns at most (bpf_seq_read: eight pages), in whole records.
+var chunkBytes = 8 * os.Getpagesize() / recordBytes * recordBytes
+
+// readRecords reads in one goroutine, where the kernel's part of the walk happens, and visits in another.
 func readRecords(r io.Reader, visit func(*kernel.Endpoint) error) error {
-	var record bpf.WalkEndpointRecord
-	raw := unsafe.Slice((*byte)(unsafe.Pointer(&record)), recordBytes)
-	var endpoint kernel.Endpoint
+	const ahead = 8
+	free, full := make(chan []byte, ahead), make(chan []byte, ahead)
+	for range ahead {
+		free <- make([]byte, chunkBytes)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		defer close(full)
+		for chunk := range free {
+			n, err := readWhole(r, chunk)
+			if err != nil {
+				failed <- err
+				return
+			}
+			if n == 0 {
+				return
+			}
+			full <- chunk[:n]
+		}
+	}()
+	err := visitChunks(full, free, visit)
+	close(free)
+	for range full { // lets the reader see that free is closed
+	}
+	select {
+	case readErr := <-failed:
+		return errors.Join(err, readErr)
+	default:
+		return err
+	}
+}
+
+// readWhole fills part of the chunk with whole records; 0 bytes mean the end.
+func readWhole(r io.Reader, chunk []byte) (int, error) {
+	n := 0
 	for {
-		_, err := io.ReadFull(r, raw)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read iterator tcp: %w", err)
-		}
-		fill(&endpoint, &record)
-		if err := visit(&endpoint); err != nil {
-			return err
+		m, err := r.Read(chunk[n:])
+		n += m
+		switch {
+		case errors.Is(err, io.EOF) && n%recordBytes == 0:
+			return n, nil
+		case errors.Is(err, io.EOF):
+			return n, fmt.Errorf("read iterator tcp: %w: %d bytes over", io.ErrUnexpectedEOF, n%recordBytes)
+		case err != nil:
+			return n, fmt.Errorf("read iterator tcp: %w", err)
+		case n > 0 && n%recordBytes == 0:
+			return n, nil
 		}
 	}
+}
+
+func visitChunks(full <-chan []byte, free chan<- []byte, visit func(*kernel.Endpoint) error) error {
+	var endpoint kernel.Endpoint
+	for chunk := range full {
+		for at := 0; at < len(chunk); at += recordBytes {
+			fill(&endpoint, (*bpf.WalkEndpointRecord)(unsafe.Pointer(&chunk[at])))
+			if err := visit(&endpoint); err != nil {
+				return err
+			}
+		}
+		free <- chunk[:chunkBytes]
+	}
+	return nil
 }
 
 // The bits of bind_flags and flags in bpf/connprof.h.
