@@ -32,6 +32,7 @@ func (l *Ledger) Fill(r *Recording, ev Evidence) {
 	paths, samples := l.samples.resolve(ev.Caches, ev.Symbols)
 	r.Stacks = scaledStacks(r.Endpoints, paths)
 	r.Sampling.Samples = samples
+	r.Sampling.ErrorRatio, r.Sampling.SymbolisedRatio = stackQuality(r.Stacks)
 	r.Reconcile = reconcile(r.Endpoints, ev.Before, ev.After)
 	r.Trace.ClientOpens, r.Trace.ServerOpens = ev.ClientOpens, ev.ServerOpens
 	r.Trace.Closes = l.Closes()

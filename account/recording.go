@@ -218,4 +218,9 @@ type Stack struct {
 type Sampling struct {
 	Interval int `json:"interval"` // mean allocations for each sample
 	Samples  int `json:"samples"`
+	// ErrorRatio is the standard error of how the bytes divide among paths, over all bytes: two runs of the same
+	// differ by about that. Types with a single path have none.
+	ErrorRatio float64 `json:"error_ratio"`
+	// SymbolisedRatio is the share of all bytes that lies under a sampled path all of whose frames have names.
+	SymbolisedRatio float64 `json:"symbolised_ratio"`
 }

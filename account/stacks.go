@@ -2,6 +2,7 @@ package account
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"unsafe"
@@ -207,4 +208,33 @@ func scale(stacks []Stack, cache string, count int, bytes uint64) []Stack {
 	}
 	slices.Reverse(stacks)
 	return stacks
+}
+
+// stackQuality is what sampling leaves uncertain. A path with a share p of a type of which n samples were taken has a
+// standard error of √(p(1−p)/n) of the type's bytes (binomial distribution); errors of different paths add in squares.
+func stackQuality(stacks []Stack) (errorRatio, symbolisedRatio float64) {
+	type group struct{ role, kind string }
+	bytes, samples := map[group]float64{}, map[group]float64{}
+	total, named := 0.0, 0.0
+	for _, s := range stacks {
+		g := group{s.Role, s.Type}
+		bytes[g] += float64(s.Bytes)
+		samples[g] += float64(s.Samples)
+		total += float64(s.Bytes)
+		if s.Samples > 0 && !slices.ContainsFunc(s.Frames, func(f string) bool { return strings.HasPrefix(f, "0x") }) {
+			named += float64(s.Bytes)
+		}
+	}
+	if total == 0 {
+		return 0, 0
+	}
+	variance := 0.0
+	for _, s := range stacks {
+		g := group{s.Role, s.Type}
+		if samples[g] > 0 && bytes[g] > 0 {
+			p := float64(s.Bytes) / bytes[g]
+			variance += bytes[g] * bytes[g] * p * (1 - p) / samples[g]
+		}
+	}
+	return math.Sqrt(variance) / total, named / total
 }

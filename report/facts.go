@@ -146,6 +146,10 @@ func samplingSentence(r *account.Recording) (sentence string, warn bool) {
 	sentence = fmt.Sprintf("%s, one in about %s; their bytes are scaled so that each role and type adds up to what the walk found.",
 		plural(r.Sampling.Samples, "stack sampled", "stacks sampled"),
 		plural(r.Sampling.Interval, "allocation", "allocations"))
+	if q := r.Sampling; q.SymbolisedRatio > 0 {
+		sentence += fmt.Sprintf(" %s of the bytes lie under paths with every frame named; how they divide among paths has a "+
+			"standard error of %s.", percent(q.SymbolisedRatio, 1), percent(q.ErrorRatio, 1))
+	}
 	unsampled := 0
 	for _, s := range r.Stacks {
 		if s.Samples == 0 {

@@ -122,6 +122,9 @@ func percent(part, whole float64) string {
 		return none
 	}
 	p := 100 * ratio(part, whole)
+	if math.IsInf(p, 0) { // only a forged recording can
+		return none
+	}
 	if p > 0 && p < 0.05 {
 		return "<0.1 %"
 	}
