@@ -34,7 +34,7 @@ test: ## all tests against the kernel that runs here (as root; one package at a 
 	go test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./...
 
 test-vm: vm-tools ## the same tests and the main job under stock kernels in virtual machines: KERNEL="6.1 6.12"
-	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 40m -run 'TestKernels$$' ./vmtest
+	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 40m -run 'TestKernels$$|TestMergingChangesNoType$$' ./vmtest
 
 bench: ## every benchmark once (BENCHTIME=5x for more)
 	go test -p 1 -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1x) -exec '$(SUDO)' ./...

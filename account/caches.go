@@ -113,8 +113,10 @@ func (c *Caches) vectorShare(cost ObjectCost) (ObjectCost, float64) {
 	return vector, 1 / float64(cost.PerSlab)
 }
 
-// learn fills in the types whose cache no name led to, from the call sites that allocate them.
+// learn fills in the types whose cache no name led to, from the call sites that allocate them. Where a function
+// allocates for other users too (lsm_blob_alloc), the run's endpoints are most of what it allocates.
 func (c *Caches) learn(sites []kernel.Site, symbols *kernel.Symbols) {
+	counts := map[kernel.ObjectType]map[ObjectCost]uint64{}
 	for _, s := range sites {
 		if s.Free {
 			continue
@@ -124,7 +126,18 @@ func (c *Caches) learn(sites []kernel.Site, symbols *kernel.Symbols) {
 			continue
 		}
 		if cost, ok := c.ofSite(s); ok {
-			c.byType[types[0]] = cost
+			if counts[types[0]] == nil {
+				counts[types[0]] = map[ObjectCost]uint64{}
+			}
+			counts[types[0]][cost] += s.Count
+		}
+	}
+	for t, byCost := range counts {
+		most := uint64(0)
+		for cost, n := range byCost {
+			if n > most || n == most && cost.Cache < c.byType[t].Cache {
+				c.byType[t], most = cost, n
+			}
 		}
 	}
 }
@@ -224,11 +237,17 @@ func (c *Caches) TypeOf(function string, s kernel.Site) (kernel.ObjectType, bool
 		if s.Kmalloc != (len(kernel.Types[t].Caches) == 0) {
 			continue
 		}
-		if s.Kmalloc || c.serves(t, s) {
+		if s.Kmalloc && c.learnt(t, s) || !s.Kmalloc && c.serves(t, s) {
 			return t, true
 		}
 	}
 	return 0, false
+}
+
+// learnt tells whether an allocation from kmalloc has the size that the type was learnt to have. Vectors come in many.
+func (c *Caches) learnt(t kernel.ObjectType, s kernel.Site) bool {
+	known := c.byType[t].Cache
+	return t == kernel.SlabObjExt || known == "" || known == kmallocName(s.Cache)
 }
 
 // serves tells whether the cache of an allocation is one of the type's.

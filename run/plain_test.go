@@ -23,6 +23,7 @@ import (
 
 func TestMain(m *testing.M) {
 	load.WorkerMain()
+	badLuckMain()
 	if n, err := strconv.Atoi(os.Getenv(plainEnv)); err == nil {
 		if err := plainSockets(n); err != nil {
 			fmt.Println(err)

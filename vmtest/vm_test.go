@@ -44,8 +44,8 @@ const (
 	mainIPs        = 20
 	mainConns      = 2000
 	// commandTimeout is for one program; an emulated processor is ten to thirty times slower than a real one.
-	commandTimeout = 3 * time.Minute
-	machineTimeout = 10 * time.Minute
+	commandTimeout = 6 * time.Minute
+	machineTimeout = 15 * time.Minute
 )
 
 // TestKernels runs the packages' tests and the main job under each kernel named in KERNEL. The kernels are kept in
