@@ -26,6 +26,7 @@ const (
 	stepOpened stepKind = iota
 	stepAccepted
 	stepClosed
+	stepFailed
 )
 
 // Ledger gathers the facts of one run. Its methods are not safe for concurrent use: first the events come in from
@@ -58,6 +59,9 @@ func (l *Ledger) Accepted(e kernel.EndpointEvent) { l.write(step{e, stepAccepted
 // Closed strikes an endpoint out. Listeners and endpoints from before the trace are not in the ledger.
 func (l *Ledger) Closed(e kernel.EndpointEvent) { l.write(step{e, stepClosed}) }
 
+// Failed strikes out an endpoint that never came up: it is no closed one.
+func (l *Ledger) Failed(e kernel.EndpointEvent) { l.write(step{e, stepFailed}) }
+
 func (l *Ledger) write(s step) {
 	if len(l.log) == maxLog {
 		l.post()
@@ -78,6 +82,9 @@ func (l *Ledger) post() {
 				o.nanoseconds = s.Nanoseconds
 			}
 			o.pid, o.role = s.PID, kernel.RoleServer
+		case stepFailed:
+			delete(l.opened, s.Sock)
+			continue
 		case stepClosed:
 			if known {
 				l.closed[o.role]++

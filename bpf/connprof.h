@@ -62,6 +62,7 @@ enum event_kind {
 	EVENT_ACCEPT,	/* accept() handed the endpoint to a process */
 	EVENT_CLOSE,	/* tcp_destroy_sock */
 	EVENT_STACK,
+	EVENT_FAIL, /* tcp_destroy_sock of an endpoint that never came up */
 };
 
 enum role {

@@ -219,6 +219,7 @@ struct inet_connection_sock {
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+	__u32 rcv_nxt;
 };
 
 struct inet_timewait_sock {

@@ -47,7 +47,10 @@ int BPF_PROG(destroy, struct sock *sk)
 	if (!c)
 		return 0;
 	c->destroyed++;
-	emit_endpoint(c, EVENT_CLOSE, ROLE_NONE, sk, 0);
+	/* tcp_connect_init() clears it, and only the other end's SYN sets it. */
+	bool came_up = BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt) != 0;
+
+	emit_endpoint(c, came_up ? EVENT_CLOSE : EVENT_FAIL, ROLE_NONE, sk, 0);
 	return 0;
 }
 

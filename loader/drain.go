@@ -19,6 +19,7 @@ type Handler interface {
 	Opened(kernel.EndpointEvent)
 	Accepted(kernel.EndpointEvent)
 	Closed(kernel.EndpointEvent)
+	Failed(kernel.EndpointEvent) // destroyed without ever having come up
 	Sampled(kernel.StackSample)
 }
 
@@ -31,6 +32,7 @@ const (
 	eventAccept
 	eventClose
 	eventStack
+	eventFail
 )
 
 // Drain hands every event to h until ctx ends, then what is still in the ring, and returns nil.
@@ -80,6 +82,8 @@ func dispatch(raw []byte, h Handler) error {
 		h.Accepted(event)
 	case eventClose:
 		h.Closed(event)
+	case eventFail:
+		h.Failed(event)
 	default:
 		return fmt.Errorf("event of unknown kind %d: program and loader do not fit", e.Kind)
 	}

@@ -126,27 +126,28 @@ func TestMapsAreCharged(t *testing.T) {
 }
 
 type recorder struct {
-	opened, accepted, closed []kernel.EndpointEvent
-	samples                  []kernel.StackSample
+	opened, accepted, closed, failed []kernel.EndpointEvent
+	samples                          []kernel.StackSample
 }
 
 func (r *recorder) Opened(e kernel.EndpointEvent)   { r.opened = append(r.opened, e) }
 func (r *recorder) Accepted(e kernel.EndpointEvent) { r.accepted = append(r.accepted, e) }
 func (r *recorder) Closed(e kernel.EndpointEvent)   { r.closed = append(r.closed, e) }
+func (r *recorder) Failed(e kernel.EndpointEvent)   { r.failed = append(r.failed, e) }
 func (r *recorder) Sampled(s kernel.StackSample)    { r.samples = append(r.samples, s) }
 
 func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)) }
 
 func TestRecordsOfTheRingBecomeEvents(t *testing.T) {
 	r := &recorder{}
-	for kind := uint8(eventOpen); kind <= eventClose; kind++ {
+	for _, kind := range []uint8{eventOpen, eventAccept, eventClose, eventFail} {
 		e := bpf.StateEndpointEvent{Nanoseconds: 5, Sk: 0xffff8880_00001000, Pid: 42, Kind: kind, Role: uint8(kernel.RoleServer)}
 		if err := dispatch(bytesOf(&e), r); err != nil {
 			t.Fatal(err)
 		}
 	}
 	want := kernel.EndpointEvent{Nanoseconds: 5, Sock: 0xffff8880_00001000, PID: 42, Role: kernel.RoleServer}
-	for _, got := range [][]kernel.EndpointEvent{r.opened, r.accepted, r.closed} {
+	for _, got := range [][]kernel.EndpointEvent{r.opened, r.accepted, r.closed, r.failed} {
 		if len(got) != 1 || got[0] != want {
 			t.Errorf("events %+v, want one %+v", got, want)
 		}
@@ -251,4 +252,5 @@ type counter struct{ n int }
 func (c *counter) Opened(kernel.EndpointEvent)   { c.n++ }
 func (c *counter) Accepted(kernel.EndpointEvent) { c.n++ }
 func (c *counter) Closed(kernel.EndpointEvent)   { c.n++ }
+func (c *counter) Failed(kernel.EndpointEvent)   { c.n++ }
 func (c *counter) Sampled(kernel.StackSample)    { c.n++ }

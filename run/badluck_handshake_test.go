@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/connprof/connprof/kernel"
 	"github.com/connprof/connprof/loader"
 )
 
@@ -251,10 +252,11 @@ func TestUnfinishedHandshakesAreRequests(t *testing.T) {
 	}
 	s.connect(l.at, n)
 	s.await("SYN_RECV", n)
+	requests := kernel.StateNewSynRecv.String()
 	rec, counters := s.finish(0)
-	s.wantRows(rec, map[string]int{"client ESTABLISHED": n, "server NEW_SYN_RECV": n, "listener LISTEN": 1})
+	s.wantRows(rec, map[string]int{"client ESTABLISHED": n, "server " + requests: n, "listener LISTEN": 1})
 	s.wantObjects(rec, "client", "ESTABLISHED", whole(n))
-	s.wantObjects(rec, "server", "NEW_SYN_RECV", map[string]int{"tcp_request_sock": n, "tcp_sock": 0, "file": 0})
+	s.wantObjects(rec, "server", requests, map[string]int{"tcp_request_sock": n, "tcp_sock": 0, "file": 0})
 	if counters.ClientEstablished != n || counters.ServerEstablished != 0 {
 		t.Errorf("%+v, want %d ends up, all clients", counters, n)
 	}

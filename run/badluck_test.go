@@ -46,6 +46,8 @@ func newScene(t *testing.T) *scene {
 			unix.Close(fd)
 		}
 	})
+	// Under load a FIN may come twice, and the reset that answers the second ACK would end a TIME_WAIT early.
+	s.sysctl("net/ipv4/tcp_rfc1337", "1")
 	return s
 }
 
@@ -282,7 +284,7 @@ type witness struct {
 	alive                      map[uint64]life
 	addresses                  map[uint64]bool
 	opens                      map[kernel.Role]int
-	accepts, closes, strangers int  // a stranger is closed and was never opened: it is from before the trace
+	accepts, closes, strangers int  // a stranger is closed and is not open: it is from before the trace, or failed
 	again                      bool // sockets may connect more than once
 	wrong                      []string
 }
@@ -313,11 +315,21 @@ func (w *witness) Accepted(e kernel.EndpointEvent) {
 }
 
 func (w *witness) Closed(e kernel.EndpointEvent) {
+	w.Ledger.Closed(e)
+	w.gone(e)
+}
+
+// Failed is the end of a sock whose connect() came to nothing.
+func (w *witness) Failed(e kernel.EndpointEvent) {
+	w.Ledger.Failed(e)
+	w.gone(e)
+}
+
+func (w *witness) gone(e kernel.EndpointEvent) {
 	if _, known := w.alive[e.Sock]; known {
 		w.closes++
 	} else {
 		w.strangers++
 	}
 	delete(w.alive, e.Sock)
-	w.Ledger.Closed(e)
 }
