@@ -12,6 +12,7 @@ type opened struct {
 	nanoseconds uint64
 	pid         uint32
 	role        kernel.Role
+	before      bool // opened before the trace, which heard of it when it was accepted
 }
 
 // step is an entry of the ledger's log: one step in an endpoint's life.
@@ -76,10 +77,14 @@ func (l *Ledger) post() {
 		o, known := l.opened[s.Sock]
 		switch s.kind {
 		case stepOpened:
-			o = opened{nanoseconds: s.Nanoseconds, pid: s.PID, role: s.Role}
+			pid := s.PID
+			if o.before && pid == 0 {
+				pid = o.pid // accepted on one CPU while another was about to report the handshake
+			}
+			o = opened{nanoseconds: s.Nanoseconds, pid: pid, role: s.Role}
 		case stepAccepted:
 			if !known {
-				o.nanoseconds = s.Nanoseconds
+				o.nanoseconds, o.before = s.Nanoseconds, true
 			}
 			o.pid, o.role = s.PID, kernel.RoleServer
 		case stepFailed:
@@ -87,7 +92,9 @@ func (l *Ledger) post() {
 			continue
 		case stepClosed:
 			if known {
-				l.closed[o.role]++
+				if !o.before {
+					l.closed[o.role]++
+				}
 				delete(l.opened, s.Sock)
 			}
 			continue

@@ -129,7 +129,7 @@ func TestTypeOfASampleWhoseCacheMayBeASize(t *testing.T) {
 func TestTheCacheOfAKmallocTypeIsLearntFromItsSite(t *testing.T) {
 	e := client(1)
 	e.Objects[kernel.LSMSock] = 1
-	seen := kernel.Site{CallSite: site("security_sk_alloc"), Cache: 64, Kmalloc: true, Sized: true}
+	seen := kernel.Site{CallSite: site("security_sk_alloc"), Cache: 64, Kmalloc: true, Sized: true, Count: 1}
 	row := rowOf(t, filled(testCaches(seen), e), "client", "ESTABLISHED")
 	if o := objectOf(row, kernel.LSMSock); o != (ObjectRow{"lsm_sock", "kmalloc-64", 1, 64, page / 64}) {
 		t.Errorf("learnt %+v", o)

@@ -73,16 +73,16 @@ func TestLifeOfAnEndpoint(t *testing.T) {
 		known  opened
 	}{
 		{"never seen", func(*Ledger) {}, 0, kernel.RoleClient, opened{}},
-		{"opened", func(l *Ledger) { l.Opened(open) }, 0, kernel.RoleClient, opened{100, 11, kernel.RoleClient}},
+		{"opened", func(l *Ledger) { l.Opened(open) }, 0, kernel.RoleClient, opened{100, 11, kernel.RoleClient, false}},
 		{"accepted keeps the time it was opened", func(l *Ledger) { l.Opened(open); l.Accepted(accept) }, 0,
-			kernel.RoleServer, opened{100, 22, kernel.RoleServer}},
-		{"accepted only", func(l *Ledger) { l.Accepted(accept) }, 0, kernel.RoleServer, opened{200, 22, kernel.RoleServer}},
+			kernel.RoleServer, opened{100, 22, kernel.RoleServer, false}},
+		{"accepted only", func(l *Ledger) { l.Accepted(accept) }, 0, kernel.RoleServer, opened{200, 22, kernel.RoleServer, true}},
 		{"closed and gone", func(l *Ledger) { l.Opened(open); l.Closed(closing) }, 1, kernel.RoleClient, opened{}},
 		{"closing a sock from before the trace", func(l *Ledger) { l.Closed(closing) }, 0, kernel.RoleClient, opened{}},
 		{"closed twice counts once", func(l *Ledger) { l.Opened(open); l.Closed(closing); l.Closed(closing) }, 1,
 			kernel.RoleClient, opened{}},
 		{"the address serves again in another role", func(l *Ledger) { l.Opened(open); l.Closed(closing); l.Opened(serves) },
-			1, kernel.RoleServer, opened{100, 11, kernel.RoleServer}},
+			1, kernel.RoleServer, opened{100, 11, kernel.RoleServer, false}},
 		{"opened and closed twice", func(l *Ledger) {
 			l.Opened(open)
 			l.Closed(closing)

@@ -19,14 +19,28 @@ static __always_inline int on_connect(struct sock *sk)
 	return 0;
 }
 
-/* tcp_v6_connect() hands IPv4-mapped addresses on to tcp_v4_connect(), which is hooked as well. */
-static __always_inline bool is_v4_mapped(struct sockaddr *uaddr)
+static __always_inline bool is_v4_mapped(const struct in6_addr *a)
 {
-	struct in6_addr a;
+	return a->in6_u.u6_addr32[0] == 0 && a->in6_u.u6_addr32[1] == 0 &&
+	       a->in6_u.u6_addr32[2] == __builtin_bswap32(0xffff);
+}
 
-	BPF_CORE_READ_INTO(&a, (struct sockaddr_in6 *)uaddr, sin6_addr);
-	return a.in6_u.u6_addr32[0] == 0 && a.in6_u.u6_addr32[1] == 0 &&
-	       a.in6_u.u6_addr32[2] == __builtin_bswap32(0xffff);
+static __always_inline bool is_any(const struct in6_addr *a)
+{
+	return !(a->in6_u.u6_addr32[0] | a->in6_u.u6_addr32[1] | a->in6_u.u6_addr32[2] | a->in6_u.u6_addr32[3]);
+}
+
+/* tcp_v6_connect() hands IPv4-mapped addresses on to tcp_v4_connect(), which is hooked as well, and takes the
+ * unspecified address for one where the socket is bound to one (052d2369d1b4). */
+static __always_inline bool goes_to_v4(struct sock *sk, struct sockaddr *uaddr)
+{
+	struct in6_addr to, from;
+
+	BPF_CORE_READ_INTO(&to, (struct sockaddr_in6 *)uaddr, sin6_addr);
+	if (is_v4_mapped(&to))
+		return true;
+	BPF_CORE_READ_INTO(&from, sk, __sk_common.skc_v6_rcv_saddr);
+	return is_any(&to) && is_v4_mapped(&from);
 }
 
 SEC("kprobe/tcp_v4_connect")
@@ -38,7 +52,7 @@ int BPF_KPROBE(connect_v4_kprobe, struct sock *sk)
 SEC("kprobe/tcp_v6_connect")
 int BPF_KPROBE(connect_v6_kprobe, struct sock *sk, struct sockaddr *uaddr)
 {
-	return is_v4_mapped(uaddr) ? 0 : on_connect(sk);
+	return goes_to_v4(sk, uaddr) ? 0 : on_connect(sk);
 }
 
 SEC("fentry/tcp_v4_connect")
@@ -50,7 +64,7 @@ int BPF_PROG(connect_v4_fentry, struct sock *sk)
 SEC("fentry/tcp_v6_connect")
 int BPF_PROG(connect_v6_fentry, struct sock *sk, struct sockaddr *uaddr)
 {
-	return is_v4_mapped(uaddr) ? 0 : on_connect(sk);
+	return goes_to_v4(sk, uaddr) ? 0 : on_connect(sk);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -17,6 +17,8 @@ const Backlog = 65535
 var privateSysctls = []struct{ name, value string }{
 	{"net.core.somaxconn", strconv.Itoa(Backlog)},
 	{"net.ipv4.tcp_max_syn_backlog", strconv.Itoa(Backlog)},
+	// A reset, such as the answer to a FIN that was sent twice, must not end a TIME_WAIT before its time (RFC 1337).
+	{"net.ipv4.tcp_rfc1337", "1"},
 	// IP_LOCAL_PORT_RANGE only narrows this range.
 	{"net.ipv4.ip_local_port_range", "1024 65535"},
 }

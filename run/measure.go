@@ -215,6 +215,12 @@ func (r *runner) noteDoubts() {
 			rec.Load.Established = min(rec.Load.Established, walked)
 		}
 	}
+	for _, h := range rec.Hooks {
+		if h.Name == "accept" && h.Kind == loader.Kprobe && h.Hits < uint64(rec.Trace.ServerOpens) {
+			r.note(fmt.Sprintf("the return probe on %s saw %d of %d accepted ends (it has room for only so many calls at "+
+				"a time): whose the others are is not known", h.Function, h.Hits, rec.Trace.ServerOpens))
+		}
+	}
 	if r.others.company() {
 		r.note("another connprof ran at the same time: its memory is part of the slab growth, not of the account")
 	}
