@@ -53,10 +53,6 @@ func reconcile(rows []EndpointRow, before, after Snapshot) Reconcile {
 			pages[o.Cache] += int64(o.PageBytes)
 		}
 	}
-	if rec.SlabDeltaBytes != 0 {
-		rec.UnexplainedRatio = math.Abs(float64(rec.SlabDeltaBytes-rec.AccountedPageBytes)) /
-			math.Abs(float64(rec.SlabDeltaBytes))
-	}
 	for name, slab := range after.Slabs {
 		was := before.Slabs[name]
 		c := CacheRow{Cache: name, SlabinfoDeltaObjects: int64(slab.ActiveObjects) - int64(was.ActiveObjects),
@@ -70,6 +66,11 @@ func reconcile(rows []EndpointRow, before, after Snapshot) Reconcile {
 		if accounted || max(c.SlabinfoDeltaBytes, -c.SlabinfoDeltaBytes) >= noteworthy {
 			rec.Caches = append(rec.Caches, c)
 		}
+	}
+	rec.AccountedPageBytes -= rec.ReusedBytes
+	if rec.SlabDeltaBytes != 0 {
+		rec.UnexplainedRatio = math.Abs(float64(rec.SlabDeltaBytes-rec.AccountedPageBytes)) /
+			math.Abs(float64(rec.SlabDeltaBytes))
 	}
 	slices.SortFunc(rec.Caches, func(a, b CacheRow) int {
 		return cmp.Or(cmp.Compare(b.SlabinfoDeltaBytes, a.SlabinfoDeltaBytes), cmp.Compare(a.Cache, b.Cache))

@@ -18,4 +18,7 @@ func TestPlacesFilledInOldSlabsExplainAShortGrowth(t *testing.T) {
 	if d := float64(rec.ReusedBytes) - want; d < -1 || d > 1 {
 		t.Errorf("%d bytes used again, want %.0f: only the account's own cache counts", rec.ReusedBytes, want)
 	}
+	if rec.AccountedPageBytes != 27307-rec.ReusedBytes {
+		t.Errorf("%d bytes accounted, want the rows' 27307 less %d", rec.AccountedPageBytes, rec.ReusedBytes)
+	}
 }

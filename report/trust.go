@@ -34,16 +34,18 @@ func reconcileFacts(r *account.Recording) []fact {
 	} else {
 		left += ", " + share + " of the growth"
 	}
-	facts := []fact{
+	made := fmt.Sprintf("%s, page bytes of all endpoints", exactSize(rec.AccountedPageBytes))
+	switch {
+	case rec.ReusedBytes > 0:
+		made += fmt.Sprintf(" less %s in old slabs", size(float64(rec.ReusedBytes)))
+	case rec.ReusedBytes < 0:
+		made += fmt.Sprintf(" and %s left free", size(float64(-rec.ReusedBytes)))
+	}
+	return []fact{
 		{Key: "slab growth", Value: exactSize(rec.SlabDeltaBytes) + ", Slab in /proc/meminfo"},
-		{Key: "accounted", Value: exactSize(rec.AccountedPageBytes) + ", page bytes of all endpoints"},
+		{Key: "accounted", Value: made},
 		{Key: "unexplained", Value: left, Warn: warn},
 	}
-	if rec.ReusedBytes != 0 {
-		facts = append(facts, fact{Key: "used again", Value: size(float64(rec.ReusedBytes)) +
-			" of the account filled free places in slabs that were there before"})
-	}
-	return facts
 }
 
 func exactSize(b int64) string {
