@@ -39,7 +39,8 @@ test-vm: vm-tools ## the same tests and the main job under stock kernels in virt
 bench: ## every benchmark once (BENCHTIME=5x for more)
 	go test -p 1 -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1x) -exec '$(SUDO)' ./...
 
-bench-overhead: build ## connections a second with the profiler over without, PAIRS (7) interleaved pairs of CONNS
+bench-overhead: CONNS = 150k
+bench-overhead: build ## connections a second with the profiler over without: PAIRS (7) interleaved pairs of CONNS (150k)
 	$(SUDO) ./scripts/bench-overhead.sh $(or $(PAIRS),7) $(CONNS)
 
 generate: generate-tools ## rebuild the BPF objects and their Go bindings

@@ -18,7 +18,12 @@ type Snapshot struct {
 type Evidence struct {
 	Before, After Snapshot
 	Caches        *Caches
-	Sites         []kernel.Site // counted between Before and After
+	// Sites were counted between Before and After, by the batch or, where there is none, by the whole run.
+	Sites []kernel.Site
+	// Batch is nil where every allocation of the run was traced.
+	Batch *Batch
+	// ScenarioSites were counted while the connections were brought into their scenario.
+	ScenarioSites []kernel.Site
 	Symbols       *kernel.Symbols
 	// ClientOpens and ServerOpens are how many endpoints became ESTABLISHED, by the state changes.
 	ClientOpens, ServerOpens int
@@ -36,7 +41,14 @@ func (l *Ledger) Fill(r *Recording, ev Evidence) {
 	r.Reconcile = reconcile(r.Endpoints, ev.Before, ev.After)
 	r.Trace.ClientOpens, r.Trace.ServerOpens = ev.ClientOpens, ev.ServerOpens
 	r.Trace.Closes = l.Closes()
-	r.Trace.CallSites = callSites(ev)
+	r.Trace.CallSites = callSites(ev.Sites, ev)
+	r.Trace.ScenarioCallSites = callSites(ev.ScenarioSites, ev)
+	if b := ev.Batch; b != nil {
+		r.Trace.BatchConnections = b.Connections
+		r.Trace.CallSites = callSites(b.Sites, ev)
+		r.Trace.Types = b.types(ev.Caches, ev.Symbols)
+		return
+	}
 	r.Trace.Types = l.typeRows(r.Endpoints, ev)
 }
 
@@ -82,10 +94,10 @@ func reconcile(rows []EndpointRow, before, after Snapshot) Reconcile {
 func free(s kernel.Slab) int64 { return int64(s.Objects) - int64(s.ActiveObjects) }
 
 // callSites names the call sites and adds up what only differs in the task that ran.
-func callSites(ev Evidence) []CallSite {
+func callSites(sites []kernel.Site, ev Evidence) []CallSite {
 	type key struct{ function, cache, kind string }
 	sums := map[key]*CallSite{}
-	for _, s := range ev.Sites {
+	for _, s := range sites {
 		k := key{function: ev.Symbols.Function(s.CallSite), cache: ev.Caches.SiteCache(s)}
 		if t, ok := ev.Caches.TypeOf(k.function, s); ok && !s.Free {
 			k.kind = t.String()

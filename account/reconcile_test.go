@@ -63,13 +63,14 @@ func TestReconcileListsTheAccountsCachesAndWhatElseGrew(t *testing.T) {
 
 func TestCallSitesAddUpOverTasks(t *testing.T) {
 	c := testCaches()
-	got := callSites(evidence(c,
+	ev := evidence(c,
 		kernel.Site{CallSite: site("sk_prot_alloc"), Cache: cacheTCP, Role: kernel.RoleClient, Count: 5},
 		kernel.Site{CallSite: site("sk_prot_alloc") + 8, Cache: cacheTCP, Role: kernel.RoleServer, Atomic: true, Count: 6},
 		kernel.Site{CallSite: site("sk_prot_alloc"), Cache: cacheFilp, Count: 1},
 		kernel.Site{CallSite: site("do_epoll_ctl"), Cache: cacheEpi, Free: true, Count: 7}, // what it frees may be anything
 		kernel.Site{CallSite: site("vfs_read"), Cache: cacheFilp, Free: true, Count: 40},
-		kernel.Site{CallSite: site("vfs_read"), Cache: cacheFilp, Count: 2}))
+		kernel.Site{CallSite: site("vfs_read"), Cache: cacheFilp, Count: 2})
+	got := callSites(ev.Sites, ev)
 	want := []CallSite{{"vfs_read", "filp", "", 2, 40}, {"sk_prot_alloc", "TCP", "tcp_sock", 11, 0},
 		{"do_epoll_ctl", "eventpoll_epi", "", 0, 7},
 		{"sk_prot_alloc", "filp", "", 1, 0}}

@@ -121,9 +121,14 @@ type Trace struct {
 	Closes      int `json:"closes"`       // of these, destroyed before the walk
 	// FreeMisses is how many frees the kernel did not report because they interrupted the report of another
 	// one. Nothing but the frees of CallSites rests on them.
-	FreeMisses uint64     `json:"free_misses"`
-	Types      []TypeRow  `json:"types"`
-	CallSites  []CallSite `json:"call_sites"`
+	FreeMisses uint64 `json:"free_misses"`
+	// BatchConnections is how many connections, the run's first, Types and CallSites cover; 0: all of them. The opens
+	// and closes above always cover all.
+	BatchConnections int        `json:"batch_connections"`
+	Types            []TypeRow  `json:"types"`
+	CallSites        []CallSite `json:"call_sites"`
+	// ScenarioCallSites were counted while all connections were brought into the scenario.
+	ScenarioCallSites []CallSite `json:"scenario_call_sites"`
 }
 
 // TypeRow holds the trace's figure for one type and role against the walk's.

@@ -9,8 +9,8 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-/* Mean number of allocations between two sampled stacks; 0: none. Set before loading. */
-const volatile __u32 sample_interval = 0;
+/* Mean number of allocations between two sampled stacks; 0: none. */
+volatile __u32 sample_interval = 0;
 /* The load processes, known once they run; the loader writes them. */
 volatile __u32 client_tgid = 0;
 volatile __u32 server_tgid = 0;
@@ -77,13 +77,15 @@ static __always_inline void count_site(struct site_table *t, __u64 call_site, __
  * a fixed one would beat with the order in which a connection's objects are allocated. */
 static __always_inline bool is_sampled(struct site_table *t)
 {
-	if (!sample_interval)
+	__u32 interval = sample_interval;
+
+	if (!interval)
 		return false;
 	bool first = !t->until_sample;
 
 	if (!first && --t->until_sample)
 		return false;
-	t->until_sample = 1 + bpf_get_prandom_u32() % (2 * sample_interval - 1);
+	t->until_sample = 1 + bpf_get_prandom_u32() % (2 * interval - 1);
 	return !first;
 }
 

@@ -99,6 +99,12 @@ func (cs *clientShard) open(low, high int) {
 			return
 		}
 		cs.pace(i)
+		for !c.shared.attempt() {
+			if c.shared.stop.Load() != 0 {
+				return
+			}
+			cs.take(cs.wait(1))
+		}
 		cs.connect(i)
 		if i%batch == batch-1 {
 			cs.take(cs.wait(0))
@@ -151,7 +157,6 @@ func (cs *clientShard) connect(i int) {
 
 func (cs *clientShard) dial(i int) (fd int, at step, err error) {
 	c := cs.client
-	c.shared.attempted.Add(1)
 	address, port, local := c.plan.tuple(i)
 	fd, err = unix.Socket(cs.to.family(), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

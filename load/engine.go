@@ -53,6 +53,7 @@ func Start(c Config, start func(*exec.Cmd) error) (*Engine, error) {
 		return nil, err
 	}
 	scenario, _ := FindScenario(c.Scenario) // checked above
+	memory.limit.Store(int64(c.Connections))
 	e := &Engine{shared: memory, memory: file, ended: make(chan struct{}), accepts: scenario.Accepted()}
 	for _, role := range []string{roleServer, roleClient} {
 		p, err := e.startWorker(workerConfig{Role: role, Config: c}, start)
@@ -155,6 +156,10 @@ func (e *Engine) Begin() error {
 	}
 	return nil
 }
+
+// Limit lets the engine make that many attempts in all and then wait for a higher limit. Without one it makes as many as
+// it was configured for.
+func (e *Engine) Limit(attempts int) { e.shared.limit.Store(int64(attempts)) }
 
 // StopRamp opens no more connections and leaves open what is.
 func (e *Engine) StopRamp() { e.shared.stop.Store(1) }

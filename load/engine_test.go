@@ -281,3 +281,40 @@ func BenchmarkRamp(b *testing.B) {
 		e.End()
 	}
 }
+
+func TestLimitHoldsTheRampExactlyAndLetsItGoOn(t *testing.T) {
+	c := testConfig(t, 3, 1_500)
+	e := start(t, c)
+	e.Limit(501)
+	if err := e.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, e, "limited ramp", allUp(501))
+	time.Sleep(50 * time.Millisecond)
+	if p := e.Progress(); p.Attempted != 501 || p.Accepted != 501 {
+		t.Errorf("under a limit of 501: %+v", p)
+	}
+	e.Limit(1_000)
+	waitFor(t, e, "second limit", allUp(1_000))
+	e.Limit(c.Connections)
+	if p := waitFor(t, e, "ramp", allUp(c.Connections)); p.Attempted != c.Connections || p.Failed != 0 {
+		t.Errorf("without a limit: %+v", p)
+	}
+}
+
+func TestRampCanBeStoppedWhileItWaitsAtALimit(t *testing.T) {
+	c := testConfig(t, 1, 40_000)
+	e := start(t, c)
+	e.Limit(64)
+	if err := e.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, e, "limited ramp", allUp(64))
+	e.StopRamp()
+	time.Sleep(50 * time.Millisecond) // the shards look once a millisecond
+	e.Limit(c.Connections)
+	time.Sleep(50 * time.Millisecond)
+	if p := e.Progress(); p.Attempted != 64 {
+		t.Errorf("stopped at 64, and yet %+v", p)
+	}
+}

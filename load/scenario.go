@@ -77,6 +77,9 @@ func FindScenario(name string) (Scenario, bool) {
 // Accepted tells whether the server accepts the connections.
 func (s Scenario) Accepted() bool { return !s.deferAccept }
 
+// Acts tells whether anything is done with the connections once they are up.
+func (s Scenario) Acts() bool { return len(s.steps) > 0 }
+
 // Closes tells whether it closes connections that were up.
 func (s Scenario) Closes() bool {
 	return slices.ContainsFunc(s.steps, func(step scenarioStep) bool { return step.do >= shutdownWrite })

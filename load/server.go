@@ -133,9 +133,13 @@ func (sv *server) openListeners(s *shard, low, high int) {
 	sh := sv.shared
 	plan := newPlan(sv.config)
 	for i := low; i < high && sh.stop.Load() == 0; i++ {
+		if !sh.attempt() {
+			gather()
+			i--
+			continue
+		}
 		address, _, port := plan.tuple(i)
 		sh.first.CompareAndSwap(0, int64(Monotonic()))
-		sh.attempted.Add(1)
 		fd, err := listen(sv.config.Clients[address], port, 1)
 		if err != nil {
 			sh.fail(stepListen, errno(errors.Unwrap(err)))

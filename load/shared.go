@@ -22,6 +22,7 @@ type shared struct {
 	attempted, established, accepted, failed, lost counter
 	first, last                                    counter // CLOCK_MONOTONIC in ns
 	stop                                           counter // 1: open no more
+	limit                                          counter // attempts that may be made so far
 	closing                                        counter // 1: ends close on purpose
 	acted                                          counter // what the steps of a scenario have done to connections
 	failures                                       [maxFailures]failureSlot
@@ -62,6 +63,19 @@ func mapShared(f *os.File) (*shared, error) {
 		return nil, fmt.Errorf("map shared memory: %w", err)
 	}
 	return (*shared)(unsafe.Pointer(unsafe.SliceData(b))), nil
+}
+
+// attempt takes the right to one more attempt, and tells whether there is one to take now.
+func (s *shared) attempt() bool {
+	for {
+		n := s.attempted.Load()
+		if n >= s.limit.Load() {
+			return false
+		}
+		if s.attempted.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
 }
 
 func (s *shared) unmap() {

@@ -184,14 +184,15 @@ func (p *Probes) attachRung(point hookPoint, r rung) error {
 		coll.Close()
 		return err
 	}
-	p.links = append(p.links, links...)
 	p.collections = append(p.collections, coll)
 	switch point.name {
 	case "slab":
-		p.slab = coll
+		p.slab, p.slabRung, p.slabLinks = coll, r, links
+		return nil
 	case "walk":
 		p.walk = coll.Programs[bpf.WalkProgWalkTcp]
 	}
+	p.links = append(p.links, links...)
 	return nil
 }
 

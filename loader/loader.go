@@ -28,7 +28,8 @@ type Config struct {
 	Hooks string
 	// RingBytes is the size of the event ring, a power of two and a multiple of the page size.
 	RingBytes int
-	// SampleInterval is the mean number of slab allocations for each sampled stack; 0 samples none.
+	// SampleInterval is the mean number of slab allocations for each sampled stack; 0 samples none. It holds until
+	// TraceAllocations sets another.
 	SampleInterval int
 }
 
@@ -54,6 +55,8 @@ type Probes struct {
 	hooks       []Hook
 	walk        *ebpf.Program
 	slab        *ebpf.Collection
+	slabRung    rung
+	slabLinks   []link.Link // empty while allocations are not traced
 	reader      *ringbuf.Reader
 }
 
@@ -103,9 +106,36 @@ func (p *Probes) SetRoles(clientPID, serverPID int) error {
 	return nil
 }
 
+// TraceAllocations attaches the slab hook, if it is not, and samples one stack in a mean number of allocations (0: none).
+func (p *Probes) TraceAllocations(sampleInterval int) error {
+	if err := p.slab.Variables[bpf.SlabVarSampleInterval].Set(uint32(sampleInterval)); err != nil {
+		return fmt.Errorf("set %s: %w", bpf.SlabVarSampleInterval, err)
+	}
+	if len(p.slabLinks) > 0 {
+		return nil
+	}
+	links, err := attachPrograms(p.slab, p.slabRung)
+	p.slabLinks = links
+	if err != nil {
+		return fmt.Errorf("attach the slab hook again: %w", errors.Join(err, p.LeaveAllocations()))
+	}
+	return nil
+}
+
+// LeaveAllocations takes the slab hook off. A tracepoint that anything is attached to costs the kernel time at every
+// allocation on the host, whatever the program then does: 30 times a connection that is more than all else together.
+func (p *Probes) LeaveAllocations() error {
+	var errs []error
+	for _, l := range p.slabLinks {
+		errs = append(errs, l.Close())
+	}
+	p.slabLinks = nil
+	return errors.Join(errs...)
+}
+
 // Detach takes every probe off the kernel and leaves maps and the walk usable.
 func (p *Probes) Detach() error {
-	var errs []error
+	errs := []error{p.LeaveAllocations()}
 	for _, l := range p.links {
 		errs = append(errs, l.Close())
 	}

@@ -135,6 +135,15 @@ func costFacts(r *account.Recording) []fact {
 		fact{Key: "walk", Value: seconds(c.WalkSeconds)})
 }
 
+// forTheBatch says whose allocations were traced, where that is not all.
+func forTheBatch(r *account.Recording) string {
+	b := r.Trace.BatchConnections
+	if b == 0 || b >= r.Load.Established {
+		return ""
+	}
+	return fmt.Sprintf(" for the first %s", plural(b, "connection", "connections"))
+}
+
 // samplingSentence says how far the shape of the call paths can be trusted; their sums are the walk's and exact.
 func samplingSentence(r *account.Recording) (sentence string, warn bool) {
 	if len(r.Stacks) == 0 {
@@ -143,9 +152,9 @@ func samplingSentence(r *account.Recording) (sentence string, warn bool) {
 	if r.Sampling.Samples == 0 {
 		return "No stack was sampled: the call paths only name the object types.", true
 	}
-	sentence = fmt.Sprintf("%s, one in about %s; their bytes are scaled so that each role and type adds up to what the walk found.",
+	sentence = fmt.Sprintf("%s, one in about %s%s; their bytes are scaled so that each role and type adds up to what the walk found.",
 		plural(r.Sampling.Samples, "stack sampled", "stacks sampled"),
-		plural(r.Sampling.Interval, "allocation", "allocations"))
+		plural(r.Sampling.Interval, "allocation", "allocations"), forTheBatch(r))
 	if q := r.Sampling; q.SymbolisedRatio > 0 {
 		sentence += fmt.Sprintf(" %s of the bytes lie under paths with every frame named; how they divide among paths has a "+
 			"standard error of %s.", percent(q.SymbolisedRatio, 1), percent(q.ErrorRatio, 1))

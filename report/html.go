@@ -125,6 +125,8 @@ type reportView struct {
 	Cost        []fact
 	Top         []topView
 	CallSites   []account.CallSite
+	Batch       string
+	Scenario    []account.CallSite // counted while the scenario was arranged
 	Notes       []string
 }
 
@@ -166,9 +168,11 @@ func newReportView(r *account.Recording, c connection) *reportView {
 		Losses:      lossFacts(r),
 		Cost:        costFacts(r),
 		CallSites:   r.Trace.CallSites,
+		Batch:       forTheBatch(r),
+		Scenario:    r.Trace.ScenarioCallSites,
 		Notes:       r.Notes,
 	}
-	sentence, warn := agreement(v.Checks)
+	sentence, warn := agreement(r, v.Checks)
 	v.Agreement = fact{Value: sentence, Warn: warn}
 	for _, row := range sortedRows(r) {
 		v.Rows = append(v.Rows, rowView{Title: rowTitle(row), State: clean(row.State), Count: count(row.Count),

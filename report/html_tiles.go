@@ -40,6 +40,6 @@ func unexplainedTile(r *account.Recording) tile {
 
 func lossTile(r *account.Recording) tile {
 	n := r.Losses.Total()
-	sentence, _ := agreement(checkLines(r))
+	sentence, _ := agreed(checkLines(r))
 	return tile{Label: "lost events", Value: count(n), Warn: n > 0, Detail: "trace and walk: " + sentence}
 }

@@ -176,7 +176,7 @@ func textReconcile(t *terminal, r *account.Recording, opts TextOptions) {
 
 func textChecks(t *terminal, r *account.Recording) {
 	lines := checkLines(r)
-	sentence, warn := agreement(lines)
+	sentence, warn := agreement(r, lines)
 	t.section("Trace against walk", "")
 	t.paragraph(warnStyle(warn, good), sentence)
 	if !warn {

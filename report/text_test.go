@@ -170,3 +170,14 @@ func TestARecordingCannotDriveTheTerminal(t *testing.T) {
 		t.Error("control characters of the recording reached the text")
 	}
 }
+
+func TestTextSaysWhichConnectionsWereTraced(t *testing.T) {
+	r := sample()
+	r.Trace.BatchConnections = 5000
+	wantLines(t, textOf(t, r, TextOptions{}), "agree on all 22 figures; opens are those of all connections, allocations those of the",
+		"first 5,000, each of which was traced", "one in about 256 allocations for the first 5,000")
+	r.Trace.BatchConnections = r.Load.Established
+	if text := textOf(t, r, TextOptions{}); strings.Contains(text, "of the first") {
+		t.Errorf("a batch that is the whole run is set apart:\n%s", text)
+	}
+}

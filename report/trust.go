@@ -150,7 +150,16 @@ func opensRows(r *account.Recording) []account.TypeRow {
 }
 
 // agreement sums up trace against walk in a sentence.
-func agreement(lines []checkLine) (sentence string, warn bool) {
+func agreement(r *account.Recording, lines []checkLine) (sentence string, warn bool) {
+	sentence, warn = agreed(lines)
+	if b := r.Trace.BatchConnections; b > 0 && b < r.Load.Established {
+		sentence += fmt.Sprintf("; opens are those of all connections, allocations those of the first %s, each of which was traced",
+			count(b))
+	}
+	return sentence, warn
+}
+
+func agreed(lines []checkLine) (sentence string, warn bool) {
 	apart := 0
 	for _, line := range lines {
 		if !line.Agree {
@@ -202,7 +211,7 @@ func status(r *account.Recording) []fact {
 		left.Value = "slab did not grow"
 	}
 	checks := checkLines(r)
-	_, apart := agreement(checks)
+	_, apart := agreed(checks)
 	agree := fact{"trace and walk", "trace and walk agree", apart}
 	if apart {
 		agree.Value = "trace and walk disagree"

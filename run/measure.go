@@ -71,6 +71,10 @@ func (r *runner) account(after account.Snapshot) error {
 	if err != nil {
 		return err
 	}
+	if err := r.probes.LeaveAllocations(); err != nil {
+		return err
+	}
+	arranged := since(r.sitesAt1, sites)
 	sites = since(r.sitesAt0, sites)
 	byAddress, err := r.probes.Caches()
 	if err != nil {
@@ -86,7 +90,7 @@ func (r *runner) account(after account.Snapshot) error {
 		return err
 	}
 	r.ledger.Fill(r.recording, account.Evidence{Before: r.before, After: after, Caches: caches, Sites: sites,
-		Symbols: r.symbols, ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})
+		Batch: r.batch, ScenarioSites: arranged, Symbols: r.symbols, ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})
 	r.recording.Cost.WalkSeconds = walkSeconds
 	for _, row := range r.recording.Endpoints {
 		for _, o := range row.Objects {

@@ -30,6 +30,8 @@ const stuck = handshakeTimeout + 5*time.Second
 
 // ramp opens the connections and returns when all are up or given up, or when something ended it early.
 func (r *runner) ramp() error {
+	batch := r.beginBatch()
+	defer batch.stop()
 	if err := r.engine.Begin(); err != nil {
 		return err
 	}
@@ -48,6 +50,11 @@ func (r *runner) ramp() error {
 			r.endRamp(r.engine.Err().Error())
 			w.look()
 			return nil
+		case <-batch.C:
+			if err := batch.look(); err != nil {
+				return err
+			}
+			continue
 		case <-ticker.C:
 		}
 		if w.look() {

@@ -68,7 +68,7 @@ func Run(o Options) (*account.Recording, error) {
 	if err := r.ramp(); err != nil {
 		return nil, err
 	}
-	if err := r.engine.Arrange(r.scenario, arrangeTimeout); err != nil {
+	if err := r.arrange(); err != nil {
 		return nil, err
 	}
 	if err := r.measure(); err != nil {
@@ -81,6 +81,16 @@ func Run(o Options) (*account.Recording, error) {
 
 // arrangeTimeout is how long bringing all connections into the scenario may take.
 const arrangeTimeout = time.Minute
+
+// arrange brings the connections into the scenario. What that allocates is traced: nothing is in a hurry.
+func (r *runner) arrange() error {
+	if r.probes != nil && r.scenario.Acts() {
+		if err := r.probes.TraceAllocations(sampleInterval(r.conns)); err != nil {
+			return err
+		}
+	}
+	return r.engine.Arrange(r.scenario, arrangeTimeout)
+}
 
 func (o *Options) measured(r *account.Recording) error {
 	if o.Measured == nil {
@@ -103,7 +113,9 @@ type runner struct {
 	drained   chan error
 	stopDrain context.CancelFunc
 	before    account.Snapshot
-	sitesAt0  []kernel.Site
+	batch     *account.Batch // the run's beginning; nil until it is up and at rest
+	sitesAt0  []kernel.Site  // counted before the first connection
+	sitesAt1  []kernel.Site  // counted when the batch was left
 	recording *account.Recording
 	interrupt string // why the ramp ended early
 }
@@ -216,25 +228,12 @@ func (r *runner) loadConfig() load.Config {
 	return c
 }
 
-// samplesWanted is how many stacks a run samples in all: enough for a stable graph, too few to cost anything.
-const samplesWanted = 4_000
-
-// slabAllocsPerConnection is about how many slab allocations both ends of a connection make.
-const slabAllocsPerConnection = 30
-
-// minInterval keeps small runs from spending their time on stacks.
-const minInterval = 32
-
-func (r *runner) sampleInterval() int {
-	return max(minInterval, r.conns*slabAllocsPerConnection/samplesWanted)
-}
-
 func (r *runner) startProbes() error {
 	if r.options.NoProfile {
 		return nil
 	}
 	probes, err := loader.Load(loader.Config{Netns: r.network.Inode(), Hooks: r.options.Hooks,
-		SampleInterval: r.sampleInterval()})
+		SampleInterval: sampleInterval(r.batchSize())})
 	if err != nil {
 		return err
 	}
@@ -262,7 +261,7 @@ func (r *runner) newRecording() {
 	if r.probes == nil {
 		return
 	}
-	r.recording.Sampling.Interval = r.sampleInterval()
+	r.recording.Sampling.Interval = sampleInterval(r.batchSize())
 	for _, h := range r.probes.Hooks() {
 		r.recording.Hooks = append(r.recording.Hooks, account.Hook{Name: h.Name, Function: h.Function, Kind: h.Kind,
 			Attached: h.Attached, Note: h.Note})

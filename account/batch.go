@@ -1,0 +1,34 @@
+package account
+
+import "github.com/connprof/connprof/kernel"
+
+// Batch is the beginning of a run, held at rest: the connections whose every allocation was traced. What the trace
+// counted is compared with what a walk found at that moment; the rest of the run is too dear to be traced so closely.
+type Batch struct {
+	Connections int
+	Sites       []kernel.Site // counted by then
+	ServerOpens int           // endpoints that a handshake had brought to ESTABLISHED by then
+	endpoints   []kernel.Endpoint
+}
+
+// Visit keeps a walked endpoint. The account of the batch is made later, when the load no longer waits for it.
+func (b *Batch) Visit(e *kernel.Endpoint) error {
+	b.endpoints = append(b.endpoints, *e)
+	return nil
+}
+
+// ledger enters the batch's endpoints into a ledger of their own.
+func (b *Batch) ledger(caches *Caches) *Ledger {
+	l := NewLedger(0)
+	for i := range b.endpoints {
+		l.Visit(&b.endpoints[i], caches)
+	}
+	return l
+}
+
+// types compares the batch's allocations with the batch's objects.
+func (b *Batch) types(caches *Caches, symbols *kernel.Symbols) []TypeRow {
+	l := b.ledger(caches)
+	return l.typeRows(l.walk.endpointRows(caches), Evidence{Caches: caches, Sites: b.Sites, Symbols: symbols,
+		ServerOpens: b.ServerOpens})
+}
