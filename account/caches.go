@@ -101,6 +101,21 @@ func (c *Caches) setVector(cost *ObjectCost, accounted bool) {
 	cost.withVector = cost.PageBytes + share*vector.PageBytes
 }
 
+// vectorOf is the cache of a cache's slabobj_ext vectors, empty where it has none.
+func (c *Caches) vectorOf(cache string) string {
+	for _, cost := range c.byType {
+		if cost.Cache == cache {
+			return cost.Vector
+		}
+	}
+	for _, cost := range c.known {
+		if cost.Cache == cache {
+			return cost.Vector
+		}
+	}
+	return ""
+}
+
 // vectorShare is one object's share of its slab's slabobj_ext vector: a fraction of an object and what that costs.
 func (c *Caches) vectorShare(cost ObjectCost) (ObjectCost, float64) {
 	if cost.Vector == "" {

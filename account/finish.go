@@ -38,7 +38,7 @@ func (l *Ledger) Fill(r *Recording, ev Evidence) {
 	r.Stacks = scaledStacks(r.Endpoints, paths)
 	r.Sampling.Samples = samples
 	r.Sampling.ErrorRatio, r.Sampling.SymbolisedRatio = stackQuality(r.Stacks)
-	r.Reconcile = reconcile(r.Endpoints, ev.Before, ev.After)
+	r.Reconcile = reconcile(r.Endpoints, ev.Before, ev.After, ev.Caches.vectorOf)
 	r.Trace.ClientOpens, r.Trace.ServerOpens = ev.ClientOpens, ev.ServerOpens
 	r.Trace.Closes = l.Closes()
 	r.Trace.CallSites = callSites(ev.Sites, ev)
@@ -55,7 +55,8 @@ func (l *Ledger) Fill(r *Recording, ev Evidence) {
 // noteworthy is the growth in slab pages from which a cache that holds nothing of the account is listed.
 const noteworthy = 64 << 10
 
-func reconcile(rows []EndpointRow, before, after Snapshot) Reconcile {
+// reconcile holds the account against what the kernel says. vectorOf names the cache of a cache's slabobj_ext vectors.
+func reconcile(rows []EndpointRow, before, after Snapshot, vectorOf func(cache string) string) Reconcile {
 	rec := Reconcile{SlabDeltaBytes: int64(after.SlabBytes) - int64(before.SlabBytes), Caches: []CacheRow{}}
 	objects, pages := map[string]int64{}, map[string]int64{}
 	for _, r := range rows {
@@ -65,15 +66,17 @@ func reconcile(rows []EndpointRow, before, after Snapshot) Reconcile {
 			pages[o.Cache] += int64(o.PageBytes)
 		}
 	}
+	vectors := reusedVectors(objects, before, after, vectorOf)
 	for name, slab := range after.Slabs {
 		was := before.Slabs[name]
 		c := CacheRow{Cache: name, SlabinfoDeltaObjects: int64(slab.ActiveObjects) - int64(was.ActiveObjects),
 			SlabinfoDeltaBytes: int64(slab.PageBytes()) - int64(was.PageBytes()),
-			AccountedObjects:   objects[name], AccountedPageBytes: pages[name], ObjectSizeBytes: slab.ObjectBytes,
-			PageBytesEachObject: slab.PageBytesEach()}
+			AccountedObjects:   objects[name] - int64(math.Round(vectors[name])), AccountedPageBytes: pages[name],
+			ObjectSizeBytes: slab.ObjectBytes, PageBytesEachObject: slab.PageBytesEach()}
 		_, accounted := objects[name]
-		if accounted {
-			rec.ReusedBytes += int64(float64(free(was)-free(slab)) * slab.PageBytesEach())
+		if accounted || vectors[name] != 0 {
+			c.ReusedBytes = int64((float64(free(was)-free(slab)) + vectors[name]) * slab.PageBytesEach())
+			rec.ReusedBytes += c.ReusedBytes
 		}
 		if accounted || max(c.SlabinfoDeltaBytes, -c.SlabinfoDeltaBytes) >= noteworthy {
 			rec.Caches = append(rec.Caches, c)
@@ -88,6 +91,19 @@ func reconcile(rows []EndpointRow, before, after Snapshot) Reconcile {
 		return cmp.Or(cmp.Compare(b.SlabinfoDeltaBytes, a.SlabinfoDeltaBytes), cmp.Compare(a.Cache, b.Cache))
 	})
 	return rec
+}
+
+// reusedVectors is how many of the accounted slabobj_ext vectors, by their cache, were there before: a slab that is
+// filled up has brought its vector along, and one that is left half empty keeps it (then the number is negative).
+func reusedVectors(objects map[string]int64, before, after Snapshot, vectorOf func(string) string) map[string]float64 {
+	vectors := map[string]float64{}
+	for name := range objects {
+		was, is := before.Slabs[name], after.Slabs[name]
+		if v := vectorOf(name); v != "" && is.ObjectsPerSlab > 0 {
+			vectors[v] += float64(free(was)-free(is)) / float64(is.ObjectsPerSlab)
+		}
+	}
+	return vectors
 }
 
 // free is how many places of a cache's slabs hold no object.

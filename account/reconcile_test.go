@@ -25,7 +25,7 @@ func TestUnexplainedRatio(t *testing.T) {
 		{"sizes beyond 32 bits", 1 << 40, 1<<40 + 1<<36, 1 << 36, 1 - 900.0/(1<<36)},
 	}
 	for _, test := range tests {
-		got := reconcile(rows, Snapshot{SlabBytes: test.before}, Snapshot{SlabBytes: test.after})
+		got := reconcile(rows, Snapshot{SlabBytes: test.before}, Snapshot{SlabBytes: test.after}, noVectors)
 		if got.SlabDeltaBytes != test.delta || got.AccountedPageBytes != 900 {
 			t.Errorf("%s: delta %d, accounted %d", test.name, got.SlabDeltaBytes, got.AccountedPageBytes)
 		}
@@ -37,7 +37,8 @@ func TestUnexplainedRatio(t *testing.T) {
 
 func TestReconcileListsTheAccountsCachesAndWhatElseGrew(t *testing.T) {
 	slab := func(name string, active, slabs uint64) kernel.Slab {
-		return kernel.Slab{Name: name, ActiveObjects: active, ObjectBytes: 100, ObjectsPerSlab: 16, PagesPerSlab: 1, Slabs: slabs}
+		return kernel.Slab{Name: name, ActiveObjects: active, Objects: 16 * slabs, ObjectBytes: 100, ObjectsPerSlab: 16,
+			PagesPerSlab: 1, Slabs: slabs}
 	}
 	noticed := noteworthy / page
 	before := Snapshot{Slabs: map[string]kernel.Slab{"TCP": slab("TCP", 10, 100), "grew": slab("grew", 1, 5),
@@ -50,13 +51,13 @@ func TestReconcileListsTheAccountsCachesAndWhatElseGrew(t *testing.T) {
 		{PageBytes: 15, Objects: []ObjectRow{{Cache: "TCP", Count: 9, PageBytes: 15}}}}
 	each, much := float64(page)/16, int64(noteworthy)
 	want := []CacheRow{ // largest growth first; "quiet" is not worth a row
-		{"grew", 1, 0, much, 0, 100, each},
-		{"new", 3, 0, much, 0, 100, each},
-		{"TCP", 30, 29, 3 * int64(page), 45, 100, each},
-		{"idle", 0, 2, 0, 20, 100, each},
-		{"shrank", -4, 0, -much, 0, 100, each},
+		{"grew", 1, 0, much, 0, 0, 100, each},
+		{"new", 3, 0, much, 0, 0, 100, each},
+		{"TCP", 30, 29, 3 * int64(page), 45, -18 * int64(each), 100, each},
+		{"idle", 0, 2, 0, 20, 0, 100, each},
+		{"shrank", -4, 0, -much, 0, 0, 100, each},
 	}
-	if got := reconcile(rows, before, after).Caches; !slices.Equal(got, want) {
+	if got := reconcile(rows, before, after, noVectors).Caches; !slices.Equal(got, want) {
 		t.Errorf("got\n%+v, want\n%+v", got, want)
 	}
 }

@@ -48,7 +48,9 @@ type Hook struct {
 	Kind     string `json:"kind"`     // kprobe | kretprobe | fentry | fexit | tracepoint | iterator
 	Attached bool   `json:"attached"`
 	Note     string `json:"note"` // why a better rung was not to be had
-	Hits     uint64 `json:"hits"` // times it fired for a socket or task of the run
+	// Hits is how often it fired for a socket or task of the run. Hooks on a function count its calls: a connect()
+	// that fails before it has sent a SYN is a hit of theirs, and none of a tracepoint's.
+	Hits uint64 `json:"hits"`
 }
 
 // Load is what the load engine did.
@@ -116,6 +118,7 @@ type AddressRow struct {
 
 // Trace is what the probes counted, beside what the walk found, from first connect to measurement.
 type Trace struct {
+	Connects    int `json:"connects"`     // calls of connect() that got as far as SYN_SENT, by the state changes
 	ClientOpens int `json:"client_opens"` // endpoints that connect() brought to ESTABLISHED
 	ServerOpens int `json:"server_opens"` // endpoints that a handshake brought to ESTABLISHED
 	Closes      int `json:"closes"`       // of these, destroyed before the walk
@@ -165,9 +168,10 @@ type Reconcile struct {
 type CacheRow struct {
 	Cache                string  `json:"cache"`
 	SlabinfoDeltaObjects int64   `json:"slabinfo_delta_objects"`
-	AccountedObjects     int64   `json:"accounted_objects"`
+	AccountedObjects     int64   `json:"accounted_objects"`    // without slabobj_ext vectors of old slabs
 	SlabinfoDeltaBytes   int64   `json:"slabinfo_delta_bytes"` // growth in slab pages
-	AccountedPageBytes   int64   `json:"accounted_page_bytes"`
+	AccountedPageBytes   int64   `json:"accounted_page_bytes"` // of all endpoints, in old slabs and new
+	ReusedBytes          int64   `json:"reused_bytes"`         // what of them made the cache grow by less
 	ObjectSizeBytes      uint64  `json:"object_size_bytes"`
 	PageBytesEachObject  float64 `json:"page_bytes_each_object"`
 }
@@ -192,11 +196,12 @@ type Losses struct {
 	RecursionMisses uint64 `json:"recursion_misses"` // probe runs the kernel skipped, BPF's own recursion guard
 	StackFailures   uint64 `json:"stack_failures"`   // sampled stacks that could not be taken whole
 	WalkSkipped     uint64 `json:"walk_skipped"`     // endpoints the walk met but could not follow or deliver
+	AcceptMisses    uint64 `json:"accept_misses"`    // accepted ends whose accept() the hook did not report
 }
 
 // Total is the number of losses of all kinds.
 func (l Losses) Total() uint64 {
-	return l.RingFull + l.MapFull + l.RecursionMisses + l.StackFailures + l.WalkSkipped
+	return l.RingFull + l.MapFull + l.RecursionMisses + l.StackFailures + l.WalkSkipped + l.AcceptMisses
 }
 
 // Cost is what the profiler itself used.

@@ -66,7 +66,8 @@ func cacheLines(r *account.Recording) []cacheLine {
 	var lines []cacheLine
 	for _, c := range r.Reconcile.Caches {
 		objects := c.SlabinfoDeltaObjects - c.AccountedObjects
-		bytes := float64(c.SlabinfoDeltaBytes) - float64(c.AccountedPageBytes)
+		accounted := float64(c.AccountedPageBytes - c.ReusedBytes)
+		bytes := float64(c.SlabinfoDeltaBytes) - accounted
 		if objects == 0 && bytes == 0 {
 			continue
 		}
@@ -76,7 +77,7 @@ func cacheLines(r *account.Recording) []cacheLine {
 			OurObjects:   minus(count(c.AccountedObjects)),
 			ObjectsDiff:  signed(objects),
 			GrownBytes:   signedSize(float64(c.SlabinfoDeltaBytes)),
-			OurBytes:     size(float64(c.AccountedPageBytes)),
+			OurBytes:     size(accounted),
 			Diff:         signedSize(bytes),
 			apart:        math.Abs(bytes),
 		})
@@ -188,6 +189,7 @@ func lossFacts(r *account.Recording) []fact {
 		{"recursion", l.RecursionMisses, "probe runs the kernel skipped inside another"},
 		{"stacks", l.StackFailures, "sampled stacks not taken whole"},
 		{"walk", l.WalkSkipped, "endpoints met but not followed"},
+		{"accepts", l.AcceptMisses, "accepted ends whose process is not known"},
 	}
 	facts := make([]fact, len(kinds))
 	for i, k := range kinds {
