@@ -280,8 +280,10 @@ func (r *runner) takeBaseline() error {
 	return err
 }
 
-// snapshot reads what the kernel says of its slab memory.
+// snapshot reads what the kernel says of its slab memory, once it has been asked to bring that up to date. Where it
+// cannot be, the figures are off by what lies with the CPUs, and the report shows it as unexplained.
 func snapshot() (account.Snapshot, error) {
+	_ = kernel.SettleCounts()
 	info, err := kernel.ReadMeminfo()
 	if err != nil {
 		return account.Snapshot{}, fmt.Errorf("read slab memory: %w", err)
