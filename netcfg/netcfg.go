@@ -1,6 +1,7 @@
 // Package netcfg readies the ground for a run: a private network namespace with alias addresses on its loopback
 // interface and sysctls of its own. The kernel removes all of it with the last process in it, so there is nothing
-// to undo by hand. It imports neither load nor the profiling side.
+// to undo by hand. Between machines it adds alias addresses to a real interface (Up), which a journal names so that
+// they can be removed again (Down). It imports neither load nor the profiling side.
 package netcfg
 
 import (

@@ -196,6 +196,7 @@ func TestBadConfigIsRefused(t *testing.T) {
 const sleeperEnv = "CONNPROF_TEST_SLEEPER"
 
 func TestMain(m *testing.M) {
+	killedNetupMain()
 	if os.Getenv(sleeperEnv) != "" {
 		time.Sleep(time.Hour)
 		return

@@ -1,0 +1,191 @@
+package netcfg
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// UpOptions says which aliases to add.
+type UpOptions struct {
+	Device  string
+	Plan    []netip.Prefix  // of PlanAliases
+	Journal string          // the file, such as DefaultJournal
+	DryRun  bool            // does all but write the journal and add addresses; it asks the neighbours as well
+	Stop    <-chan struct{} // closed: what was added is taken back
+}
+
+// Upped is what Up added, or would add.
+type Upped struct {
+	Device  string // the interface's own name
+	Aliases []Alias
+}
+
+func (u Upped) String() string {
+	text := fmt.Sprintf("%s to %s: %s", counted(len(u.Aliases)), Printable(u.Device), span(u.Aliases))
+	if first := u.Aliases[0].Label; first != "" {
+		text += ", labelled " + Printable(first)
+		if last := u.Aliases[len(u.Aliases)-1].Label; last != first {
+			text += " to " + Printable(last)
+		}
+	}
+	return text
+}
+
+// afterAdding is called once the nth alias is there: a test's chance to have something happen in the middle.
+var afterAdding = func(n int) {}
+
+// Up adds the aliases of a plan to an interface, all or none, after it has asked the neighbours for three seconds at
+// most whether somebody has one of them. Every address is in the journal before the first is added. It needs
+// CAP_NET_ADMIN and CAP_NET_RAW.
+func Up(o UpOptions) (Upped, error) {
+	if err := checkCapabilities(netAdmin, netRaw); err != nil {
+		return Upped{}, err
+	}
+	at, err := here()
+	if err != nil {
+		return Upped{}, err
+	}
+	d, err := findDevice(o.Device)
+	if err != nil {
+		return Upped{}, err
+	}
+	if o.DryRun {
+		j, err := readJournal(o.Journal)
+		if err != nil {
+			return Upped{}, err
+		}
+		return d.proven(o, j.nextLabel(at, d.index))
+	}
+	j, err := openJournal(o.Journal)
+	if err != nil {
+		return Upped{}, err
+	}
+	defer j.close()
+	u, err := d.proven(o, j.nextLabel(at, d.index))
+	if err != nil {
+		return u, err
+	}
+	return u, d.add(u.Aliases, j, at, o.Stop)
+}
+
+// proven is the plan with labels, once it is known that nobody has the addresses.
+func (d device) proven(o UpOptions, nextLabel int) (Upped, error) {
+	if o.Plan[0].Addr().Is6() {
+		if err := d.checkIPv6(); err != nil {
+			return Upped{}, err
+		}
+	}
+	if err := d.checkFree(o.Plan); err != nil {
+		return Upped{}, err
+	}
+	w, err := openWire(d, protocolOf(o.Plan[0].Addr()))
+	if err != nil {
+		return Upped{}, err
+	}
+	defer w.close()
+	return Upped{d.name, aliasesOf(o.Plan, d.name, nextLabel)}, w.prove(o.Plan, o.Stop)
+}
+
+// add notes the aliases in the journal, adds and announces them, or takes back what it has done.
+func (d device) add(aliases []Alias, j *openedJournal, at place, stop <-chan struct{}) error {
+	before := j.Entries
+	j.Entries = append(before[:len(before):len(before)], entry{Boot: at.boot, Namespace: at.namespace, Device: d.name,
+		Index: d.index, MAC: d.mac.String(), Added: time.Now().UTC().Truncate(time.Second), Aliases: aliases})
+	if err := j.write(); err != nil {
+		return fmt.Errorf("%w; nothing was added", err)
+	}
+	added, err := d.addAll(aliases, stop)
+	if err == nil {
+		return nil
+	}
+	// Only what was added here: an address that was in the way is not ours, whatever its label.
+	if _, undo := deleteAliases(d.index, aliases[:added]); undo != nil {
+		return fmt.Errorf("%w; and then: %w; run connprof netdown", err, undo)
+	}
+	j.Entries = before
+	if undo := j.write(); undo != nil {
+		return fmt.Errorf("%w; all addresses were taken back, and then: %w; run connprof netdown", err, undo)
+	}
+	return fmt.Errorf("%w; %s", err, takenBack(added))
+}
+
+func takenBack(added int) string {
+	switch added {
+	case 0:
+		return "nothing was added"
+	case 1:
+		return "the 1 address already added was taken back"
+	}
+	return fmt.Sprintf("the %d addresses already added were taken back", added)
+}
+
+// addAll tells how many aliases it has added, also when it fails.
+func (d device) addAll(aliases []Alias, stop <-chan struct{}) (added int, err error) {
+	w, err := openWire(d, protocolOf(aliases[0].Address.Addr()))
+	if err != nil {
+		return 0, err
+	}
+	defer w.close()
+	for i, a := range aliases {
+		select {
+		case <-stop:
+			return i, errStopped
+		default:
+		}
+		if err := addAlias(d.index, a); err != nil {
+			return i, fmt.Errorf("add %s to %s: %w%s", a.Address, Printable(d.name), err, addFix(err))
+		}
+		afterAdding(i + 1)
+	}
+	return len(aliases), w.announce(aliases)
+}
+
+// addFix is what to do about the kernel's refusals that have a cause of their own.
+func addFix(err error) string {
+	fixes := map[unix.Errno]string{
+		unix.EEXIST: " (somebody has added it meanwhile); try again with other addresses",
+		unix.ENODEV: " (the interface has vanished meanwhile)",
+		unix.EPERM:  "; run as root with CAP_NET_ADMIN in the namespace of the interface",
+		unix.EACCES: " (IPv6 was switched off on the interface meanwhile)",
+	}
+	var number unix.Errno
+	if errors.As(err, &number) {
+		return fixes[number]
+	}
+	return ""
+}
+
+// capability is one that aliases need, by its number in include/uapi/linux/capability.h.
+type capability struct {
+	bit     int
+	name    string
+	purpose string
+}
+
+var (
+	netAdmin = capability{12, "CAP_NET_ADMIN", "to add and remove addresses"}
+	netRaw   = capability{13, "CAP_NET_RAW", "to ask the neighbours for them"}
+)
+
+func checkCapabilities(needed ...capability) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return fmt.Errorf("read this process's capabilities: %w", err)
+	}
+	var lacking []string
+	for _, c := range needed {
+		if sets[0].Effective&(1<<c.bit) == 0 {
+			lacking = append(lacking, c.name+" ("+c.purpose+")")
+		}
+	}
+	if len(lacking) > 0 {
+		return fmt.Errorf("this needs root: it lacks %s; run it with sudo", strings.Join(lacking, " and "))
+	}
+	return nil
+}
