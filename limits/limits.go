@@ -1,6 +1,6 @@
-// Package limits reads what bounds the number of connections on this host and judges whether a run fits: memory, the
-// memory cgroup, the system's file table, and the privileges that a run needs. It changes nothing on the host.
-// It imports kernel only.
+// Package limits reads what bounds the number of connections on this host, and judges it: for a run (limits.go: memory, file
+// table, privileges) and for ordinary programs (table.go: one table of all limits). Reading changes nothing on the host; only
+// Raise does, which writes the old values into a journal first, and Restore. It imports kernel only.
 package limits
 
 import (
@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -19,6 +18,9 @@ import (
 // before it is measured: 7.9 KiB on 6.18, and some room for kernels whose structs are larger.
 const ConnectionBytes = 9 << 10
 
+// LeastConnectionBytes is less than that costs on any kernel from 5.10 on.
+const LeastConnectionBytes = 5 << 10
+
 // Memory is what a run may use.
 type Memory struct {
 	AvailableBytes uint64 // MemAvailable, or less where a memory cgroup allows less
@@ -26,60 +28,23 @@ type Memory struct {
 	Limit          string // which of the two it is, for people
 }
 
+// MemAvailable is Memory.Limit where no memory cgroup allows less.
+const MemAvailable = "MemAvailable"
+
+// Share is a percentage of what is available, in bytes.
+func (m Memory) Share(percent int) uint64 { return m.AvailableBytes / 100 * uint64(percent) }
+
 // ReadMemory reads /proc/meminfo and the limits of the process's memory cgroups.
 func ReadMemory() (Memory, error) {
 	info, err := kernel.ReadMeminfo()
 	if err != nil {
 		return Memory{}, fmt.Errorf("read the host's memory: %w", err)
 	}
-	m := Memory{AvailableBytes: info["MemAvailable"], TotalBytes: info["MemTotal"], Limit: "MemAvailable"}
+	m := Memory{AvailableBytes: info["MemAvailable"], TotalBytes: info["MemTotal"], Limit: MemAvailable}
 	if left, where := cgroupHeadroom("/proc/self/cgroup", "/sys/fs/cgroup"); left < m.AvailableBytes {
 		m.AvailableBytes, m.Limit = left, where
 	}
 	return m, nil
-}
-
-// cgroupHeadroom is the least that any memory cgroup above this process has left, v1 or v2.
-func cgroupHeadroom(procCgroup, root string) (left uint64, where string) {
-	left = math.MaxUint64
-	text, err := os.ReadFile(procCgroup)
-	if err != nil {
-		return left, ""
-	}
-	for _, line := range strings.Split(string(text), "\n") {
-		parts := strings.SplitN(line, ":", 3)
-		if len(parts) < 3 {
-			continue
-		}
-		mount, limit, usage := root, "memory.max", "memory.current"
-		if parts[1] != "" {
-			mount, limit, usage = filepath.Join(root, "memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"
-			if !strings.Contains(","+parts[1]+",", ",memory,") {
-				continue
-			}
-		}
-		for dir := parts[2]; ; dir = filepath.Dir(dir) {
-			path := filepath.Join(mount, dir)
-			max, okMax := readNumber(filepath.Join(path, limit))
-			used, okUsed := readNumber(filepath.Join(path, usage))
-			if okMax && okUsed && max-min(used, max) < left {
-				left, where = max-min(used, max), filepath.Join(path, limit)
-			}
-			if dir == "/" || dir == "." {
-				break
-			}
-		}
-	}
-	return left, where
-}
-
-func readNumber(path string) (uint64, bool) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
-	return n, err == nil // "max" is no number: no limit
 }
 
 // TooMuchError says that a run would need more of something than it may use.
@@ -112,13 +77,23 @@ const MaxAllowPercent = 90
 // SafeConnections is how many connections fit into the given percentage of the available memory and into the
 // system's file table, at the given bytes for each.
 func SafeConnections(m Memory, percent int, files FileTable, each uint64) int {
-	byMemory := m.AvailableBytes / 100 * uint64(percent) / each
-	return int(min(byMemory, files.left()/filesPerConnection))
+	n, _ := Safe(m, percent, files, each)
+	return n
+}
+
+// Safe is SafeConnections with the limit that sets the number, for people.
+func Safe(m Memory, percent int, files FileTable, each uint64) (n int, limit string) {
+	byMemory, byFiles := m.Share(percent)/each, files.Left()/filesPerConnection
+	if byFiles < byMemory {
+		return int(byFiles), fmt.Sprintf("fs.file-max = %d, of which %d are used", files.Max, files.Used)
+	}
+	return int(byMemory), fmt.Sprintf("memory: %s, %d %% of %s, at %d bytes a connection (--allow-memory)",
+		amount(m.Share(percent), "bytes"), percent, m.Limit, each)
 }
 
 // CheckMemory fails with a *TooMuchError when n connections do not fit into the given percentage of the memory.
 func CheckMemory(n int, m Memory, percent int, each uint64) error {
-	need, have := uint64(n)*each, m.AvailableBytes/100*uint64(percent)
+	need, have := uint64(n)*each, m.Share(percent)
 	if need <= have {
 		return nil
 	}
@@ -141,7 +116,8 @@ const filesPerConnection = 2
 // spareFiles is left to the rest of the host.
 const spareFiles = 10_000
 
-func (f FileTable) left() uint64 { return f.Max - min(f.Used+spareFiles, f.Max) }
+// Left is how many more files may be opened while the rest of the host keeps some to itself.
+func (f FileTable) Left() uint64 { return f.Max - min(f.Used+spareFiles, f.Max) }
 
 // ReadFileTable reads /proc/sys/fs/file-nr.
 func ReadFileTable() (FileTable, error) {
@@ -159,8 +135,8 @@ func ReadFileTable() (FileTable, error) {
 
 // CheckFiles fails with a *TooMuchError when the sockets of n connections do not fit into the file table.
 func CheckFiles(n int, f FileTable) error {
-	if need := uint64(n) * filesPerConnection; need > f.left() {
-		return &TooMuchError{Connections: n, Resource: "fs.file-max", Need: need, Have: f.left(), Unit: "files",
+	if need := uint64(n) * filesPerConnection; need > f.Left() {
+		return &TooMuchError{Connections: n, Resource: "fs.file-max", Need: need, Have: f.Left(), Unit: "files",
 			Fix: fmt.Sprintf("lower --conns or run: sysctl fs.file-max=%d", f.Used+need+spareFiles)}
 	}
 	return nil

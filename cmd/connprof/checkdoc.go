@@ -1,0 +1,174 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/connprof/connprof/account"
+	"github.com/connprof/connprof/kernel"
+	"github.com/connprof/connprof/limits"
+	"github.com/connprof/connprof/loader"
+	"github.com/connprof/connprof/report"
+	"github.com/connprof/connprof/run"
+)
+
+// defaultRecording is the file that connprof run writes unless told otherwise.
+const defaultRecording = "connprof.json"
+
+// demand is what the flags ask for, with the cost of an endpoint and where that figure is from.
+func (f *checkFlags) demand() (d limits.Demand, source string, err error) {
+	d = limits.Demand{Conns: uint64(f.conns), Role: limits.Role(f.role), Addresses: uint64(f.ips), Ports: uint64(f.ports),
+		ThreadEach: f.threadEach, ClientBytes: limits.ConnectionBytes / 2, ServerBytes: limits.ConnectionBytes / 2}
+	source, err = f.measured(&d)
+	return d, source, err
+}
+
+const assumed = "assumed: connprof run measures it"
+
+// measured takes the cost of an endpoint from a recording. One that was not asked for has to be of this kernel.
+func (f *checkFlags) measured(d *limits.Demand) (source string, err error) {
+	path := f.recording
+	if path == "" {
+		path = defaultRecording
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return assumed, nil
+		}
+	}
+	rec, err := account.ReadFile(path)
+	release, _ := kernel.Release()
+	switch {
+	case f.recording == "" && err != nil:
+		return assumed + "; " + path + " cannot be read", nil
+	case err != nil:
+		return "", err
+	case f.recording == "" && rec.Host.Kernel != release:
+		return fmt.Sprintf("%s; %s is of kernel %s", assumed, path, rec.Host.Kernel), nil
+	}
+	client, server := endpointBytes(rec, "client"), endpointBytes(rec, "server")
+	if client == 0 || server == 0 {
+		if f.recording == "" {
+			return assumed + "; " + path + " has no idle endpoints of both roles", nil
+		}
+		return "", fmt.Errorf("%s: it has no ESTABLISHED endpoints of both roles; make one with connprof run", path)
+	}
+	d.ClientBytes, d.ServerBytes = client, server
+	return fmt.Sprintf("measured on kernel %s, %s", rec.Host.Kernel, path), nil
+}
+
+// endpointBytes is the page bytes of one established endpoint, rounded up; 0 if there is none.
+func endpointBytes(rec *account.Recording, role string) uint64 {
+	for _, row := range rec.Endpoints {
+		if row.Role == role && row.State == kernel.StateEstablished.String() && row.Count > 0 {
+			n := uint64(row.Count)
+			return (row.PageBytes + n - 1) / n
+		}
+	}
+	return 0
+}
+
+// checkDocument puts together what the rooms below know.
+func checkDocument(d limits.Demand, source string, rows []limits.Row) *report.Check {
+	release, _ := kernel.Release()
+	doc := &report.Check{Schema: report.CheckSchema, Kernel: release, Conns: d.Conns, Role: string(d.Role),
+		ClientAddresses: d.Addresses, ServerPorts: d.Ports, ThreadEach: d.ThreadEach, Fits: limits.Fits(rows),
+		EndpointBytes: report.CheckEndpointBytes{Client: d.ClientBytes, Server: d.ServerBytes, Source: source},
+		RunConns:      runCapacity(d), Features: kernelFeatures()}
+	for _, r := range rows {
+		doc.Limits = append(doc.Limits, checkLimit(r))
+	}
+	for _, c := range limits.Capacities(rows) {
+		doc.Capacity = append(doc.Capacity, report.CheckCapacity{Role: string(c.Role), Conns: finite(c.Conns), First: c.First,
+			Next: c.Next, NextConns: finite(c.NextConns)})
+	}
+	return doc
+}
+
+func checkLimit(r limits.Row) report.CheckLimit {
+	l := report.CheckLimit{Name: r.Limit, Where: r.Where, Unit: r.Unit, Now: finite(r.Now), Used: r.Used, Need: r.Need,
+		Verdict: string(r.Verdict), Consequence: r.Consequence, Note: r.Note, Fix: r.Fix, Manual: r.Manual, BindsRun: r.BindsRun}
+	if l.Unit == "" {
+		l.Unit = "count"
+	}
+	if r.Verdict == limits.Unknown {
+		l.Now = nil
+	}
+	for role, n := range r.Holds {
+		if l.Holds == nil {
+			l.Holds = map[string]*uint64{}
+		}
+		l.Holds[string(role)] = finite(n)
+	}
+	return l
+}
+
+// finite is nil for no limit.
+func finite(n uint64) *uint64 {
+	if n >= limits.NoLimit {
+		return nil
+	}
+	return &n
+}
+
+// defaultAllowMemory is the default of connprof run --allow-memory, in percent.
+const defaultAllowMemory = 50
+
+// runCapacity is what connprof run would open by itself, in namespaces and tables of its own; nil if that is not known.
+func runCapacity(d limits.Demand) *uint64 {
+	memory, errMemory := limits.ReadMemory()
+	files, errFiles := limits.ReadFileTable()
+	if errMemory != nil || errFiles != nil {
+		return nil
+	}
+	n := uint64(min(run.Capacity(int(d.Addresses), int(d.Ports)),
+		limits.SafeConnections(memory, defaultAllowMemory, files, limits.ConnectionBytes)))
+	return &n
+}
+
+// kernelFeatures lists what a run needs of the kernel and of its privileges.
+func kernelFeatures() []report.CheckFeature {
+	var list []report.CheckFeature
+	for _, f := range loader.Probe() {
+		list = append(list, report.CheckFeature{Name: f.Name, State: string(f.State), Detail: f.Detail,
+			Consequence: f.Consequence, Fix: f.Fix})
+	}
+	for _, c := range limits.Capabilities(limits.Host{}) {
+		list = append(list, capabilityFeature(c))
+	}
+	return append(list, lockdownFeature())
+}
+
+func capabilityFeature(c limits.Capability) report.CheckFeature {
+	f := report.CheckFeature{Name: c.Name, State: string(loader.Present), Detail: c.Why}
+	switch {
+	case c.Err != nil:
+		f.State, f.Detail = string(loader.Unclear), c.Err.Error()
+	case !c.Has:
+		f.State, f.Consequence, f.Fix = string(loader.Absent), "connprof run refuses to start",
+			"run it with sudo, outside a container that takes it away"
+		if c.Optional {
+			f.Consequence = "hard limits stay as they are; connprof run does not need it"
+		}
+	}
+	return f
+}
+
+// lockdowns says what each mode of the kernel's lockdown means for connprof.
+var lockdowns = map[string]report.CheckFeature{
+	"none":      {State: string(loader.Present)},
+	"integrity": {State: string(loader.Present)},
+	"confidentiality": {State: string(loader.Absent), Consequence: "BPF may not read kernel memory: no account",
+		Fix: "boot with lockdown=integrity, or without lockdown="},
+}
+
+func lockdownFeature() report.CheckFeature {
+	mode, err := limits.Lockdown(limits.Host{})
+	f := lockdowns[mode]
+	f.Name, f.Detail = "lockdown", mode
+	if err != nil {
+		f.State, f.Detail, f.Consequence = string(loader.Unclear), err.Error(), "in mode confidentiality there is no account"
+		f.Fix = "read it as root"
+	}
+	return f
+}
