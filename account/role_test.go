@@ -1,6 +1,7 @@
 package account
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/connprof/connprof/kernel"
@@ -119,5 +120,77 @@ func TestClosesStandInTheRecording(t *testing.T) {
 	l.Fill(r, ev)
 	if r.Trace.Closes != 3 || r.Trace.ClientOpens != 7 || r.Trace.ServerOpens != 9 {
 		t.Errorf("%+v, want 7 client and 9 server opens, 3 closes", r.Trace)
+	}
+}
+
+func TestAListenerTakesWhatIsAcceptedAtItsAddress(t *testing.T) {
+	const asClient, asServer = kernel.RoleClient, kernel.RoleServer
+	tests := []struct {
+		name, listener string
+		v6Only         bool
+		local          string
+		want           kernel.Role
+	}{
+		{"its address and port", "10.0.0.1:80", false, "10.0.0.1:80", asServer},
+		{"another port", "10.0.0.1:80", false, "10.0.0.1:81", asClient},
+		{"another address", "10.0.0.1:80", false, "10.0.0.2:80", asClient},
+		{"all IPv4 addresses", "0.0.0.0:80", false, "10.0.0.2:80", asServer},
+		{"all IPv4 addresses, another port", "0.0.0.0:80", false, "10.0.0.2:81", asClient},
+		{"all IPv4 addresses are no IPv6 ones", "0.0.0.0:80", false, "[2001:2::1]:80", asClient},
+		{"all addresses, IPv6", "[::]:80", false, "[2001:2::1]:80", asServer},
+		{"all addresses, IPv4 through an IPv6 socket", "[::]:80", false, "[::ffff:10.0.0.1]:80", asServer},
+		{"all addresses, IPv4", "[::]:80", false, "10.0.0.1:80", asServer},
+		{"all IPv6 addresses", "[::]:80", true, "[2001:2::1]:80", asServer},
+		{"all IPv6 addresses are no IPv4 ones", "[::]:80", true, "10.0.0.1:80", asClient},
+		{"all IPv6 addresses are no mapped ones", "[::]:80", true, "[::ffff:10.0.0.1]:80", asClient},
+		{"an IPv6 address", "[2001:2::1]:80", false, "[2001:2::1]:80", asServer},
+		{"another IPv6 address", "[2001:2::1]:80", false, "[2001:2::2]:80", asClient},
+		{"a mapped address", "[::ffff:10.0.0.1]:80", false, "[::ffff:10.0.0.1]:80", asServer},
+		{"another mapped address", "[::ffff:10.0.0.1]:80", false, "[::ffff:10.0.0.2]:80", asClient},
+		{"all mapped addresses", "[::ffff:0.0.0.0]:80", false, "[::ffff:10.0.0.2]:80", asServer},
+		{"all mapped addresses are no IPv6 ones", "[::ffff:0.0.0.0]:80", false, "[2001:2::1]:80", asClient},
+	}
+	for _, test := range tests {
+		c, l := testCaches(), NewLedger(0)
+		at, e := listener(), server(1)
+		at.Local, at.V6Only = netip.MustParseAddrPort(test.listener), test.v6Only
+		e.Local = netip.MustParseAddrPort(test.local)
+		l.Visit(at, c)
+		if got := l.Visit(e, c); got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+// Two listeners may have a port together: one takes IPv4 for all addresses, the other no IPv4.
+func TestListenersOfBothFamiliesDoNotHideEachOther(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		c, l := testCaches(), NewLedger(0)
+		only, both := listener(), listener()
+		only.Local, only.V6Only = netip.MustParseAddrPort("[::]:80"), first
+		both.Local, both.V6Only = netip.MustParseAddrPort("[::]:80"), !first
+		l.Visit(only, c)
+		l.Visit(both, c)
+		e := server(1)
+		e.Local = netip.MustParseAddrPort("10.0.0.1:80")
+		if got := l.Visit(e, c); got != kernel.RoleServer {
+			t.Errorf("%v, want server", got)
+		}
+	}
+}
+
+func TestAcceptedEndsOfNobodyAreCounted(t *testing.T) {
+	c, l := testCaches(), NewLedger(0)
+	accepted, missed, queued, before := server(1), server(2), server(3), server(4)
+	queued.Objects[kernel.SocketAlloc] = 0
+	for _, e := range []*kernel.Endpoint{accepted, missed, queued} {
+		l.Opened(kernel.EndpointEvent{Sock: e.Sock, Role: kernel.RoleServer})
+	}
+	l.Accepted(kernel.EndpointEvent{Sock: accepted.Sock, PID: 7})
+	for _, e := range []*kernel.Endpoint{listener(), accepted, missed, queued, before} {
+		l.Visit(e, c)
+	}
+	if got := l.Unclaimed(); got != 1 {
+		t.Errorf("%d accepted ends of nobody, want the one whose accept was missed", got)
 	}
 }

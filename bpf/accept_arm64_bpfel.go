@@ -16,12 +16,14 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	AcceptMapCounters          = "counters"
-	AcceptMapEvents            = "events"
-	AcceptProgAcceptFexit2Args = "accept_fexit_2_args"
-	AcceptProgAcceptFexit4Args = "accept_fexit_4_args"
-	AcceptProgAcceptKretprobe  = "accept_kretprobe"
-	AcceptVarTargetNetns       = "target_netns"
+	AcceptMapCounters           = "counters"
+	AcceptMapEvents             = "events"
+	AcceptMapHandedOut          = "handed_out"
+	AcceptProgAcceptFexit2Args  = "accept_fexit_2_args"
+	AcceptProgAcceptFexit4Args  = "accept_fexit_4_args"
+	AcceptProgAcceptGraftKprobe = "accept_graft_kprobe"
+	AcceptProgAcceptKretprobe   = "accept_kretprobe"
+	AcceptVarTargetNetns        = "target_netns"
 )
 
 // LoadAccept returns the embedded CollectionSpec for Accept.
@@ -66,17 +68,19 @@ type AcceptSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AcceptProgramSpecs struct {
-	AcceptFexit2Args *ebpf.ProgramSpec `ebpf:"accept_fexit_2_args"`
-	AcceptFexit4Args *ebpf.ProgramSpec `ebpf:"accept_fexit_4_args"`
-	AcceptKretprobe  *ebpf.ProgramSpec `ebpf:"accept_kretprobe"`
+	AcceptFexit2Args  *ebpf.ProgramSpec `ebpf:"accept_fexit_2_args"`
+	AcceptFexit4Args  *ebpf.ProgramSpec `ebpf:"accept_fexit_4_args"`
+	AcceptGraftKprobe *ebpf.ProgramSpec `ebpf:"accept_graft_kprobe"`
+	AcceptKretprobe   *ebpf.ProgramSpec `ebpf:"accept_kretprobe"`
 }
 
 // AcceptMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AcceptMapSpecs struct {
-	Counters *ebpf.MapSpec `ebpf:"counters"`
-	Events   *ebpf.MapSpec `ebpf:"events"`
+	Counters  *ebpf.MapSpec `ebpf:"counters"`
+	Events    *ebpf.MapSpec `ebpf:"events"`
+	HandedOut *ebpf.MapSpec `ebpf:"handed_out"`
 }
 
 // AcceptVariableSpecs contains global variables before they are loaded into the kernel.
@@ -106,14 +110,16 @@ func (o *AcceptObjects) Close() error {
 //
 // It can be passed to LoadAcceptObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AcceptMaps struct {
-	Counters *ebpf.Map `ebpf:"counters"`
-	Events   *ebpf.Map `ebpf:"events"`
+	Counters  *ebpf.Map `ebpf:"counters"`
+	Events    *ebpf.Map `ebpf:"events"`
+	HandedOut *ebpf.Map `ebpf:"handed_out"`
 }
 
 func (m *AcceptMaps) Close() error {
 	return _AcceptClose(
 		m.Counters,
 		m.Events,
+		m.HandedOut,
 	)
 }
 
@@ -128,15 +134,17 @@ type AcceptVariables struct {
 //
 // It can be passed to LoadAcceptObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AcceptPrograms struct {
-	AcceptFexit2Args *ebpf.Program `ebpf:"accept_fexit_2_args"`
-	AcceptFexit4Args *ebpf.Program `ebpf:"accept_fexit_4_args"`
-	AcceptKretprobe  *ebpf.Program `ebpf:"accept_kretprobe"`
+	AcceptFexit2Args  *ebpf.Program `ebpf:"accept_fexit_2_args"`
+	AcceptFexit4Args  *ebpf.Program `ebpf:"accept_fexit_4_args"`
+	AcceptGraftKprobe *ebpf.Program `ebpf:"accept_graft_kprobe"`
+	AcceptKretprobe   *ebpf.Program `ebpf:"accept_kretprobe"`
 }
 
 func (p *AcceptPrograms) Close() error {
 	return _AcceptClose(
 		p.AcceptFexit2Args,
 		p.AcceptFexit4Args,
+		p.AcceptGraftKprobe,
 		p.AcceptKretprobe,
 	)
 }

@@ -161,37 +161,6 @@ __noinline __u64 count_epoll(__u64 file)
 }
 #endif
 
-#ifdef COMPAT_WALK
-/* The sk_buffs in a receive queue, packed by 16 bits: plain ones, those of a clone pair, and heads from a slab; last
- * the size of the first such head. A global function for the same reason as count_epoll. */
-#define SKB_LIMIT 16
-#define SKB_PLAIN(c) ((c) & 0xffff)
-#define SKB_FCLONES(c) ((c) >> 16 & 0xffff)
-#define SKB_HEADS(c) ((c) >> 32 & 0xffff)
-#define SKB_HEAD_BYTES(c) ((c) >> 48)
-
-__noinline __u64 count_skbs(__u64 queue)
-{
-	struct sk_buff *skb = BPF_CORE_READ((struct sk_buff_head *)queue, next);
-	__u64 plain = 0, fclones = 0, heads = 0, head_bytes = 0;
-
-	for (int i = 0; i < SKB_LIMIT && skb && (__u64)skb != queue; i++) {
-		if (BPF_CORE_READ_BITFIELD_PROBED(skb, fclone))
-			fclones++;
-		else
-			plain++;
-		if (!BPF_CORE_READ_BITFIELD_PROBED(skb, head_frag)) {
-			heads++;
-			if (!head_bytes)
-				head_bytes = BPF_CORE_READ(skb, end) +
-					     ((bpf_core_type_size(struct skb_shared_info) + 63) & ~63ull);
-		}
-		skb = BPF_CORE_READ(skb, next);
-	}
-	return plain | fclones << 16 | heads << 32 | (head_bytes & 0xffff) << 48;
-}
-#endif
-
 static __always_inline struct inet_bind2_bucket *bind2_of_sock(struct inet_connection_sock *icsk)
 {
 	struct inet_connection_sock___6_1 *newer = (void *)icsk;

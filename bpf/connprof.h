@@ -30,8 +30,9 @@ enum object_type {
 /* bind_flags of an endpoint record: the bucket belongs to this endpoint alone. */
 #define BIND_SOLE 1
 #define BIND2_SOLE 2
-/* flags of an endpoint record: a list was longer than the walk follows. */
+/* flags of an endpoint record: a list was longer than the walk follows; a listener that takes no IPv4. */
 #define WALK_TRUNCATED 1
+#define WALK_V6ONLY 2
 
 /* One endpoint as the walk finds it. Addresses are IPv6 or IPv4 by family, in network byte order. */
 struct endpoint_record {

@@ -141,6 +141,7 @@ struct sock_common {
 	__u16 skc_num;
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
+	unsigned char skc_ipv6only : 1;
 	struct proto *skc_prot;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
@@ -172,21 +173,49 @@ typedef struct {
 	int counter;
 } atomic_t;
 
+typedef struct {
+	atomic_t refs;
+} refcount_t;
+
+struct rb_node {
+	unsigned long __rb_parent_color;
+	struct rb_node *rb_right;
+	struct rb_node *rb_left;
+};
+
+struct rb_root {
+	struct rb_node *rb_node;
+};
+
 struct skb_shared_info {
-	__u8 nr_frags;
+	atomic_t dataref;
+};
+
+/* include/linux/skbuff.h */
+enum {
+	SKB_FCLONE_UNAVAILABLE,
+	SKB_FCLONE_ORIG,
+	SKB_FCLONE_CLONE,
 };
 
 struct sk_buff {
 	struct sk_buff *next;
 	struct sk_buff *prev;
+	struct rb_node rbnode;
+	__u8 cloned : 1;
 	__u8 fclone : 2;
 	__u8 head_frag : 1;
 	unsigned int end; /* an offset from head on 64-bit machines */
+	unsigned char *head;
+};
+
+struct sk_buff_fclones {
+	struct sk_buff skb2;
+	refcount_t fclone_ref;
 };
 
 struct sk_buff_head {
 	struct sk_buff *next;
-	__u32 qlen;
 };
 
 struct sock {
@@ -194,11 +223,14 @@ struct sock {
 	struct socket *sk_socket;
 	struct proto *sk_prot_creator;
 	void *sk_security;
+	struct sk_buff_head sk_error_queue;
 	struct sk_buff_head sk_receive_queue;
 	struct {
 		atomic_t rmem_alloc;
 		int len;
 	} sk_backlog;
+	struct rb_root tcp_rtx_queue;
+	struct sk_buff_head sk_write_queue;
 	int sk_wmem_queued;
 	int sk_forward_alloc;
 	atomic_t sk_omem_alloc;
@@ -220,6 +252,7 @@ struct inet_connection_sock {
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u32 rcv_nxt;
+	struct rb_root out_of_order_queue;
 };
 
 struct inet_timewait_sock {

@@ -6,6 +6,7 @@
 #include "caches.h"
 #include "compat.h"
 #include "connprof.h"
+#include "queues.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
@@ -56,16 +57,39 @@ static __always_inline void follow_file(struct endpoint_record *r, struct socket
 		r->flags |= WALK_TRUNCATED;
 }
 
-static __always_inline void follow_queue(struct endpoint_record *r, struct sock *sk)
+static __always_inline void set_skbs(struct endpoint_record *r, enum object_type type, __u32 n)
 {
-	/* The first points back to the queue: its address, as a number to the verifier. */
-	__u64 c = count_skbs((__u64)BPF_CORE_READ(sk->sk_receive_queue.next, prev));
+	if (n > 255) {
+		n = 255;
+		r->flags |= WALK_TRUNCATED;
+	}
+	r->objects[type] = n;
+}
 
-	r->objects[TYPE_SK_BUFF] = SKB_PLAIN(c);
-	r->objects[TYPE_SK_BUFF_FCLONES] = SKB_FCLONES(c);
-	r->objects[TYPE_SKB_HEAD] = SKB_HEADS(c);
+/* The first of a list points back to the list: its address, as a number to the verifier. */
+#define ADDRESS(list) ((__u64)BPF_CORE_READ((list).next, prev))
+
+/* What lies in a queue is charged to the socket, so that the charges tell whether there is anything to follow. */
+static __always_inline void follow_queues(struct endpoint_record *r, struct sock *sk, struct tcp_sock *tp)
+{
+	__u64 c = 0, root;
+
+	if (r->rmem_alloc) {
+		c = count_list(ADDRESS(sk->sk_receive_queue), c);
+		c = count_list(ADDRESS(sk->sk_error_queue), c);
+		BPF_CORE_READ_INTO(&root, tp, out_of_order_queue.rb_node);
+		c = count_tree(root, c);
+	}
+	if (r->wmem_queued) {
+		c = count_list(ADDRESS(sk->sk_write_queue), c);
+		BPF_CORE_READ_INTO(&root, sk, tcp_rtx_queue.rb_node);
+		c = count_tree(root, c);
+	}
+	set_skbs(r, TYPE_SK_BUFF, SKB_PLAIN(c));
+	set_skbs(r, TYPE_SK_BUFF_FCLONES, SKB_FCLONES(c));
+	set_skbs(r, TYPE_SKB_HEAD, SKB_HEADS(c));
 	r->skb_head = SKB_HEAD_BYTES(c);
-	if (sk->sk_receive_queue.qlen > SKB_LIMIT)
+	if (SKB_TRUNCATED(c))
 		r->flags |= WALK_TRUNCATED;
 }
 
@@ -91,8 +115,11 @@ static __always_inline void full_sock(struct endpoint_record *r, struct tcp_sock
 	r->backlog = sk->sk_backlog.len;
 	r->omem_alloc = sk->sk_omem_alloc.counter;
 
-	if (sk->sk_receive_queue.qlen)
-		follow_queue(r, sk);
+	if (r->rmem_alloc || r->wmem_queued)
+		follow_queues(r, sk, tp);
+
+	if (r->state == TCP_LISTEN && BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only))
+		r->flags |= WALK_V6ONLY;
 
 	struct socket *sock = sk->sk_socket;
 

@@ -64,6 +64,7 @@ type Endpoint struct {
 	BindSole      bool   // no other socket uses the bucket
 	Bind2Sole     bool
 	Truncated     bool // one of its lists was longer than the walk follows
+	V6Only        bool // a listener on an IPv6 address that takes no IPv4
 	State         State
 	Local, Remote netip.AddrPort
 	Objects       [NumObjectTypes]uint8

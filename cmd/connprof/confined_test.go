@@ -31,6 +31,10 @@ var confinements = map[string]func(argument string) error{
 		}
 		return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: n})
 	},
+	// cgroup: the directory of one to join.
+	"cgroup": func(dir string) error {
+		return os.WriteFile(dir+"/cgroup.procs", []byte(strconv.Itoa(os.Getpid())), 0)
+	},
 	// hide: a directory that is empty, in a mount namespace that ends with the program.
 	"hide": func(path string) error {
 		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
