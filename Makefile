@@ -10,16 +10,20 @@ endif
 
 CONNS ?= 20k
 # The kernels of the virtual machines: any of 5.10 6.1 6.12 7.2.
-KERNEL ?= 6.1 6.12
+KERNEL ?= 5.10 6.1 6.12 7.2
+# Where scenario-table keeps each kernel's recordings.
+SCENARIOS := $(CURDIR)/.cache/scenarios
 
 # One compiler version, so that everybody's objects are the same to the byte.
 CLANG ?= clang-14
 STRIP ?= llvm-strip-14
+# One static program: what runs in a container or a virtual machine is what was tested.
+export CGO_ENABLED = 0
 export BPF2GO_CC = $(CLANG)
 export BPF2GO_STRIP = $(STRIP)
 export BPF2GO_CFLAGS = -O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 
-.PHONY: help build run test test-vm bench bench-overhead generate check-generated lint generate-tools vm-tools clean
+.PHONY: help build run test test-vm scenario-table bench bench-overhead bench-scale generate check-generated lint generate-tools vm-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,8 +37,14 @@ run: build ## the main job: profile CONNS (20k) connections from 20 addresses, a
 test: ## all tests against the kernel that runs here (as root; one package at a time, for they measure the host's slab)
 	go test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./...
 
-test-vm: vm-tools ## the same tests and the main job under stock kernels in virtual machines: KERNEL="6.1 6.12"
-	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 40m -run 'TestKernels$$|TestMergingChangesNoType$$' ./vmtest
+test-vm: vm-tools ## the same tests and the main job under stock kernels in virtual machines: KERNEL="5.10 7.2"
+	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$' ./vmtest
+
+scenario-table: build vm-tools ## every scenario in the virtual machines and on this kernel, as a table in docs/scenarios.md
+	rm -rf $(SCENARIOS) && mkdir -p $(SCENARIOS)
+	KERNEL="$(KERNEL)" CONNPROF_VM_OUT=$(SCENARIOS) go test -tags vm -count=1 -timeout 60m -run 'TestScenarios$$' ./vmtest
+	$(SUDO) ./connprof run --scenario all --conns 20k -o $(SCENARIOS)/host.json
+	go run ./vmtest/table --scenarios docs/scenarios.md $(SCENARIOS)/*.json
 
 bench: ## every benchmark once (BENCHTIME=5x for more)
 	go test -p 1 -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1x) -exec '$(SUDO)' ./...
@@ -42,6 +52,10 @@ bench: ## every benchmark once (BENCHTIME=5x for more)
 bench-overhead: CONNS = 150k
 bench-overhead: build ## connections a second with the profiler over without: PAIRS (7) interleaved pairs of CONNS (150k)
 	$(SUDO) ./scripts/bench-overhead.sh $(or $(PAIRS),7) $(CONNS)
+
+bench-scale: build ## what grows with the number of connections: 10k to 1M, as a table (SIZES="10000 50000" for others)
+	@go build -o .cache/scale ./scripts/scale
+	@$(SUDO) .cache/scale -chart .cache/scale.svg ./connprof $(SIZES)
 
 generate: generate-tools ## rebuild the BPF objects and their Go bindings
 	cd bpf && go generate .

@@ -4,6 +4,8 @@
 package account
 
 import (
+	"sync/atomic"
+
 	"github.com/connprof/connprof/kernel"
 )
 
@@ -39,7 +41,9 @@ type Ledger struct {
 	opened  map[uint64]opened // by address of the struct sock
 	closed  map[kernel.Role]int
 	samples samples
-	walk    walked
+	// arranging is set once the connections are being brought into their scenario.
+	arranging atomic.Bool
+	walk      walked
 }
 
 // maxLog bounds the log: a run that opens and closes without end is posted now and then.
@@ -114,7 +118,11 @@ func (l *Ledger) endpoint(sock uint64) (opened, bool) {
 }
 
 // Sampled enters a sampled allocation.
-func (l *Ledger) Sampled(s kernel.StackSample) { l.samples.add(s) }
+func (l *Ledger) Sampled(s kernel.StackSample) { l.samples.add(s, l.arranging.Load()) }
+
+// Arranging says that the samples from now on are of bringing the connections into their scenario: what buffers they
+// find is what is queued, and not what came and went with a handshake. It may be called while events come in.
+func (l *Ledger) Arranging() { l.arranging.Store(true) }
 
 // Closes is how many endpoints the trace saw opened and destroyed.
 func (l *Ledger) Closes() int {

@@ -26,6 +26,16 @@ func (b *Batch) ledger(caches *Caches) *Ledger {
 	return l
 }
 
+// EndpointBytes is what a connecting and an accepted end of the batch occupy in slab pages, on average.
+func (b *Batch) EndpointBytes(caches *Caches) (client, server uint64) {
+	sums := map[string]uint64{}
+	for _, row := range b.ledger(caches).walk.endpointRows(caches) {
+		sums[row.Role] += row.PageBytes
+	}
+	n := uint64(max(b.Connections, 1))
+	return sums[kernel.RoleClient.String()] / n, sums[kernel.RoleServer.String()] / n
+}
+
 // types compares the batch's allocations with the batch's objects.
 func (b *Batch) types(caches *Caches, symbols *kernel.Symbols) []TypeRow {
 	l := b.ledger(caches)

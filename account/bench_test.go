@@ -42,7 +42,7 @@ func BenchmarkSampleAdd(b *testing.B) {
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		m.add(list[i%len(list)])
+		m.add(list[i%len(list)], false)
 		i++
 	}
 }

@@ -33,8 +33,9 @@ type Evidence struct {
 func (l *Ledger) Fill(r *Recording, ev Evidence) {
 	r.Endpoints = l.walk.endpointRows(ev.Caches)
 	r.Addresses = l.walk.addressRows()
+	r.ClientPorts = l.walk.ports.summary()
 	r.Top = l.walk.top.list()
-	paths, samples := l.samples.resolve(ev.Caches, ev.Symbols)
+	paths, samples := l.samples.resolve(ev.Caches, ev.Symbols, l.arranging.Load())
 	r.Stacks = scaledStacks(r.Endpoints, paths)
 	r.Sampling.Samples = samples
 	r.Sampling.ErrorRatio, r.Sampling.SymbolisedRatio = stackQuality(r.Stacks)
@@ -144,20 +145,30 @@ func (l *Ledger) typeRows(rows []EndpointRow, ev Evidence) []TypeRow {
 		role kernel.Role
 		kind kernel.ObjectType
 	}
+	serving := kernel.RoleServer
+	if ev.ServerOpens == 0 && onlyListeners(rows) {
+		serving = kernel.RoleListener
+	}
 	allocated := map[key]int{}
 	for _, s := range ev.Sites {
 		if s.Free {
 			continue
 		}
 		if t, ok := ev.Caches.TypeOf(ev.Symbols.Function(s.CallSite), s); ok {
-			allocated[key{roleOfSite(t, s), t}] += int(s.Count)
+			role := roleOfSite(t, s)
+			if role == kernel.RoleServer {
+				role = serving
+			}
+			allocated[key{role, t}] += int(s.Count)
 		}
 	}
-	// The accepted end's sock is allocated in softirq context, now and then in that of a kernel thread, which is in
-	// no namespace of ours. Its state changes carry its own namespace.
-	allocated[key{kernel.RoleServer, kernel.TCPSock}] = ev.ServerOpens
+	if serving == kernel.RoleServer {
+		// The accepted end's sock is allocated in softirq context, now and then in that of a kernel thread, which is in
+		// no namespace of ours. Its state changes carry its own namespace.
+		allocated[key{kernel.RoleServer, kernel.TCPSock}] = ev.ServerOpens
+	}
 	list := []TypeRow{}
-	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
+	for _, role := range []kernel.Role{kernel.RoleClient, serving} {
 		if l.closed[role] > 0 {
 			continue // what was allocated is no longer what there is
 		}
@@ -167,12 +178,18 @@ func (l *Ledger) typeRows(rows []EndpointRow, ev Evidence) []TypeRow {
 				continue
 			}
 			count, _ := groupTotals(rows, role.String(), kind.String())
-			if n := allocated[key{role, kind}]; n > 0 || count > 0 {
+			// Listeners that were there before the trace are no listeners' allocations that it missed.
+			if n := allocated[key{role, kind}]; n > 0 || count > 0 && role != kernel.RoleListener {
 				list = append(list, TypeRow{Role: role.String(), Type: kind.String(), Trace: n, Walk: count})
 			}
 		}
 	}
 	return list
+}
+
+// onlyListeners tells whether listeners are all there is: a server's tasks have allocated for them, not for accepted ends.
+func onlyListeners(rows []EndpointRow) bool {
+	return !slices.ContainsFunc(rows, func(r EndpointRow) bool { return r.Role != kernel.RoleListener.String() })
 }
 
 // comparable leaves out what an allocation does not stand for one to one: objects that come and go with every packet,

@@ -98,3 +98,21 @@ func TestTraceIsHeldAgainstWalkByRoleAndType(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
+
+func TestListenersAreHeldAgainstWhatTheirServerAllocated(t *testing.T) {
+	c := testCaches()
+	ev := evidence(c,
+		kernel.Site{CallSite: site("sk_prot_alloc"), Cache: cacheTCP, Role: kernel.RoleServer, Count: 5},
+		kernel.Site{CallSite: site("alloc_empty_file"), Cache: cacheFilp, Role: kernel.RoleServer, Count: 9})
+	listeners := EndpointRow{Role: "listener", Objects: []ObjectRow{{Type: "tcp_sock", Count: 5}, {Type: "file", Count: 8},
+		{Type: "dentry", Count: 1}}}
+	ofListeners := []TypeRow{{"listener", "tcp_sock", 5, 5}, {"listener", "file", 9, 8}}
+	if got := NewLedger(0).typeRows([]EndpointRow{listeners}, ev); !reflect.DeepEqual(got, ofListeners) {
+		t.Errorf("listeners alone: got %+v, want %+v", got, ofListeners)
+	}
+	accepted := EndpointRow{Role: "server", Objects: []ObjectRow{{Type: "file", Count: 9}}}
+	want := []TypeRow{{"server", "file", 9, 9}}
+	if got := NewLedger(0).typeRows([]EndpointRow{listeners, accepted}, ev); !reflect.DeepEqual(got, want) {
+		t.Errorf("accepted ends as well: got %+v, want %+v", got, want)
+	}
+}

@@ -21,7 +21,11 @@ type Recording struct {
 	// Endpoints has one row for each role and state, costliest role first.
 	Endpoints []EndpointRow `json:"endpoints"`
 	// Addresses says how many endpoints of each role the kernel holds on each local address.
-	Addresses []AddressRow  `json:"addresses"`
+	Addresses []AddressRow `json:"addresses"`
+	// ClientPorts is nil where there is no connecting end.
+	ClientPorts *ClientPorts `json:"client_ports,omitempty"`
+	// Plan is what the connections were expected to need of each limit that binds them, by the cost of the batch.
+	Plan      []PlanRow     `json:"plan,omitempty"`
 	Trace     Trace         `json:"trace"`
 	Reconcile Reconcile     `json:"reconcile"`
 	Top       []TopEndpoint `json:"top"`
@@ -31,6 +35,16 @@ type Recording struct {
 	Sampling  Sampling      `json:"sampling"`
 	// Notes are sentences about anything that limits how far the figures can be trusted.
 	Notes []string `json:"notes"`
+}
+
+// PlanRow is one limit held against what the run needs of it. Bytes where Unit says so, else a count.
+type PlanRow struct {
+	Limit   string `json:"limit"`
+	Where   string `json:"where"` // the sysctl or file that sets it
+	Unit    string `json:"unit"`
+	Need    uint64 `json:"need"`
+	Have    uint64 `json:"have"`
+	Verdict string `json:"verdict"` // ok, or warns: it slows or disturbs, and stops none
 }
 
 // Host is the machine the run was made on.
@@ -49,16 +63,20 @@ type Hook struct {
 	Attached bool   `json:"attached"`
 	Note     string `json:"note"` // why a better rung was not to be had
 	// Hits is how often it fired for a socket or task of the run. Hooks on a function count its calls: a connect()
-	// that fails before it has sent a SYN is a hit of theirs, and none of a tracepoint's.
+	// that fails before SYN_SENT is a hit of theirs, and none of a tracepoint's.
 	Hits uint64 `json:"hits"`
 }
 
 // Load is what the load engine did.
 type Load struct {
-	Scenario          string  `json:"scenario"`
-	ClientAddresses   int     `json:"client_addresses"`
-	ServerPorts       int     `json:"server_ports"`
-	Requested         int     `json:"requested"`
+	Scenario        string `json:"scenario"`
+	ClientAddresses int    `json:"client_addresses"`
+	ServerPorts     int    `json:"server_ports"`
+	Requested       int    `json:"requested"`
+	// Capped is the limit that set Requested where no number was asked for, empty where ips x ports x 50,000 fit.
+	Capped string `json:"capped,omitempty"`
+	// ExpectedBytes is what a connection was expected to cost in slab pages, both ends, by the batch.
+	ExpectedBytes     uint64  `json:"expected_bytes,omitempty"`
 	Established       int     `json:"established"` // up on both ends when measured
 	Failed            int     `json:"failed"`
 	ConnectSeconds    float64 `json:"connect_seconds"` // first connect() to last ESTABLISHED
@@ -72,6 +90,9 @@ type Load struct {
 	Timeline   []TimelinePoint `json:"timeline"`
 	// ProcessRSSBytes is the user-space memory of both load processes when all was up.
 	ProcessRSSBytes uint64 `json:"process_rss_bytes"`
+	ServerCost
+	// ComparedWith is the same with the other model of server, where that was asked for.
+	ComparedWith *Comparison `json:"compared_with,omitempty"`
 }
 
 // Failure is one reason why connections were not established.
@@ -162,6 +183,8 @@ type Reconcile struct {
 	// became free.
 	ReusedBytes int64      `json:"reused_bytes"`
 	Caches      []CacheRow `json:"caches"`
+	// Threads is the part of what is unexplained that the threads of a server with one for each connection have.
+	Threads *ThreadSlab `json:"threads,omitempty"`
 }
 
 // CacheRow compares one slab cache's growth in /proc/slabinfo with the account.
@@ -210,6 +233,8 @@ type Cost struct {
 	BPFMapBytes      uint64  `json:"bpf_map_bytes"`
 	Events           uint64  `json:"events"`
 	WalkSeconds      float64 `json:"walk_seconds"`
+	// AccountSeconds is from the last connection established to the account made, the walk among it.
+	AccountSeconds float64 `json:"account_seconds"`
 }
 
 // Stack is one allocation path. Counts and bytes are scaled from samples to the walk's exact totals,

@@ -15,6 +15,7 @@ type sampleKey struct {
 	callSite, cache uint64
 	role            kernel.Role
 	atomic          bool
+	arranged        bool // taken while the scenario was arranged
 	frames          string
 }
 
@@ -24,8 +25,8 @@ type sampleSum struct {
 
 type samples map[sampleKey]*sampleSum
 
-func (m samples) add(s kernel.StackSample) {
-	key := sampleKey{callSite: s.CallSite, cache: s.Cache, role: s.Role, atomic: s.Atomic}
+func (m samples) add(s kernel.StackSample, arranged bool) {
+	key := sampleKey{callSite: s.CallSite, cache: s.Cache, role: s.Role, atomic: s.Atomic, arranged: arranged}
 	key.frames = unsafe.String((*byte)(unsafe.Pointer(unsafe.SliceData(s.Frames))), 8*len(s.Frames))
 	sum := m[key]
 	if sum == nil {
@@ -53,7 +54,7 @@ type pathSum struct {
 }
 
 // resolve turns the samples of objects that endpoints hold into named paths.
-func (m samples) resolve(caches *Caches, symbols *kernel.Symbols) (map[path]pathSum, int) {
+func (m samples) resolve(caches *Caches, symbols *kernel.Symbols, arranged bool) (map[path]pathSum, int) {
 	paths := map[path]pathSum{}
 	total := 0
 	for key, sum := range m {
@@ -67,11 +68,27 @@ func (m samples) resolve(caches *Caches, symbols *kernel.Symbols) (map[path]path
 		received, frames := cutAtSoftirq(frames)
 		slices.Reverse(frames)
 		p := path{roleOf(kind, site, received, frames), kind, strings.Join(frames, "\n")}
+		if isBuffer(kind) {
+			if key.arranged != arranged || slices.ContainsFunc(frames, func(f string) bool { return neverQueued[f] }) {
+				continue
+			}
+			p.role = kernel.RoleNone
+		}
 		s := paths[p]
 		paths[p] = pathSum{s.weight + sum.weight, s.count + sum.count}
 	}
 	return paths, total
 }
+
+// isBuffer tells whether an object holds queued data. On one host the sender allocates it and the receiver's queue holds
+// it, so its paths are those of both ends.
+func isBuffer(kind kernel.ObjectType) bool {
+	return kind == kernel.SKBuff || kind == kernel.SKBuffFclones || kind == kernel.SKBHead
+}
+
+// neverQueued are functions that make segments without data or FIN (net/ipv4/tcp_output.c): no queue keeps them.
+var neverQueued = map[string]bool{"__tcp_send_ack": true, "tcp_send_ack": true, "tcp_make_synack": true,
+	"tcp_send_active_reset": true, "tcp_xmit_probe_skb": true}
 
 // typeOfSample is TypeOf for a sample, which does not say whether its cache is a size: only addresses are large.
 func (c *Caches) typeOfSample(function string, s kernel.Site) (kernel.ObjectType, bool) {
@@ -147,7 +164,14 @@ func scaledStacks(rows []EndpointRow, paths map[path]pathSum) []Stack {
 		role, kind string
 	}
 	byGroup := map[group][]Stack{}
+	buffers := map[string][]Stack{}
 	for p, sum := range paths {
+		if isBuffer(p.kind) {
+			kind := p.kind.String()
+			buffers[kind] = append(buffers[kind], Stack{Type: kind, Samples: int(sum.count), Bytes: sum.weight,
+				Frames: strings.Split(p.frames, "\n")})
+			continue
+		}
 		g := group{p.role.String(), p.kind.String()}
 		byGroup[g] = append(byGroup[g], Stack{Role: g.role, Type: g.kind, Samples: int(sum.count), Bytes: sum.weight,
 			Frames: strings.Split(p.frames, "\n")})
@@ -163,6 +187,10 @@ func scaledStacks(rows []EndpointRow, paths map[path]pathSum) []Stack {
 			done[g] = true
 			count, bytes := groupTotals(rows, g.role, g.kind)
 			group := byGroup[g]
+			for _, s := range buffers[g.kind] {
+				s.Role = g.role
+				group = append(group, s)
+			}
 			if len(group) == 0 {
 				group = []Stack{{Role: g.role, Type: g.kind, Bytes: 1, Frames: []string{notSampled}}}
 			}

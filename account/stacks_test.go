@@ -159,13 +159,13 @@ func TestAReturnAddressBelongsToItsCaller(t *testing.T) {
 func TestASamplesMemoryMayBeReused(t *testing.T) {
 	m := samples{}
 	s := socketSamples()[0]
-	m.add(s)
+	m.add(s, false)
 	copy(s.Frames, frames(acceptFrames...))
-	m.add(s)
+	m.add(s, false)
 	if len(m) != 2 {
 		t.Errorf("%d different stacks, want 2", len(m))
 	}
-	m.add(socketSamples()[0])
+	m.add(socketSamples()[0], false)
 	if len(m) != 2 {
 		t.Errorf("the first stack was not found again: %d stacks", len(m))
 	}
@@ -232,5 +232,20 @@ func TestRoleOfASample(t *testing.T) {
 		if got := roleOf(test.kind, s, test.received, test.frames); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)
 		}
+	}
+}
+
+// Data that one end has sent is queued at the other: its path is the sender's, and not that of a handshake's packets.
+func TestQueuedBuffersHaveThePathsOfTheirSender(t *testing.T) {
+	paths := map[path]pathSum{
+		{kernel.RoleNone, kernel.SKBHead, "do_syscall_64\nwrite"}: {weight: 30, count: 3},
+		{kernel.RoleClient, kernel.File, "do_syscall_64\nsocket"}: {weight: 10, count: 1},
+	}
+	rows := []EndpointRow{{Role: "server", Objects: []ObjectRow{{Type: "skb_head", Cache: "kmalloc-1k", Count: 3, PageBytes: 3072},
+		{Type: "file", Cache: "filp", Count: 3, PageBytes: 600}}}}
+	stacks := scaledStacks(rows, paths)
+	if len(stacks) != 2 || stacks[0].Role != "server" || stacks[0].Frames[1] != "write" || stacks[0].Bytes != 3072 ||
+		stacks[1].Frames[0] != notSampled {
+		t.Errorf("%+v, want the client's write under the server's buffers, and no path for its files", stacks)
 	}
 }

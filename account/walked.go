@@ -54,29 +54,62 @@ type addressKey struct {
 
 // walked sums the endpoints of a walk.
 type walked struct {
-	listening map[uint16]bool
+	listening listening
 	tallies   map[tallyKey]*tally
 	shared    map[bucket][]owners
 	addresses map[addressKey]int
 	top       topHeap
+	ports     portCounts
 	skipped   uint64
+	unclaimed uint64
 }
 
 func newWalked() walked {
-	return walked{listening: map[uint16]bool{}, tallies: map[tallyKey]*tally{}, shared: map[bucket][]owners{},
+	return walked{listening: listening{}, tallies: map[tallyKey]*tally{}, shared: map[bucket][]owners{},
 		addresses: map[addressKey]int{}}
 }
 
-// Role is which end an endpoint is: as the trace saw it opened, else a server where it has the port of a listener.
-// Listeners come first in a walk.
+// listening is the addresses and ports with a listener, IPv4 ones never as IPv6; true where it also takes IPv4.
+type listening map[netip.AddrPort]bool
+
+func (l listening) add(e *kernel.Endpoint) {
+	at := unmapped(e.Local)
+	l[at] = l[at] || at.Addr() == netip.IPv6Unspecified() && !e.V6Only
+}
+
+// takes tells whether some listener is the parent of what is accepted at the address and port.
+func (l listening) takes(at netip.AddrPort) bool {
+	at = unmapped(at)
+	if _, ok := l[at]; ok {
+		return true
+	}
+	both, any6 := l[netip.AddrPortFrom(netip.IPv6Unspecified(), at.Port())]
+	if !at.Addr().Is4() {
+		return any6
+	}
+	_, any4 := l[netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())]
+	return any4 || both
+}
+
+func unmapped(at netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+}
+
+// Role is which end an endpoint is: as the trace saw it opened, else a server where a listener takes connections at its
+// address and port. Listeners come first in a walk.
 func (l *Ledger) Role(e *kernel.Endpoint) kernel.Role {
+	o, _ := l.endpoint(e.Sock)
+	return l.roleOf(e, o)
+}
+
+func (l *Ledger) roleOf(e *kernel.Endpoint, o opened) kernel.Role {
 	if e.State == kernel.StateListen {
 		return kernel.RoleListener
 	}
-	if o, ok := l.endpoint(e.Sock); ok && o.role != kernel.RoleNone {
+	if o.role != kernel.RoleNone {
 		return o.role
 	}
-	if l.walk.listening[e.Local.Port()] {
+	if l.walk.listening.takes(e.Local) {
 		return kernel.RoleServer
 	}
 	return kernel.RoleClient
@@ -85,13 +118,20 @@ func (l *Ledger) Role(e *kernel.Endpoint) kernel.Role {
 // Visit enters a walked endpoint.
 func (l *Ledger) Visit(e *kernel.Endpoint, caches *Caches) kernel.Role {
 	w := &l.walk
-	role := l.Role(e)
+	o, traced := l.endpoint(e.Sock)
+	role := l.roleOf(e, o)
 	if role == kernel.RoleListener {
-		w.listening[e.Local.Port()] = true
+		w.listening.add(e)
+	}
+	if traced && role == kernel.RoleServer && o.pid == 0 && e.Objects[kernel.SocketAlloc] > 0 {
+		w.unclaimed++
 	}
 	t := w.tallyOf(tallyKey{rowKey{role, e.State}, e.Local.Addr().Is6(), e.Cache, e.SKBHeadBytes}, e, caches)
 	t.count++
 	t.bufferBytes += e.Buffers.Bytes()
+	if role == kernel.RoleClient {
+		w.ports.add(e)
+	}
 	w.addresses[addressKey{e.Local.Addr(), role}]++
 	objects := 0
 	for kind, n := range e.Objects {
@@ -158,6 +198,9 @@ func (w *walked) divide() {
 // Skipped is how many endpoints the walk met but could not follow to the end.
 func (l *Ledger) Skipped() uint64 { return l.walk.skipped }
 
+// Unclaimed is how many endpoints whose handshake was traced have been accepted by nobody knows whom.
+func (l *Ledger) Unclaimed() uint64 { return l.walk.unclaimed }
+
 // Count is how many endpoints of a role are in a state.
 func (l *Ledger) Count(role kernel.Role, state kernel.State) int {
 	n := 0
@@ -221,7 +264,8 @@ func (w *walked) sortedTallies() []tallyKey {
 			}
 			return -1
 		}
-		return cmp.Or(cmp.Compare(a.role, b.role), cmp.Compare(a.state, b.state), cmp.Compare(a.cache, b.cache))
+		return cmp.Or(cmp.Compare(a.role, b.role), cmp.Compare(a.state, b.state), cmp.Compare(a.cache, b.cache),
+			cmp.Compare(a.head, b.head))
 	})
 }
 

@@ -29,6 +29,7 @@ type Engine struct {
 	endOnce sync.Once
 	final   Progress // once shared is unmapped
 	accepts bool     // the server accepts what the client has connected
+	threads bool     // the server serves each connection by a thread of its own
 }
 
 // process is one worker.
@@ -54,7 +55,8 @@ func Start(c Config, start func(*exec.Cmd) error) (*Engine, error) {
 	}
 	scenario, _ := FindScenario(c.Scenario) // checked above
 	memory.limit.Store(int64(c.Connections))
-	e := &Engine{shared: memory, memory: file, ended: make(chan struct{}), accepts: scenario.Accepted()}
+	e := &Engine{shared: memory, memory: file, ended: make(chan struct{}), accepts: scenario.Accepted(),
+		threads: c.ThreadPerConnection}
 	for _, role := range []string{roleServer, roleClient} {
 		p, err := e.startWorker(workerConfig{Role: role, Config: c}, start)
 		if err != nil {
@@ -88,7 +90,9 @@ func (e *Engine) startWorker(wc workerConfig, start func(*exec.Cmd) error) (*pro
 	p.cmd.Args = []string{"connprof-load-" + wc.Role}
 	// The Go runtime is to leave the kernel's memory alone while connections are counted: its signals to threads that
 	// work long, and its looks at the CPU limit's file every second, allocate there too.
-	p.cmd.Env = append(os.Environ(), workerEnv+"="+string(config), "GODEBUG=asyncpreemptoff=1,updatemaxprocs=0")
+	// So is the C library where it is linked in: for a new thread it reads the number of CPUs from a file.
+	p.cmd.Env = append(os.Environ(), workerEnv+"="+string(config), "GODEBUG=asyncpreemptoff=1,updatemaxprocs=0",
+		"MALLOC_ARENA_MAX=1")
 	p.cmd.ExtraFiles = []*os.File{controlIn, reportOut, e.memory}
 	p.cmd.Stderr = &p.stderr
 	// A process group of its own keeps the terminal's Ctrl-C away: the parent decides what ends when.
@@ -178,6 +182,34 @@ func (e *Engine) Progress() Progress {
 
 // Failures lists why connections failed. It is not to be called after End.
 func (e *Engine) Failures() []Failure { return e.shared.listFailures() }
+
+// tellTimeout is how long a process may take to count its threads' switches.
+const tellTimeout = 5 * time.Second
+
+// ContextSwitches asks both processes how often their threads were switched since Begin. One that has ended tells
+// nothing, and counts as none.
+func (e *Engine) ContextSwitches() (client, server Switches) {
+	return e.switches(e.workers[1]), e.switches(e.workers[0])
+}
+
+func (e *Engine) switches(p *process) Switches {
+	slot := e.shared.switchesOf(p.role)
+	told := slot.told.Load()
+	if _, err := p.control.Write([]byte{commandTell}); err != nil {
+		return Switches{}
+	}
+	for end := time.Now().Add(tellTimeout); slot.told.Load() == told; time.Sleep(time.Millisecond) {
+		select {
+		case <-p.done:
+			return Switches{}
+		default:
+		}
+		if time.Now().After(end) {
+			return Switches{}
+		}
+	}
+	return Switches{Voluntary: slot.voluntary.Load(), Involuntary: slot.involuntary.Load()}
+}
 
 // Ended is closed when a process has ended; Err then says how.
 func (e *Engine) Ended() <-chan struct{} { return e.ended }

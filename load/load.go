@@ -10,6 +10,7 @@ package load
 import (
 	"fmt"
 	"net/netip"
+	"syscall"
 	"time"
 )
 
@@ -26,6 +27,8 @@ type Config struct {
 	// Scenario is the name of one of Scenarios; Payload the bytes it sends over each connection, if it sends any.
 	Scenario string
 	Payload  int
+	// ThreadPerConnection has a thread of the accepting end sleep in read(2) for each connection, in place of epoll.
+	ThreadPerConnection bool
 }
 
 // MaxShardSockets bounds how many sockets one shard holds, whatever RLIMIT_NOFILE would allow: a table that stays
@@ -54,6 +57,9 @@ func (c Config) check() error {
 	if _, ok := FindScenario(c.Scenario); !ok {
 		return fmt.Errorf("there is no scenario %q", c.Scenario)
 	}
+	if err := c.checkThreads(); err != nil {
+		return err
+	}
 	switch {
 	case len(c.Clients) == 0 || len(c.Ports) == 0 || c.Connections < 1:
 		return fmt.Errorf("nothing to open: %d client addresses, %d server ports, %d connections", len(c.Clients),
@@ -69,7 +75,7 @@ func (c Config) check() error {
 type Progress struct {
 	Attempted   int // connections tried
 	Established int // up on the connecting end
-	Accepted    int // accepted and in the server's epoll set
+	Accepted    int // accepted and in the server's epoll set, or with a thread of their own
 	Failed      int // given up
 	Lost        int // closed by the other end after they were up, counted at both ends
 	// First and Last are when the first connect() was made and the last connection came up, by CLOCK_MONOTONIC;
@@ -83,9 +89,16 @@ func (p Progress) Up() int { return min(p.Established, p.Accepted) }
 // Failure is one reason for connections that failed.
 type Failure struct {
 	Step  string // socket, bind, connect, ...
-	Errno error
+	Errno syscall.Errno
 	Count int
 }
+
+// Recovers tells whether the engine gets over the failure by itself: where one file-descriptor table is full, the
+// accepting end goes on with the next.
+func (f Failure) Recovers() bool { return f.Errno == syscall.EMFILE && f.Step == stepNames[stepAccept] }
+
+// OfThread tells whether the kernel refused a thread, or memory for its stack.
+func (f Failure) OfThread() bool { return f.Step == stepNames[stepThread] }
 
 // MaxCapacity is how many connections the given numbers of client addresses and server ports allow, with all server
 // ports at or above FirstClientPort.

@@ -22,6 +22,11 @@ type server struct {
 	capacity  int // sockets a shard
 	turns     *turns
 	scenario  Scenario
+	// serve takes charge of an accepted connection; acceptFlags are what it wants of its socket.
+	serve       func(s *shard, fd int) (step, error)
+	acceptFlags int
+	reserve     *reserve // of threads
+	barred      bool     // the kernel has refused a thread: what is queued stays there
 	*actor
 }
 
@@ -38,6 +43,13 @@ func newServer(c Config, s *shared) (*server, error) {
 	}
 	sv := &server{config: c, shared: s, capacity: min(capacity, c.Connections)}
 	sv.scenario, _ = FindScenario(c.Scenario) // checked by the parent
+	sv.serve, sv.acceptFlags = sv.watch, unix.SOCK_NONBLOCK
+	if c.ThreadPerConnection {
+		sv.serve, sv.acceptFlags = sv.serveByThread, 0
+		if sv.reserve, err = newReserve(); err != nil {
+			return nil, err
+		}
+	}
 	if sv.actor, err = newActor(s, c.Payload); err != nil {
 		return nil, err
 	}
@@ -117,7 +129,9 @@ func (sv *server) shard(ready chan<- error, i int) {
 			gather()
 		}
 	}
-	sv.turns.pass()
+	if !sv.barred && !sv.turns.pass() && capacity < sv.capacity {
+		sv.shared.note(stepTables, unix.EMFILE)
+	}
 	for {
 		sv.take(s, s.wait(-1))
 	}
@@ -165,12 +179,12 @@ func (sv *server) take(s *shard, events []unix.EpollEvent) {
 	}
 }
 
-// acceptQueued takes what is queued now, up to room. It tells whether the table is full before its time.
+// acceptQueued takes what is queued now, up to room. It tells whether the shard is full before its time.
 func (sv *server) acceptQueued(s *shard, listener, room int) (full bool) {
 	before := len(s.held)
 	defer func() { sv.shared.accepted.Add(int64(len(s.held) - before)) }()
 	for range min(queued(listener), room) {
-		fd, e := accept(listener)
+		fd, e := accept(listener, sv.acceptFlags)
 		switch e {
 		case 0:
 		case unix.EAGAIN:
@@ -184,14 +198,22 @@ func (sv *server) acceptQueued(s *shard, listener, room int) (full bool) {
 			sv.pause(e)
 			return false
 		}
-		if err := s.add(fd, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET); err != nil {
-			sv.shared.note(stepEpoll, errno(err))
+		if at, err := sv.serve(s, fd); err != nil {
+			sv.shared.note(at, errno(err))
+			if sv.barred {
+				return true
+			}
 			_ = unix.Close(fd)
 			continue
 		}
 		s.held = append(s.held, int32(fd))
 	}
 	return false
+}
+
+// watch puts a connection into the shard's epoll set.
+func (sv *server) watch(s *shard, fd int) (step, error) {
+	return stepEpoll, s.add(fd, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLET)
 }
 
 // pause leaves the kernel a moment where it is out of something (ENFILE, ENOMEM); the connection stays in the queue.

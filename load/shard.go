@@ -84,11 +84,13 @@ func newTurns(shards int) *turns {
 	return t
 }
 
-// pass gives the turn to the next shard, if there is one left.
-func (t *turns) pass() {
-	if i := t.next.Add(1) - 1; i < int64(len(t.begin)) {
+// pass gives the turn to the next shard, and tells whether there was one left.
+func (t *turns) pass() bool {
+	i := t.next.Add(1) - 1
+	if i < int64(len(t.begin)) {
 		close(t.begin[i])
 	}
+	return i < int64(len(t.begin))
 }
 
 func (t *turns) wait(shard int) { <-t.begin[shard] }
@@ -136,8 +138,8 @@ func errno(err error) syscall.Errno {
 }
 
 // accept takes a connection without asking for its address, which package unix would allocate.
-func accept(listener int) (int, syscall.Errno) {
-	fd, _, e := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(listener), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+func accept(listener, flags int) (int, syscall.Errno) {
+	fd, _, e := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(listener), 0, 0, uintptr(unix.SOCK_CLOEXEC|flags), 0, 0)
 	return int(fd), e
 }
 

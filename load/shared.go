@@ -27,6 +27,7 @@ type shared struct {
 	acted                                          counter // what the steps of a scenario have done to connections
 	failures                                       [maxFailures]failureSlot
 	otherFailures                                  counter
+	clientSwitches, serverSwitches                 switchesSlot
 }
 
 const maxFailures = 64
@@ -95,10 +96,13 @@ const (
 	stepTimeout
 	stepAct
 	stepListen
+	stepTables
+	stepThread
 )
 
 var stepNames = map[step]string{stepSocket: "socket", stepOption: "setsockopt", stepBind: "bind",
-	stepConnect: "connect", stepEpoll: "epoll_ctl", stepAccept: "accept", stepTimeout: "handshake", stepAct: "scenario", stepListen: "listen"}
+	stepConnect: "connect", stepEpoll: "epoll_ctl", stepAccept: "accept", stepTimeout: "handshake", stepAct: "scenario", stepListen: "listen", stepTables: "accept into the last file-descriptor table",
+	stepThread: "thread"}
 
 // fail counts a failure. Safe to call from any thread, and allocates nothing.
 func (s *shared) fail(at step, errno syscall.Errno) {

@@ -27,6 +27,7 @@ const (
 	commandBegin = 'b'
 	commandAct   = 'a' // an action follows
 	commandEnd   = 'e'
+	commandTell  = 't' // how often threads were switched since the beginning
 	readyMark    = "ready\n"
 )
 
@@ -71,7 +72,7 @@ func work(text string, report *os.File) error {
 	if _, err := report.WriteString(readyMark); err != nil {
 		return fmt.Errorf("report to the parent: %w", err)
 	}
-	return obey(w)
+	return obey(w, memory.switchesOf(wc.Role))
 }
 
 func newWorker(wc workerConfig, memory *shared) (worker, error) {
@@ -82,7 +83,8 @@ func newWorker(wc workerConfig, memory *shared) (worker, error) {
 }
 
 // obey runs the parent's commands until the last one; the end of the pipe is one as well.
-func obey(w worker) error {
+func obey(w worker, switches *switchesSlot) error {
+	var before Switches
 	control := bufio.NewReader(os.NewFile(controlFD, "control"))
 	for {
 		command, err := control.ReadByte()
@@ -90,7 +92,10 @@ func obey(w worker) error {
 		case err != nil || command == commandEnd:
 			return nil
 		case command == commandBegin:
+			before = ownSwitches()
 			w.begin()
+		case command == commandTell:
+			switches.tell(before)
 		case command == commandAct:
 			do, err := control.ReadByte()
 			if err != nil {

@@ -35,6 +35,9 @@ const (
 	eventFail
 )
 
+// DrainDelay is how long an event may take from the probe to the handler.
+const DrainDelay = 2 * idle
+
 // Drain hands every event to h until ctx ends, then what is still in the ring, and returns nil.
 func (p *Probes) Drain(ctx context.Context, h Handler) error {
 	var rec ringbuf.Record

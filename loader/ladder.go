@@ -66,7 +66,9 @@ var ladder = []hookPoint{
 	}},
 	{name: "accept", spec: bpf.LoadAccept, forced: true, rungs: []rung{
 		{kind: Kprobe, function: "inet_csk_accept", programs: []attachment{
-			{program: bpf.AcceptProgAcceptKretprobe, symbol: "inet_csk_accept", attach: attachKretprobe}}},
+			{program: bpf.AcceptProgAcceptKretprobe, symbol: "inet_csk_accept", attach: attachKretprobe},
+			// Exists with CONFIG_SECURITY_NETWORK. Without it the return probe's misses are losses.
+			{program: bpf.AcceptProgAcceptGraftKprobe, symbol: "security_sock_graft", attach: attachKprobe, optional: true}}},
 		{kind: Fentry, function: "inet_csk_accept", suits: functionHasArgs("inet_csk_accept", 2), programs: []attachment{
 			{program: bpf.AcceptProgAcceptFexit2Args, attach: attachTracing}}},
 		{kind: Fentry, function: "inet_csk_accept", suits: functionHasArgs("inet_csk_accept", 4), programs: []attachment{

@@ -45,6 +45,9 @@ func loadFacts(r *account.Recording) []fact {
 	l := &r.Load
 	facts := []fact{{"established", fmt.Sprintf("%s of %s requested, %s failed", count(l.Established),
 		count(l.Requested), count(l.Failed)), l.Failed > 0 || l.Established < l.Requested}}
+	if l.Capped != "" {
+		facts = append(facts, fact{Key: "", Value: "fewer than wanted, bound by " + clean(l.Capped)})
+	}
 	for _, f := range l.Failures {
 		facts = append(facts, fact{"", fmt.Sprintf("%s × %s: %s", count(f.Count), clean(f.Step), clean(f.Error)), true})
 	}
@@ -53,6 +56,7 @@ func loadFacts(r *account.Recording) []fact {
 			seconds(l.ConnectSeconds), count(int64(l.ConnectsPerSecond)), seconds(l.FirstConnectSeconds))})
 	}
 	facts = append(facts, fact{Key: "addresses", Value: addresses(r)})
+	facts = append(facts, clientPorts(r)...)
 	if l.Scenario != "" {
 		facts = append(facts, fact{Key: "scenario", Value: clean(l.Scenario) + held(l), Warn: l.LostInHold > 0})
 	}
@@ -61,6 +65,29 @@ func loadFacts(r *account.Recording) []fact {
 			" resident in user space, both ends"})
 	}
 	return facts
+}
+
+// clientPorts shows how a port serves several connections at once, by one that does.
+func clientPorts(r *account.Recording) []fact {
+	p := r.ClientPorts
+	if p == nil || len(p.Connections) == 0 {
+		return nil
+	}
+	facts := []fact{{Key: "client ports", Value: fmt.Sprintf("%s in use, each by up to %s at the same time",
+		count(p.Used), plural(p.Most, "connection", "connections"))}}
+	if len(p.Connections) == 1 {
+		return facts
+	}
+	first, last := p.Connections[0], p.Connections[len(p.Connections)-1]
+	return append(facts, fact{Value: fmt.Sprintf("port %d, for one: %s → %s", p.Example, fromTo(first.Local, last.Local),
+		fromTo(first.Remote, last.Remote))})
+}
+
+func fromTo(first, last string) string {
+	if first == last {
+		return clean(first)
+	}
+	return clean(first) + " … " + clean(last)
 }
 
 func held(l *account.Load) string {

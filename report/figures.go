@@ -14,12 +14,17 @@ const established = "ESTABLISHED"
 // machine only one is here.
 type connection struct {
 	client, server *account.EndpointRow
+	listener       *account.EndpointRow // only where listeners are what the run was about
 }
 
 // connectionOf takes the ESTABLISHED row of each role, and for a role that has none the row with the most endpoints, as
 // when a scenario has left every connection half closed.
 func connectionOf(r *account.Recording) connection {
-	return connection{mainRow(r, "client"), mainRow(r, "server")}
+	c := connection{client: mainRow(r, "client"), server: mainRow(r, "server")}
+	if r.Load.Scenario == "listen" {
+		c.listener = mainRow(r, "listener")
+	}
+	return c
 }
 
 func mainRow(r *account.Recording, role string) *account.EndpointRow {
@@ -75,6 +80,8 @@ func (c connection) answer() (sentence, sum string) {
 	case c.server != nil:
 		sentence = fmt.Sprintf("One server endpoint costs %s of slab pages", size(c.pageBytes()))
 		sum = "the client's end is not in this recording"
+	case c.listener != nil:
+		sentence = fmt.Sprintf("One listener costs %s of slab pages", size(pageEach(c.listener)))
 	default:
 		sentence = "No connection was accounted for"
 	}

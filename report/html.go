@@ -126,6 +126,7 @@ type reportView struct {
 	Top         []topView
 	CallSites   []account.CallSite
 	Batch       string
+	Plan        []planLine
 	Scenario    []account.CallSite // counted while the scenario was arranged
 	Notes       []string
 }
@@ -160,7 +161,7 @@ func newReportView(r *account.Recording, c connection) *reportView {
 		Timeline:    timelineOf(r),
 		Hooks:       hookLines(r),
 		Run:         runFacts(r),
-		Load:        loadFacts(r),
+		Load:        append(loadFacts(r), serverFacts(r)...),
 		Reconcile:   reconcileFacts(r),
 		Caches:      cacheLines(r),
 		Checks:      checkLines(r),
@@ -169,6 +170,7 @@ func newReportView(r *account.Recording, c connection) *reportView {
 		Cost:        costFacts(r),
 		CallSites:   r.Trace.CallSites,
 		Batch:       forTheBatch(r),
+		Plan:        planLines(r),
 		Scenario:    r.Trace.ScenarioCallSites,
 		Notes:       r.Notes,
 	}

@@ -35,7 +35,7 @@ func unexplainedTile(r *account.Recording) tile {
 	share, warn := unexplainedShare(r)
 	value, unit, _ := strings.Cut(share, " ")
 	return tile{Label: "unexplained", Value: value, Unit: unit, Warn: warn, Detail: fmt.Sprintf("%s of %s slab growth",
-		signedSize(unexplained(r)), size(float64(r.Reconcile.SlabDeltaBytes)))}
+		signedSize(left(r)), size(float64(r.Reconcile.SlabDeltaBytes)))}
 }
 
 func lossTile(r *account.Recording) tile {

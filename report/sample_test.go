@@ -116,6 +116,8 @@ func sampleOf(connections int) *account.Recording {
 		r.Addresses = append(r.Addresses, account.AddressRow{Address: address, Role: "client", Count: connections / 20})
 	}
 	r.Addresses = append(r.Addresses, account.AddressRow{Address: "10.77.1.1", Role: "server", Count: connections})
+	r.ClientPorts = &account.ClientPorts{Used: connections / 20, Most: 20, Example: 1024, Connections: []account.FourTuple{
+		{Local: "10.77.0.1:1024", Remote: "10.77.1.1:8090"}, {Local: "10.77.0.20:1024", Remote: "10.77.1.1:8090"}}}
 	addRole(r, "client", connections, func(o sampleObject) string { return o.client })
 	addRole(r, "server", connections, func(o sampleObject) string { return o.server })
 	addListener(r)

@@ -26,6 +26,8 @@ func Text(w io.Writer, r *account.Recording, opts TextOptions) error {
 	textFacts(t, "Run", runFacts(r))
 	textHooks(t, r)
 	textFacts(t, "Load", loadFacts(r))
+	textPlan(t, r)
+	textServers(t, r)
 	for _, row := range sortedRows(r) {
 		textEndpoints(t, row)
 	}

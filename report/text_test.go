@@ -41,6 +41,14 @@ func TestTextAnswersFirst(t *testing.T) {
 	}
 }
 
+func TestTextAnswersForListenersWhereTheyAreTheSubject(t *testing.T) {
+	r := sample()
+	r.Endpoints = []account.EndpointRow{{Role: "listener", State: "LISTEN", Count: 2, PageBytes: 8192}}
+	wantLines(t, textOf(t, r, TextOptions{}), "No connection was accounted for")
+	r.Load.Scenario = "listen"
+	wantLines(t, textOf(t, r, TextOptions{}), "One listener costs 4.00 KiB of slab pages")
+}
+
 func TestTextSaysEverythingOfAGoodRun(t *testing.T) {
 	wantLines(t, textOf(t, sample(), TextOptions{}),
 		"command connprof run --ips 20 --conns 20k",
@@ -168,6 +176,16 @@ func TestARecordingCannotDriveTheTerminal(t *testing.T) {
 	}
 	if strings.ContainsAny(textOf(t, r, TextOptions{})+diff.String(), "\x1b\x07\r\u202e") {
 		t.Error("control characters of the recording reached the text")
+	}
+}
+
+func TestTextShowsAPortThatSeveralConnectionsUse(t *testing.T) {
+	r := sample()
+	wantLines(t, textOf(t, r, TextOptions{}), "client ports 1,000 in use, each by up to 20 connections at the same time",
+		"port 1024, for one: 10.77.0.1:1024 … 10.77.0.20:1024 → 10.77.1.1:8090")
+	r.ClientPorts = nil
+	if text := textOf(t, r, TextOptions{}); strings.Contains(text, "client ports") {
+		t.Error("client ports without any")
 	}
 }
 

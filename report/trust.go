@@ -16,23 +16,31 @@ func unexplained(r *account.Recording) float64 {
 	return float64(r.Reconcile.SlabDeltaBytes) - float64(r.Reconcile.AccountedPageBytes)
 }
 
-// unexplainedShare is empty of meaning where slab did not grow, and says so.
+// left is what neither the account of endpoints nor that of threads explains.
+func left(r *account.Recording) float64 {
+	if t := r.Reconcile.Threads; t != nil {
+		return unexplained(r) - float64(t.Bytes)
+	}
+	return unexplained(r)
+}
+
+// unexplainedShare is what is left as a share of the growth. It is empty of meaning where slab did not grow, and says so.
 func unexplainedShare(r *account.Recording) (share string, warn bool) {
 	delta := float64(r.Reconcile.SlabDeltaBytes)
 	if delta <= 0 {
 		return none, r.Reconcile.AccountedPageBytes != 0 || delta < 0
 	}
-	return signedPercent(unexplained(r), delta), math.Abs(unexplained(r))/delta > tolerated
+	return signedPercent(left(r), delta), math.Abs(left(r))/delta > tolerated
 }
 
 func reconcileFacts(r *account.Recording) []fact {
 	rec := &r.Reconcile
 	share, warn := unexplainedShare(r)
-	left := signedSize(unexplained(r))
+	rest := signedSize(unexplained(r))
 	if share == none {
-		left += ", no share: slab did not grow"
+		rest += ", no share: slab did not grow"
 	} else {
-		left += ", " + share + " of the growth"
+		rest += ", " + share + " of the growth"
 	}
 	made := fmt.Sprintf("%s, page bytes of all endpoints", exactSize(rec.AccountedPageBytes))
 	switch {
@@ -41,11 +49,14 @@ func reconcileFacts(r *account.Recording) []fact {
 	case rec.ReusedBytes < 0:
 		made += fmt.Sprintf(" and %s left free", size(float64(-rec.ReusedBytes)))
 	}
-	return []fact{
+	facts := []fact{
 		{Key: "slab growth", Value: exactSize(rec.SlabDeltaBytes) + ", Slab in /proc/meminfo"},
 		{Key: "accounted", Value: made},
-		{Key: "unexplained", Value: left, Warn: warn},
 	}
+	if rec.Threads != nil {
+		return append(facts, threadFacts(r)...)
+	}
+	return append(facts, fact{Key: "unexplained", Value: rest, Warn: warn})
 }
 
 func exactSize(b int64) string {
@@ -208,9 +219,12 @@ func status(r *account.Recording) []fact {
 		lost = fact{"lost", count(n) + " lost", true}
 	}
 	share, warn := unexplainedShare(r)
-	left := fact{"unexplained", share + " of slab unexplained", warn}
+	rest := fact{"unexplained", share + " of slab unexplained", warn}
+	if r.Reconcile.Threads != nil {
+		rest.Value += " beside the threads'"
+	}
 	if share == none {
-		left.Value = "slab did not grow"
+		rest.Value = "slab did not grow"
 	}
 	checks := checkLines(r)
 	_, apart := agreed(checks)
@@ -219,7 +233,7 @@ func status(r *account.Recording) []fact {
 		agree.Value = "trace and walk disagree"
 	}
 	if len(checks) == 0 {
-		return []fact{up, lost, left}
+		return []fact{up, lost, rest}
 	}
-	return []fact{up, lost, left, agree}
+	return []fact{up, lost, rest, agree}
 }

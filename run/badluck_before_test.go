@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -72,6 +73,53 @@ func TestConnectionsFromBeforeTheTraceMayBeAcceptedInIt(t *testing.T) {
 	s.wantObjects(rec, "server", "ESTABLISHED", whole(n-closed))
 	if s.hooked("accept") && counters.Accepts != n {
 		t.Errorf("%d accepts, want %d", counters.Accepts, n)
+	}
+}
+
+// A listener's port at one address may be a client's at another. Without a trace only the addresses tell them apart.
+func TestListenersTakeTheirOwnAddressAlone(t *testing.T) {
+	const n = 5
+	other := &unix.SockaddrInet4{Port: listenPort + 1, Addr: loopback4}
+	source := &unix.SockaddrInet4{Port: listenPort, Addr: [4]byte{127, 0, 0, 2}}
+	for _, c := range []struct {
+		name    string
+		family  int
+		at, to  unix.Sockaddr
+		v6Only  bool
+		mayBind bool // a client may have the port at another address
+	}{
+		{"IPv4 address", unix.AF_INET, listening, listening, false, true},
+		{"IPv4 address of an IPv6 socket", unix.AF_INET6, &unix.SockaddrInet6{Port: listenPort, Addr: mapped4}, listening,
+			false, true},
+		{"all IPv4 addresses", unix.AF_INET, &unix.SockaddrInet4{Port: listenPort}, listening, false, false},
+		{"all addresses", unix.AF_INET6, &unix.SockaddrInet6{Port: listenPort}, listening, false, false},
+		{"all IPv6 addresses", unix.AF_INET6, &unix.SockaddrInet6{Port: listenPort},
+			&unix.SockaddrInet6{Port: listenPort, Addr: loopback6}, true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScene(t)
+			fd := s.socket(c.family)
+			if c.v6Only {
+				s.setOption(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+			}
+			if err := errors.Join(unix.Bind(fd, c.at), unix.Listen(fd, n)); err != nil {
+				t.Fatal(err)
+			}
+			s.open(listener{fd: fd, at: c.to}, n)
+			pairs, listeners := n, 1
+			if c.mayBind {
+				l, client := s.listenAt(unix.AF_INET, other, n), s.socket(unix.AF_INET)
+				if err := errors.Join(unix.Bind(client, source), unix.Connect(client, other)); err != nil {
+					t.Fatal(err)
+				}
+				s.accept(l, 1)
+				pairs, listeners = pairs+1, listeners+1
+			}
+			s.watch()
+			rec, _ := s.finish(2 * pairs)
+			s.wantRows(rec, map[string]int{"client ESTABLISHED": pairs, "server ESTABLISHED": pairs,
+				"listener LISTEN": listeners})
+		})
 	}
 }
 

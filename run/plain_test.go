@@ -80,6 +80,7 @@ type plain struct {
 	ledger  *account.Ledger
 	stop    context.CancelFunc
 	drained chan error
+	after   account.Snapshot // taken by account
 }
 
 func startPlain(t *testing.T, connections int, config loader.Config) *plain {
@@ -150,6 +151,7 @@ func (p *plain) account(before account.Snapshot) (*account.Recording, loader.Cou
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	p.after = after
 	symbols, err := kernel.ReadSymbols()
 	if err != nil {
 		p.t.Fatal(err)

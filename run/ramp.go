@@ -58,6 +58,7 @@ func (r *runner) ramp() error {
 		case <-ticker.C:
 		}
 		if w.look() {
+			r.engine.StopRamp() // shards that wait for a higher limit wait no more
 			return nil
 		}
 	}
@@ -84,9 +85,6 @@ type ratePoint struct {
 	up int
 }
 
-// minAvailable is the share of the memory, in percent of MemTotal, below which the ramp is stopped.
-const minAvailable = 5
-
 // look samples the timeline, reports progress, and tells whether the ramp is over.
 func (w *rampWatch) look() bool {
 	r := w.r
@@ -103,19 +101,25 @@ func (w *rampWatch) look() bool {
 		point := account.TimelinePoint{Seconds: now.Sub(r.options.Started).Seconds(), Established: p.Up(),
 			SlabBytes: info["Slab"]}
 		r.recording.Load.Timeline = append(r.recording.Load.Timeline, point)
-		if info["MemAvailable"] < info["MemTotal"]/100*minAvailable {
-			r.endRamp(fmt.Sprintf("memory ran low: MemAvailable fell below %d %% of MemTotal", minAvailable))
+		if why := r.limitReached(info); why != "" {
+			r.endRamp(why)
 		}
 		w.report(p, now, int64(info["Slab"])-int64(r.before.SlabBytes))
 	}
 	return w.over(p, now)
 }
 
+// giveUp is how long a ramp that was told to stop may make no progress.
+const giveUp = 1500 * time.Millisecond
+
 func (w *rampWatch) over(p load.Progress, now time.Time) bool {
 	tried := p.Attempted == w.r.conns || w.r.interrupt != ""
 	if tried && p.Established+p.Failed == p.Attempted && p.Accepted >= p.Established {
 		// A ramp that was told to stop may be between two connections: wait for one quiet look.
 		return w.r.interrupt == "" || now.Sub(w.moved) >= 2*tick
+	}
+	if w.r.interrupt != "" && now.Sub(w.moved) >= giveUp {
+		return true // what is neither up nor failed by now waits for something that will not come
 	}
 	if now.Sub(w.moved) > stuck {
 		w.r.endRamp(fmt.Sprintf("no progress for %v: %d of %d attempts up, %d accepted", stuck, p.Established,

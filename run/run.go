@@ -32,9 +32,12 @@ type Options struct {
 	// Scenario is the name of one of load.Scenarios, idle if empty; Payload the bytes it sends, if it sends any.
 	Scenario string
 	Payload  int
-	Started  time.Time
-	Version  string
-	Command  []string
+	// ThreadPerConnection has the accepting end serve each connection by a thread of its own. The run is made twice, the
+	// first time with epoll.
+	ThreadPerConnection bool
+	Started             time.Time
+	Version             string
+	Command             []string
 	// Endpoints gets one CSV row an endpoint; nil for none.
 	Endpoints io.Writer
 	// Hooked is told what each hook got, before the first connection.
@@ -60,7 +63,13 @@ const firstServerPort = 8090
 // Run makes a run and returns its recording. The recording is not nil when connections were opened, even if the
 // error says that something went wrong after that.
 func Run(o Options) (*account.Recording, error) {
-	r := &runner{options: o}
+	if o.ThreadPerConnection {
+		return runThreads(o)
+	}
+	return (&runner{options: o}).run()
+}
+
+func (r *runner) run() (*account.Recording, error) {
 	defer r.cleanUp()
 	if err := r.prepare(); err != nil {
 		return nil, err
@@ -74,7 +83,7 @@ func Run(o Options) (*account.Recording, error) {
 	if err := r.measure(); err != nil {
 		return nil, err
 	}
-	err := o.measured(r.recording)
+	err := r.options.measured(r.recording)
 	err = errors.Join(err, r.hold())
 	return r.recording, err
 }
@@ -85,6 +94,8 @@ const arrangeTimeout = time.Minute
 // arrange brings the connections into the scenario. What that allocates is traced: nothing is in a hurry.
 func (r *runner) arrange() error {
 	if r.probes != nil && r.scenario.Acts() {
+		time.Sleep(loader.DrainDelay) // the batch's samples are in the ledger by then
+		r.ledger.Arranging()
 		if err := r.probes.TraceAllocations(sampleInterval(r.conns)); err != nil {
 			return err
 		}
@@ -103,6 +114,9 @@ func (o *Options) measured(r *account.Recording) error {
 type runner struct {
 	options   Options
 	conns     int
+	capped    string // the limit that set conns, where no number was asked for
+	memory    limits.Memory
+	files     limits.FileTable
 	scenario  load.Scenario
 	network   *netcfg.Private
 	engine    *load.Engine
@@ -117,7 +131,10 @@ type runner struct {
 	sitesAt0  []kernel.Site  // counted before the first connection
 	sitesAt1  []kernel.Site  // counted when the batch was left
 	recording *account.Recording
-	interrupt string // why the ramp ended early
+	interrupt string              // why the ramp ended early
+	compares  bool                // this is one of two runs with different servers
+	other     *account.Comparison // the first of the two
+	serving   serving             // before the first connection
 }
 
 // prepare does everything up to the first connection.
@@ -156,40 +173,6 @@ func (r *runner) prepare() error {
 	return r.takeBaseline()
 }
 
-// decideConns settles how many connections there will be and refuses what the host cannot safely hold.
-func (r *runner) decideConns() error {
-	o := &r.options
-	memory, err := limits.ReadMemory()
-	if err != nil {
-		return err
-	}
-	files, err := limits.ReadFileTable()
-	if err != nil {
-		return err
-	}
-	scenario, ok := load.FindScenario(o.Scenario)
-	if !ok {
-		return fmt.Errorf("there is no scenario %q", o.Scenario)
-	}
-	r.scenario = scenario
-	each := uint64(limits.ConnectionBytes)
-	if scenario.Sends {
-		each += queuedFactor * uint64(o.Payload)
-	}
-	r.conns = o.Conns
-	if r.conns == 0 {
-		wanted := o.IPs * o.Ports * DefaultPerTuple
-		r.conns = min(wanted, limits.SafeConnections(memory, o.AllowMemory, files, each))
-		if r.conns < 1 {
-			return limits.CheckMemory(1, memory, o.AllowMemory, each)
-		}
-	}
-	if err := limits.CheckMemory(r.conns, memory, o.AllowMemory, each); err != nil {
-		return err
-	}
-	return limits.CheckFiles(r.conns, files)
-}
-
 // readSymbols reads the kernel's functions early: where they are hidden, no connection need be opened.
 func (r *runner) readSymbols() error {
 	if r.options.NoProfile {
@@ -202,9 +185,6 @@ func (r *runner) readSymbols() error {
 	r.symbols = symbols
 	return nil
 }
-
-// queuedFactor allows for what the kernel keeps around a byte that is queued.
-const queuedFactor = 4
 
 func (r *runner) startLoad() error {
 	config := r.loadConfig()
@@ -221,7 +201,8 @@ const handshakeTimeout = 15 * time.Second
 
 func (r *runner) loadConfig() load.Config {
 	c := load.Config{Clients: r.network.Clients, Server: r.network.Server, Connections: r.conns, Rate: r.options.Rate,
-		Backlog: netcfg.Backlog, Timeout: handshakeTimeout, Scenario: r.scenario.Name, Payload: r.options.Payload}
+		Backlog: netcfg.Backlog, Timeout: handshakeTimeout, Scenario: r.scenario.Name, Payload: r.options.Payload,
+		ThreadPerConnection: r.options.ThreadPerConnection}
 	for i := range r.options.Ports {
 		c.Ports = append(c.Ports, uint16(firstServerPort+i))
 	}
@@ -249,12 +230,11 @@ func (r *runner) startProbes() error {
 func (r *runner) newRecording() {
 	o := &r.options
 	release, machine := kernel.Release()
-	memory, _ := limits.ReadMemory() // decideConns has read it before
 	r.recording = &account.Recording{
 		Schema: account.Schema, Created: time.Now().UTC().Truncate(time.Second), Version: o.Version, Command: o.Command,
-		Host:      account.Host{Kernel: release, CPUs: runtime.NumCPU(), MemoryBytes: memory.TotalBytes, Machine: machine},
+		Host:      account.Host{Kernel: release, CPUs: runtime.NumCPU(), MemoryBytes: r.memory.TotalBytes, Machine: machine},
 		Hooks:     []account.Hook{},
-		Load:      account.Load{Scenario: r.scenario.Name, ClientAddresses: o.IPs, ServerPorts: o.Ports, Requested: r.conns},
+		Load:      account.Load{Scenario: r.scenario.Name, ClientAddresses: o.IPs, ServerPorts: o.Ports, Requested: r.conns, Capped: r.capped},
 		Endpoints: []account.EndpointRow{}, Addresses: []account.AddressRow{}, Top: []account.TopEndpoint{},
 		Stacks: []account.Stack{}, Notes: []string{},
 	}
@@ -274,6 +254,12 @@ func (r *runner) takeBaseline() error {
 		return err
 	}
 	r.before = before
+	if r.compares {
+		_, server := r.engine.PIDs()
+		if r.serving, err = readServing(server); err != nil {
+			return err
+		}
+	}
 	if r.probes != nil {
 		r.sitesAt0, _, err = r.probes.Sites()
 	}

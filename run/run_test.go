@@ -195,7 +195,7 @@ func TestMoreThanTheMemoryAllowedIsRefusedBeforeAnythingStarts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := options(int(memory.AvailableBytes/100/limits.ConnectionBytes) + 1000)
+	o := options(int(memory.AvailableBytes/100/limits.LeastConnectionBytes) + 1000)
 	o.IPs, o.Ports, o.AllowMemory = 254, 100, 1
 	var tooMuch *limits.TooMuchError
 	if _, err := Run(o); !errors.As(err, &tooMuch) || !strings.Contains(err.Error(), "--allow-memory") {

@@ -49,12 +49,14 @@ func mainJob(t *testing.T) *job {
 		cmd.Dir = dir
 		j.result = finish(t, cmd).exits(t, exitDone)
 		j.recording = readRecording(t, j.path("rec.json"))
-		checkCounts(t, j.recording, jobConns)
-		if ratio := j.recording.Reconcile.UnexplainedRatio; ratio <= maxUnexplained || attempt == 3 {
+		// Both are the doing of whatever else runs on the host: memory that is not ours, and interrupts on top of a probe.
+		ratio, misses := j.recording.Reconcile.UnexplainedRatio, j.recording.Losses.RecursionMisses
+		if ratio <= maxUnexplained && misses == 0 || attempt == 3 {
+			checkCounts(t, j.recording, jobConns)
 			theJob = j
 			return j
 		}
-		t.Logf("slab unexplained: %+v %v; once more", j.recording.Reconcile.UnexplainedRatio, j.recording.Notes)
+		t.Logf("slab unexplained: %v, probes skipped: %d, %v; once more", ratio, misses, j.recording.Notes)
 	}
 }
 

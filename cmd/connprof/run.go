@@ -16,6 +16,7 @@ import (
 
 	"github.com/connprof/connprof/account"
 	"github.com/connprof/connprof/limits"
+	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/netcfg"
 	"github.com/connprof/connprof/report"
@@ -35,6 +36,7 @@ type runFlags struct {
 	output, html    string
 	endpoints       string
 	noProfile, ipv6 bool
+	threadEach      bool
 	hooks           string
 	allowMemory     int
 	budgetTexts     []string
@@ -71,6 +73,7 @@ and accounts for what is up; a second Ctrl-C skips the account.`,
 	flags.BoolVar(&f.noProfile, "no-profile", false, "load only: the baseline for the profiler's own cost")
 	flags.StringVar(&f.hooks, "hooks", loader.Auto, "force one rung of the attach ladder: "+strings.Join(loader.HookKinds[1:], ", "))
 	flags.BoolVar(&f.ipv6, "ipv6", false, "the same over IPv6")
+	flags.BoolVar(&f.threadEach, "threads-per-connection", false, "the classic server, one thread a connection, beside an epoll run of the same size")
 	flags.IntVar(&f.allowMemory, "allow-memory", 50, "percent of the available memory that the connections may take")
 	flags.StringArrayVar(&f.budgetTexts, "budget", nil, "`ROLE=BYTES`: page bytes an endpoint may cost; exit status 3 beyond (repeatable)")
 	flags.BoolVar(&f.json, "json", false, "print the recording to stdout in place of the text")
@@ -100,6 +103,9 @@ func (f *runFlags) check() error {
 		problem = "--scenario all writes several recordings: give --output a file name"
 	case f.scenario == "syn-recv" && int(f.conns) > netcfg.Backlog*f.ports:
 		problem = fmt.Sprintf("--conns %d: a listener holds %d unfinished handshakes; raise --ports", f.conns, netcfg.Backlog)
+	case f.threadEach && !slices.Contains(load.ThreadScenarios, f.scenario):
+		problem = fmt.Sprintf("--scenario %s: --threads-per-connection is for %s, where its threads have something to wait for",
+			f.scenario, strings.Join(load.ThreadScenarios, " and "))
 	case f.hold < 0:
 		problem = fmt.Sprintf("--hold %v: want no negative time", f.hold)
 	case !slices.Contains(loader.HookKinds, f.hooks):
@@ -158,7 +164,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 
 func (f *runFlags) options(p *progress) run.Options {
 	return run.Options{IPs: f.ips, Ports: f.ports, Conns: int(f.conns), Hold: f.hold, Rate: int(f.rate),
-		NoProfile: f.noProfile, Hooks: f.hooks, Scenario: f.scenario, Payload: f.payload, IPv6: f.ipv6, AllowMemory: f.allowMemory, Started: f.started,
+		NoProfile: f.noProfile, Hooks: f.hooks, Scenario: f.scenario, Payload: f.payload, IPv6: f.ipv6, ThreadPerConnection: f.threadEach, AllowMemory: f.allowMemory, Started: f.started,
 		Version: version(), Command: append([]string{"connprof"}, os.Args[1:]...), Hooked: p.hooks, Progress: p.show}
 }
 

@@ -50,6 +50,24 @@ func TestTheSameRunTwiceGivesTheSameGraph(t *testing.T) {
 	}
 }
 
+// What memory the run was expected to need is what its endpoints then take.
+func TestMainJobsPlanIsWhatItTakes(t *testing.T) {
+	rec := mainJob(t).recording
+	var pages uint64
+	for _, row := range rec.Endpoints {
+		pages += row.PageBytes
+	}
+	for _, p := range rec.Plan {
+		if p.Limit == "memory" {
+			if p.Need < pages || p.Need > pages*13/10 || p.Have == 0 || p.Verdict != "ok" { // a tenth is the host's
+				t.Errorf("%+v, and the endpoints take %d bytes", p, pages)
+			}
+			return
+		}
+	}
+	t.Errorf("memory is not in the plan: %+v", rec.Plan)
+}
+
 // The budget: 64 MiB and 128 bytes an endpoint, user memory and maps together.
 func TestMainJobsProfilerStaysWithinItsMemory(t *testing.T) {
 	rec := mainJob(t).recording

@@ -1,0 +1,39 @@
+package report
+
+import "github.com/connprof/connprof/account"
+
+// planLine is one limit held against what the run needs of it.
+type planLine struct {
+	Limit, Where, Need, Have, Verdict string
+	Warn                              bool
+}
+
+func planLines(r *account.Recording) []planLine {
+	var lines []planLine
+	for _, p := range r.Plan {
+		l := planLine{Limit: clean(p.Limit), Where: clean(p.Where), Need: count(p.Need), Have: count(p.Have),
+			Verdict: clean(p.Verdict), Warn: p.Verdict != "ok"}
+		if p.Unit == "bytes" {
+			l.Need, l.Have = size(float64(p.Need)), size(float64(p.Have))
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// textPlan says what all connections were expected to need, by what the first ones cost.
+func textPlan(t *terminal, r *account.Recording) {
+	lines := planLines(r)
+	if len(lines) == 0 {
+		return
+	}
+	t.section("What "+plural(r.Load.Requested, "connection needs", "connections need"), "by the cost of the first "+
+		count(r.Trace.BatchConnections))
+	tab := table{columns: []column{{title: "limit", limit: 20}, {title: "set by", limit: 40}, {title: "needed", right: true},
+		{title: "there is", right: true}, {}}}
+	for _, l := range lines {
+		tab.add(cell{l.Limit, normal}, cell{l.Where, dim}, cell{l.Need, normal}, cell{l.Have, normal},
+			cell{l.Verdict, warnStyle(l.Warn, good)})
+	}
+	t.table(&tab)
+}
