@@ -67,14 +67,14 @@ type ThreadCacheGrown struct {
 	Bytes   int64  `json:"bytes"`
 }
 
-// FillThreads says how much of the slab growth is in the named caches, which threads fill, beyond what the account has in
-// them. It is part of what the account leaves unexplained, and stays part of that.
+// FillThreads says how much of the slab growth is in the caches that threads fill, by the names /proc/slabinfo lists them
+// under, beyond what the account has in them. It is part of what the account leaves unexplained, and stays part of that.
 func (r *Recording) FillThreads(before, after Snapshot, caches []string) {
 	t := &ThreadSlab{Caches: []ThreadCacheGrown{}}
 	for _, name := range caches {
 		is, ok := after.Slabs[name]
 		if !ok {
-			continue // merged with another one, and listed by that name
+			continue // not every kernel has all
 		}
 		was := before.Slabs[name]
 		c := ThreadCacheGrown{Cache: name, Objects: int64(is.ActiveObjects) - int64(was.ActiveObjects),

@@ -129,7 +129,7 @@ func (sv *server) shard(ready chan<- error, i int) {
 			gather()
 		}
 	}
-	if !sv.barred && !sv.turns.pass() && capacity < sv.capacity {
+	if !sv.barred && !sv.turns.pass() && capacity < sv.capacity && !sv.scenario.Listens {
 		sv.shared.note(stepTables, unix.EMFILE)
 	}
 	for {

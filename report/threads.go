@@ -43,6 +43,9 @@ func serverLines(r *account.Recording) []serverLine {
 	return lines
 }
 
+// tellingRatio is beyond what two servers that do the same differ in: one of the figures is next to nothing.
+const tellingRatio = 100
+
 func whole(f float64) string { return count(int64(f)) }
 
 func hundredths(f float64) string { return minus(fmt.Sprintf("%.2f", f)) }
@@ -52,11 +55,8 @@ func bytesOf(f float64) string { return minus(count(int64(math.Round(f)))) }
 
 func newServerLine(what string, epoll, thread float64, write func(float64) string) serverLine {
 	line := serverLine{What: what, Epoll: write(epoll), Thread: write(thread)}
-	if epoll > 0 && thread > 0 && line.Epoll != write(0) {
+	if epoll > 0 && thread > 0 && line.Epoll != write(0) && thread/epoll < tellingRatio {
 		line.Ratio = fmt.Sprintf("%.2f", thread/epoll)
-		if thread/epoll >= 100 {
-			line.Ratio = whole(thread / epoll)
-		}
 	}
 	return line
 }

@@ -38,7 +38,7 @@ func TestTwoServersStandSideBySide(t *testing.T) {
 		"client, to wait 0.20 0.10 0.50",
 		"bytes a connection: slab 7,500 15,000 2.00",
 		"kernel stacks −4 16,384", // less than none is the rest of the host's doing
-		"server's user space 4 4,100 1,025",
+		"server's user space 4 4,100 together",
 		"together 7,600 35,534 4.68")
 	if text := textOf(t, sample(), TextOptions{}); strings.Contains(text, "Two servers") || strings.Contains(text, "threads") {
 		t.Errorf("a recording of one server speaks of two:\n%s", text)

@@ -84,7 +84,8 @@ func (r *runner) account(after account.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	caches := account.NewCaches(after.Slabs, kernel.Aliases("/sys/kernel/slab", after.Slabs), byAddress, sites, r.symbols)
+	aliases := kernel.Aliases("/sys/kernel/slab", after.Slabs)
+	caches := account.NewCaches(after.Slabs, aliases, byAddress, sites, r.symbols)
 	walkSeconds, err := r.walk(caches)
 	if err != nil {
 		return err
@@ -96,7 +97,7 @@ func (r *runner) account(after account.Snapshot) error {
 	r.ledger.Fill(r.recording, account.Evidence{Before: r.before, After: after, Caches: caches, Sites: sites,
 		Batch: r.batch, ScenarioSites: arranged, Symbols: r.symbols, ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})
 	if r.options.ThreadPerConnection {
-		r.recording.FillThreads(r.before, after, threadCaches)
+		r.recording.FillThreads(r.before, after, listedCaches(threadCaches, aliases))
 	}
 	r.recording.Cost.WalkSeconds = walkSeconds
 	for _, row := range r.recording.Endpoints {

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"os"
@@ -32,18 +33,32 @@ func runThreads(o Options) (*account.Recording, error) {
 	}
 	o.Conns = plan.conns
 	epoll := o
-	epoll.ThreadPerConnection, epoll.Hold, epoll.Endpoints, epoll.Measured = false, 0, nil, nil
+	epoll.ThreadPerConnection, epoll.Hold, epoll.Measured = false, 0, nil
+	var list bytes.Buffer
+	if o.Endpoints != nil {
+		epoll.Endpoints = &list
+	}
 	rec, err := (&runner{options: epoll, compares: true}).run()
 	if err != nil {
 		return nil, fmt.Errorf("the epoll run to compare with: %w", err)
 	}
-	if rec.Interrupted != "" { // it is what there is to account for
-		return rec, o.measured(rec)
+	if rec.Interrupted != "" {
+		return rec, o.settleFor(rec, &list)
 	}
 	o.Hooked = nil // they are the same
 	other := &account.Comparison{Established: rec.Load.Established, ConnectsPerSecond: rec.Load.ConnectsPerSecond,
 		ServerCost: rec.Load.ServerCost}
 	return (&runner{options: o, capped: plan.capped, compares: true, other: other}).run()
+}
+
+// settleFor delivers the epoll run where there is no other.
+func (o *Options) settleFor(rec *account.Recording, list *bytes.Buffer) error {
+	if o.Endpoints != nil {
+		if _, err := list.WriteTo(o.Endpoints); err != nil {
+			return fmt.Errorf("write the list of endpoints: %w", err)
+		}
+	}
+	return o.measured(rec)
 }
 
 // threadLimits are the limits on threads, by their names in package limits. RLIMIT_NPROC is not among them: it does not
@@ -142,6 +157,9 @@ func (r *runner) fillServer() {
 	if r.options.ThreadPerConnection {
 		s.ServerModel = account.ModelThread
 	}
+	if r.compares {
+		time.Sleep(settle) // the last threads go to sleep
+	}
 	client, server := r.engine.ContextSwitches()
 	s.ContextSwitches = &account.ContextSwitches{Client: account.Switches(client), Server: account.Switches(server)}
 	_, pid := r.engine.PIDs()
@@ -150,7 +168,6 @@ func (r *runner) fillServer() {
 	if !r.compares {
 		return
 	}
-	time.Sleep(settle)
 	if now, err := readServing(pid); err == nil {
 		g := now.since(r.serving)
 		s.Growth = &g
@@ -192,3 +209,17 @@ func threadsOf(pid int) int {
 // one, and their places in the process's tree of mappings.
 var threadCaches = []string{"task_struct", "pid", "vmap_area", "vm_struct", "kmalloc-32", "kmalloc-64", "kmalloc-96", "vm_area_struct", "anon_vma",
 	"anon_vma_chain", "maple_node"}
+
+// listedCaches are the names under which /proc/slabinfo lists caches, each once: merged ones have one name.
+func listedCaches(names []string, aliases map[string]string) []string {
+	var listed []string
+	for _, name := range names {
+		if other, ok := aliases[name]; ok {
+			name = other
+		}
+		if !slices.Contains(listed, name) {
+			listed = append(listed, name)
+		}
+	}
+	return listed
+}

@@ -49,21 +49,32 @@ type census struct {
 	objects   map[string]int
 }
 
+// named is a recording and how an error calls it.
+type named struct {
+	name string
+	*account.Recording
+}
+
 // checkSameAccount wants two accounts with the same objects: by role, state and type the same count and bytes.
-func checkSameAccount(one, other *account.Recording) error {
-	a, b := objectsOf(one), objectsOf(other)
+func checkSameAccount(one, other named) error {
+	a, b := objectsOf(one.Recording), objectsOf(other.Recording)
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(a)) {
 		if a[key] != b[key] {
-			errs = append(errs, fmt.Errorf("%s: %+v merged, %+v not merged", key, a[key], b[key]))
+			errs = append(errs, fmt.Errorf("%s: %+v %s, %+v %s", key, a[key], one.name, b[key], other.name))
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(b)) {
 		if _, ok := a[key]; !ok {
-			errs = append(errs, fmt.Errorf("%s: none merged, %+v not merged", key, b[key]))
+			errs = append(errs, fmt.Errorf("%s: none %s, %+v %s", key, one.name, b[key], other.name))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkMerging wants the same account with merging and without.
+func checkMerging(with, without census) error {
+	return checkSameAccount(named{"merged", with.recording}, named{"not merged", without.recording})
 }
 
 type amount struct {
@@ -188,8 +199,7 @@ func goodCensus(n int) census {
 
 func TestControlFindsWhatIsWrong(t *testing.T) {
 	check := func(small, large census) error {
-		return errors.Join(checkSameAccount(goodCensus(4020).recording, large.recording), checkOwnCaches(large.recording),
-			checkCensus(small, large))
+		return errors.Join(checkMerging(goodCensus(4020), large), checkOwnCaches(large.recording), checkCensus(small, large))
 	}
 	if err := check(goodCensus(20), goodCensus(4020)); err != nil {
 		t.Errorf("a good control experiment: %v", err)

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/account"
 	"github.com/connprof/connprof/kernel"
 	"github.com/connprof/connprof/vmtest/wire"
 )
@@ -40,7 +39,7 @@ func TestMergingChangesNoType(t *testing.T) {
 			t.Error("no type shares a cache: this kernel does not merge, and there is nothing to compare")
 		}
 		for what, err := range map[string]error{
-			"the account with merging and without": checkSameAccount(merged.recording, large.recording),
+			"the account with merging and without": checkMerging(merged, large),
 			"the caches without merging":           checkOwnCaches(large.recording),
 			"the account against the caches":       checkCensus(small, large),
 		} {
@@ -68,10 +67,7 @@ func takeCensus(t *testing.T, version, label, more string, conns int, files map[
 			t.Fatal(c.Output)
 		}
 	}
-	r, err := account.Read(bytes.NewReader(result.Files[recordingName]))
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := readRecording(t, result.Files, recordingName)
 	if err := checkLoad(r, conns); err != nil {
 		t.Error(err)
 	}

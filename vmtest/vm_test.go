@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/connprof/connprof/account"
+	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/vmtest/wire"
 )
 
@@ -38,14 +39,14 @@ type allowedSkip struct {
 }
 
 const (
-	defaultKernels = "6.1 6.12"
+	defaultKernels = "5.10 6.1 6.12 7.2"
 	root           = ".."
 	recordingName  = "recording.json"
 	mainIPs        = 20
 	mainConns      = 2000
 	// commandTimeout is for one program; an emulated processor is ten to thirty times slower than a real one.
-	commandTimeout = 6 * time.Minute
-	machineTimeout = 15 * time.Minute
+	commandTimeout = 10 * time.Minute
+	machineTimeout = 20 * time.Minute
 )
 
 // TestKernels runs the packages' tests and the main job under each kernel named in KERNEL. The kernels are kept in
@@ -63,14 +64,18 @@ func needQemu(t *testing.T) {
 	}
 }
 
-// forEachKernel runs a subtest for each kernel named in KERNEL.
+// forEachKernel runs a subtest for each kernel named in KERNEL, as many at a time as there are processors (go test's
+// -parallel): a virtual machine has one thread for all its processors.
 func forEachKernel(t *testing.T, test func(t *testing.T, version string)) {
 	versions := strings.Fields(os.Getenv("KERNEL"))
 	if len(versions) == 0 {
 		versions = strings.Fields(defaultKernels)
 	}
 	for _, version := range versions {
-		t.Run(version, func(t *testing.T) { test(t, version) })
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			test(t, version)
+		})
 	}
 }
 
@@ -128,15 +133,18 @@ func testKernel(t *testing.T, version string, p programs) {
 	for _, program := range p.tests {
 		addTestProgram(t, &config, program)
 	}
-	config.Commands = append(config.Commands, mainJob())
+	for _, hooks := range loader.HookKinds {
+		config.Commands = append(config.Commands, mainJob(hooks))
+	}
 	result := bootKernel(t, version, version, config)
 	for i, c := range result.Commands {
 		if i < len(p.tests) {
 			folder := p.tests[i].folder
 			t.Run(folder, func(t *testing.T) { checkTestRun(t, version, folder, c) })
-		} else {
-			t.Run("main job", func(t *testing.T) { checkMainJob(t, c, result.Files[recordingName]) })
+			continue
 		}
+		hooks := loader.HookKinds[i-len(p.tests)]
+		t.Run("main job by "+hooks, func(t *testing.T) { checkMainJob(t, c, hooks, result.Files) })
 	}
 }
 
@@ -215,13 +223,16 @@ func addTestProgram(t *testing.T, config *Config, p testProgram) {
 	})
 }
 
-func mainJob() wire.Command {
+// mainJob is the run that everybody makes first, with the rung of connect and accept chosen by --hooks.
+func mainJob(hooks string) wire.Command {
 	return wire.Command{
 		Argv: []string{"/connprof", "run", "--ips", strconv.Itoa(mainIPs), "--conns", strconv.Itoa(mainConns),
-			"-o", path.Join(wire.OutDir, recordingName)},
+			"--hooks", hooks, "-o", path.Join(wire.OutDir, recordingBy(hooks))},
 		TimeoutSeconds: commandTimeout.Seconds(),
 	}
 }
+
+func recordingBy(hooks string) string { return hooks + "." + recordingName }
 
 // keepEvidence leaves recordings and the console where CONNPROF_VM_OUT says, their names after the label.
 func keepEvidence(t *testing.T, label string, r *Result) {
@@ -252,19 +263,27 @@ func checkEnd(t *testing.T, c wire.CommandResult) {
 	}
 }
 
-func checkMainJob(t *testing.T, c wire.CommandResult, recording []byte) {
+// checkMainJob holds the run's recording against what must be so, and its account against that of the run by itself.
+func checkMainJob(t *testing.T, c wire.CommandResult, hooks string, files map[string][]byte) {
 	t.Logf("%s took %.1f s\n%s", strings.Join(c.Argv, " "), c.Seconds, c.Output)
 	checkEnd(t, c)
-	if recording == nil {
-		t.Fatal("it left no recording")
-	}
-	var r account.Recording
-	if err := json.Unmarshal(recording, &r); err != nil {
-		t.Fatalf("read the recording: %v", err)
-	}
-	if err := checkRecording(&r, mainIPs, mainConns); err != nil {
+	r := readRecording(t, files, recordingBy(hooks))
+	if err := checkRecording(r, hooks, mainIPs, mainConns); err != nil {
 		t.Errorf("the recording:\n%v", err)
 	}
+	auto := readRecording(t, files, recordingBy(loader.Auto))
+	if err := checkSameAccount(named{"by auto", auto}, named{"by " + hooks, r}); err != nil {
+		t.Errorf("the account:\n%v", err)
+	}
+}
+
+func readRecording(t *testing.T, files map[string][]byte, name string) *account.Recording {
+	t.Helper()
+	r, err := account.Read(bytes.NewReader(files[name]))
+	if err != nil {
+		t.Fatalf("read %s: %v", name, err)
+	}
+	return r
 }
 
 // checkTestRun reports a package's tests: what they printed, what failed, and what was skipped without leave.

@@ -82,6 +82,24 @@ func threadedRamp(t *testing.T, confinement string) *child {
 	return c
 }
 
+func TestASignalInTheFirstOfTwoRunsAccountsForThatOne(t *testing.T) {
+	leavesNoTrace(t, func(t *testing.T) {
+		c := start(t, command(t, "run", "--threads-per-connection", "--conns", "5k", "--rate", "1k", "-o", "rec.json",
+			"--endpoints", "ep.csv"))
+		c.untilUp(t, 5000)
+		c.signal(t, syscall.SIGINT)
+		c.wait(t).complains(t, exitFailed, "interrupted", "of 5000")
+		rec := readRecording(t, c.cmd.Dir+"/rec.json")
+		if l := rec.Load; l.ServerModel != account.ModelEpoll || l.ComparedWith != nil || l.Established <= 0 {
+			t.Errorf("%+v", l)
+		}
+		rows := strings.Count(string(readFile(t, c.cmd.Dir+"/ep.csv")), "\n")
+		if want := 1 + 2*rec.Load.Established + 1; rows != want {
+			t.Errorf("%d rows in the list of endpoints, want %d", rows, want)
+		}
+	})
+}
+
 // stoppedThreads checks what a run leaves whose server could not go on.
 func stoppedThreads(t *testing.T, c *child, names ...string) *account.Recording {
 	t.Helper()

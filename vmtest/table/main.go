@@ -2,10 +2,16 @@
 // a row for each object type, a column for each recording. docs/measured.md shows what it prints.
 //
 //	go run ./vmtest/table RECORDING...
+//
+// With --scenarios it writes one table into a page instead, between that page's markers: a row for each scenario, role and
+// state, a column for each kernel. docs/scenarios.md is that page.
+//
+//	go run ./vmtest/table --scenarios PAGE RECORDING...
 package main
 
 import (
 	"cmp"
+	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -17,20 +23,34 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: table RECORDING...")
+	page := flag.String("scenarios", "", "write the scenario table into this `PAGE`")
+	flag.Usage = func() { fmt.Fprintln(os.Stderr, "usage: table [--scenarios PAGE] RECORDING...") }
+	flag.Parse()
+	if flag.NArg() == 0 {
+		flag.Usage()
 		os.Exit(2)
 	}
+	if err := compare(flag.Args(), *page); err != nil {
+		fmt.Fprintln(os.Stderr, "table:", err)
+		os.Exit(1)
+	}
+}
+
+// compare reads the recordings and writes their tables: into the page, or to standard output without one.
+func compare(paths []string, page string) error {
 	var recordings []*account.Recording
-	for _, path := range os.Args[1:] {
+	for _, path := range paths {
 		r, err := account.ReadFile(path)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "table:", err)
-			os.Exit(1)
+			return err
 		}
 		recordings = append(recordings, r)
 	}
+	if page != "" {
+		return scenarioPage(page, recordings)
+	}
 	write(os.Stdout, recordings)
+	return nil
 }
 
 // key names a table: the endpoints of one role in one state.
