@@ -137,12 +137,18 @@ func signedPercent(change, base float64) string {
 		return none
 	}
 	p := 100 * ratio(change, base)
-	s := group(strconv.FormatFloat(p, 'f', 1, 64)) + " %"
+	places := 1
+	for small := 0.1; math.Abs(p) < small && places < 4; small /= 10 { // the first digit that is not 0
+		places++
+	}
+	s := group(strconv.FormatFloat(p, 'f', places, 64)) + " %"
 	switch {
-	case p > 0 && p < 0.05:
-		return "<+0.1 %"
-	case p < 0 && p > -0.05:
-		return ">−0.1 %"
+	case p == 0:
+		return "0 %"
+	case p > 0 && p < 0.00005:
+		return "<+0.0001 %"
+	case p < 0 && p > -0.00005:
+		return ">−0.0001 %"
 	case p > 0:
 		return "+" + s
 	}

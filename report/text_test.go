@@ -81,7 +81,7 @@ func TestTextHidesNothingOfABadRun(t *testing.T) {
 		"11,200 of 20,000 requested, 40 failed",
 		"40 × connect: cannot assign requested address",
 		"disagree on 2 of 22 figures",
-		"client endpoints 19,988 20,000 −12 by the trace (−0.1 %)",
+		"client endpoints 19,988 20,000 −12 by the trace (−0.06 %)",
 		"client epitem 20,412 20,000 +412 by the trace (+2.1 %)",
 		"ring full 12 events",
 		"walk 3 endpoints",

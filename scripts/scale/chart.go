@@ -8,7 +8,7 @@ import (
 // The chart's measures, in SVG user units.
 const (
 	chartWidth, chartHeight = 720, 300
-	left, right, top, base  = 60, 20, 30, 40
+	left, right, top, base  = 60, 50, 30, 40
 )
 
 // series is one line of the chart, drawn to its own scale: what is told is whether it is straight.
