@@ -183,7 +183,20 @@ func readServing(pid int) (serving, error) {
 	if err != nil {
 		return serving{}, fmt.Errorf("read kernel memory: %w", err)
 	}
-	return serving{residentBytes(pid), info["Slab"], info["KernelStack"], info["PageTables"]}, nil
+	return serving{exactResidentBytes(pid), info["Slab"], info["KernelStack"], info["PageTables"]}, nil
+}
+
+// exactResidentBytes is a process's resident memory by its page tables. Before f1a7941243c1 (6.2) each thread counts up to
+// 64 pages for itself before it tells the process, and a thread here has one.
+func exactResidentBytes(pid int) uint64 {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	for _, line := range strings.Split(string(b), "\n") {
+		if v, ok := strings.CutPrefix(line, "Rss:"); ok {
+			n, _ := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(v, " kB")), 10, 64)
+			return n << 10
+		}
+	}
+	return residentBytes(pid) // without CONFIG_PROC_PAGE_MONITOR
 }
 
 func (s serving) since(before serving) account.MemoryGrowth {

@@ -132,8 +132,9 @@ func TestAThreadedRunIsAccountedForBesideAnEpollRun(t *testing.T) {
 			t.Errorf("%d of %s with the client, want %d", objects[typ], typ, n)
 		}
 	}
+	preempted := preemptible(t) && rec.Losses.RecursionMisses > 0
 	for _, row := range rec.Trace.Types {
-		if row.Trace != row.Walk {
+		if row.Trace != row.Walk && !(preempted && row.Trace < row.Walk) {
 			t.Errorf("%s %s: %d by the trace, %d by the walk", row.Role, row.Type, row.Trace, row.Walk)
 		}
 	}
