@@ -96,7 +96,7 @@ func (r *runner) batchCost() (client, server uint64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	caches := account.NewCaches(slabs, kernel.Aliases("/sys/kernel/slab", slabs), byAddress, r.batch.Sites, r.symbols)
+	caches := account.NewCaches(slabs, r.aliases, byAddress, r.batch.Sites, r.symbols)
 	client, server = r.batch.EndpointBytes(caches)
 	return client, server, nil
 }

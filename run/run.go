@@ -127,9 +127,10 @@ type runner struct {
 	drained   chan error
 	stopDrain context.CancelFunc
 	before    account.Snapshot
-	batch     *account.Batch // the run's beginning; nil until it is up and at rest
-	sitesAt0  []kernel.Site  // counted before the first connection
-	sitesAt1  []kernel.Site  // counted when the batch was left
+	aliases   map[string]string // of slab caches, read before the first connection
+	batch     *account.Batch    // the run's beginning; nil until it is up and at rest
+	sitesAt0  []kernel.Site     // counted before the first connection
+	sitesAt1  []kernel.Site     // counted when the batch was left
 	recording *account.Recording
 	interrupt string              // why the ramp ended early
 	compares  bool                // this is one of two runs with different servers
@@ -249,6 +250,14 @@ func (r *runner) newRecording() {
 }
 
 func (r *runner) takeBaseline() error {
+	// Reading them fills the inode and dentry caches, the first time after boot.
+	if r.probes != nil {
+		slabs, err := kernel.ReadSlabinfo()
+		if err != nil {
+			return fmt.Errorf("read slab caches: %w; run as root", err)
+		}
+		r.aliases = kernel.Aliases("/sys/kernel/slab", slabs)
+	}
 	before, err := snapshot()
 	if err != nil {
 		return err
