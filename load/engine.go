@@ -22,14 +22,15 @@ const (
 
 // Engine is a pair of load processes.
 type Engine struct {
-	shared  *shared
-	memory  *os.File
-	workers []*process // server first
-	ended   chan struct{}
-	endOnce sync.Once
-	final   Progress // once shared is unmapped
-	accepts bool     // the server accepts what the client has connected
-	threads bool     // the server serves each connection by a thread of its own
+	shared   *shared
+	memory   *os.File
+	workers  []*process // server first
+	ended    chan struct{}
+	endOnce  sync.Once
+	final    Progress // once shared is unmapped
+	accepts  bool     // the server accepts what the client has connected
+	connects bool     // there are connecting ends
+	threads  bool     // the server serves each connection by a thread of its own
 }
 
 // process is one worker.
@@ -55,7 +56,7 @@ func Start(c Config, start func(*exec.Cmd) error) (*Engine, error) {
 	}
 	scenario, _ := FindScenario(c.Scenario) // checked above
 	memory.limit.Store(int64(c.Connections))
-	e := &Engine{shared: memory, memory: file, ended: make(chan struct{}), accepts: scenario.Accepted(),
+	e := &Engine{shared: memory, memory: file, ended: make(chan struct{}), accepts: scenario.Accepted(), connects: !scenario.Listens,
 		threads: c.ThreadPerConnection}
 	for _, role := range []string{roleServer, roleClient} {
 		p, err := e.startWorker(workerConfig{Role: role, Config: c}, start)
@@ -232,8 +233,42 @@ func (e *Engine) Err() error {
 // endGrace is how long a process may take to close its sockets before it is killed, which closes them as well.
 const endGrace = 60 * time.Second
 
+// hastenTime is how long the connecting end may take to be told how to close.
+const hastenTime = 5 * time.Second
+
+// hasten has the connecting end close by resets: the accepted ends are then gone as well, without a FIN and an ACK each
+// way. The accepting end sleeps meanwhile, for it would be woken for each.
+func (e *Engine) hasten() {
+	if len(e.workers) < 2 || e.shared == nil || !e.connects {
+		return
+	}
+	server, client := e.workers[0], e.workers[1]
+	_ = server.cmd.Process.Signal(syscall.SIGSTOP)
+	defer func() { _ = server.cmd.Process.Signal(syscall.SIGCONT) }()
+	e.shared.stop.Store(1)
+	e.shared.closing.Store(1)
+	want := e.shared.acted.Load() + e.shared.established.Load()
+	if _, err := client.control.Write([]byte{commandAct, byte(resetOnClose)}); err != nil {
+		return
+	}
+	for end := time.Now().Add(hastenTime); e.shared.acted.Load() < want && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		select {
+		case <-client.done:
+			return
+		default:
+		}
+	}
+	_, _ = client.control.Write([]byte{commandEnd})
+	client.control.Close()
+	select {
+	case <-client.done:
+	case <-time.After(endGrace):
+	}
+}
+
 // End ends both processes and waits until the kernel has closed their sockets.
 func (e *Engine) End() {
+	e.hasten()
 	for _, p := range e.workers {
 		_, _ = p.control.Write([]byte{commandEnd}) // a process that has ended needs no telling
 		p.control.Close()

@@ -318,3 +318,30 @@ func TestRampCanBeStoppedWhileItWaitsAtALimit(t *testing.T) {
 		t.Errorf("stopped at 64, and yet %+v", p)
 	}
 }
+
+// Connections that are closed by a reset leave nothing in TIME_WAIT, whose memory would outlive the run.
+func TestEndLeavesNoTimeWait(t *testing.T) {
+	c := testConfig(t, 2, 400)
+	e := start(t, c)
+	if err := e.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, e, "ramp", allUp(c.Connections))
+	e.End()
+	b, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Ours are between the server's port and the first client ports; others may use the same port for something else.
+	server := ":" + strings.ToUpper(hex16(c.Ports[0]))
+	for _, line := range strings.Split(string(b), "\n") {
+		f := strings.Fields(line)
+		for client := FirstClientPort; len(f) > 3 && client < FirstClientPort+c.Connections; client++ {
+			other := ":" + strings.ToUpper(hex16(uint16(client)))
+			if strings.HasSuffix(f[1], server) && strings.HasSuffix(f[2], other) ||
+				strings.HasSuffix(f[2], server) && strings.HasSuffix(f[1], other) {
+				t.Fatalf("still there: %s", line)
+			}
+		}
+	}
+}

@@ -40,6 +40,7 @@ const (
 	shutdownWrite
 	closeAll
 	exitProcess
+	resetOnClose
 )
 
 // Scenarios is the table of what connprof can hold.
@@ -197,6 +198,10 @@ func (a *actor) perform(do action, fd int) syscall.Errno {
 		return transfer(unix.Write, unix.POLLOUT, fd, a.payload)
 	case shutdownWrite:
 		return number(unix.Shutdown(fd, unix.SHUT_WR))
+	case resetOnClose:
+		// What the other end or a scenario has closed needs it no more.
+		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		return 0
 	case closeAll:
 		return number(unix.Close(fd))
 	}
