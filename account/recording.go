@@ -35,6 +35,8 @@ type Recording struct {
 	Sampling  Sampling      `json:"sampling"`
 	// Notes are sentences about anything that limits how far the figures can be trusted.
 	Notes []string `json:"notes"`
+	// Peer is the accepting end's own recording where that is another machine, without what Join has moved from it.
+	Peer *Recording `json:"peer,omitempty"`
 }
 
 // PlanRow is one limit held against what the run needs of it. Bytes where Unit says so, else a count.
@@ -49,6 +51,8 @@ type PlanRow struct {
 
 // Host is the machine the run was made on.
 type Host struct {
+	// Name is only there where two machines took part.
+	Name        string `json:"name,omitempty"`
 	Kernel      string `json:"kernel"`       // uname -r
 	CPUs        int    `json:"cpus"`         // online
 	MemoryBytes uint64 `json:"memory_bytes"` // MemTotal
@@ -69,6 +73,8 @@ type Hook struct {
 
 // Load is what the load engine did.
 type Load struct {
+	// End is the only end that was made on this machine, client or server; empty for both.
+	End             string `json:"end,omitempty"`
 	Scenario        string `json:"scenario"`
 	ClientAddresses int    `json:"client_addresses"`
 	ServerPorts     int    `json:"server_ports"`

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* The accept hook: which process an established connection is handed to. */
 #include "maps.h"
+#include "ports.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
@@ -27,7 +28,7 @@ static __always_inline __u64 *place_of(struct sock *sk)
 /* inet_csk_accept() returns NULL when there is nothing to accept (EAGAIN): that is no connection. */
 static __always_inline int on_accept(struct sock *sk)
 {
-	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != target_netns)
+	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != target_netns || !sock_counts(sk))
 		return 0;
 	struct cpu_counters *c = my_counters();
 

@@ -23,6 +23,9 @@ const (
 	AcceptProgAcceptFexit4Args  = "accept_fexit_4_args"
 	AcceptProgAcceptGraftKprobe = "accept_graft_kprobe"
 	AcceptProgAcceptKretprobe   = "accept_kretprobe"
+	AcceptVarPortsHigh          = "ports_high"
+	AcceptVarPortsLow           = "ports_low"
+	AcceptVarPortsSide          = "ports_side"
 	AcceptVarTargetNetns        = "target_netns"
 )
 
@@ -87,6 +90,9 @@ type AcceptMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AcceptVariableSpecs struct {
+	PortsHigh   *ebpf.VariableSpec `ebpf:"ports_high"`
+	PortsLow    *ebpf.VariableSpec `ebpf:"ports_low"`
+	PortsSide   *ebpf.VariableSpec `ebpf:"ports_side"`
 	TargetNetns *ebpf.VariableSpec `ebpf:"target_netns"`
 }
 
@@ -127,6 +133,9 @@ func (m *AcceptMaps) Close() error {
 //
 // It can be passed to LoadAcceptObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AcceptVariables struct {
+	PortsHigh   *ebpf.Variable `ebpf:"ports_high"`
+	PortsLow    *ebpf.Variable `ebpf:"ports_low"`
+	PortsSide   *ebpf.Variable `ebpf:"ports_side"`
 	TargetNetns *ebpf.Variable `ebpf:"target_netns"`
 }
 

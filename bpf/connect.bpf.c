@@ -3,12 +3,13 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /* The connect hook: who calls connect(), on the rungs that can hook the function itself. */
 #include "maps.h"
+#include "ports.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-static __always_inline int on_connect(struct sock *sk)
+static __always_inline int on_connect(struct sock *sk, struct sockaddr *uaddr)
 {
-	if (BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != target_netns)
+	if (BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != target_netns || !address_counts(uaddr))
 		return 0;
 	struct cpu_counters *c = my_counters();
 
@@ -44,27 +45,27 @@ static __always_inline bool goes_to_v4(struct sock *sk, struct sockaddr *uaddr)
 }
 
 SEC("kprobe/tcp_v4_connect")
-int BPF_KPROBE(connect_v4_kprobe, struct sock *sk)
+int BPF_KPROBE(connect_v4_kprobe, struct sock *sk, struct sockaddr *uaddr)
 {
-	return on_connect(sk);
+	return on_connect(sk, uaddr);
 }
 
 SEC("kprobe/tcp_v6_connect")
 int BPF_KPROBE(connect_v6_kprobe, struct sock *sk, struct sockaddr *uaddr)
 {
-	return goes_to_v4(sk, uaddr) ? 0 : on_connect(sk);
+	return goes_to_v4(sk, uaddr) ? 0 : on_connect(sk, uaddr);
 }
 
 SEC("fentry/tcp_v4_connect")
-int BPF_PROG(connect_v4_fentry, struct sock *sk)
+int BPF_PROG(connect_v4_fentry, struct sock *sk, struct sockaddr *uaddr)
 {
-	return on_connect(sk);
+	return on_connect(sk, uaddr);
 }
 
 SEC("fentry/tcp_v6_connect")
 int BPF_PROG(connect_v6_fentry, struct sock *sk, struct sockaddr *uaddr)
 {
-	return goes_to_v4(sk, uaddr) ? 0 : on_connect(sk);
+	return goes_to_v4(sk, uaddr) ? 0 : on_connect(sk, uaddr);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

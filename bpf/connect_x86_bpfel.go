@@ -22,6 +22,9 @@ const (
 	ConnectProgConnectV4Kprobe = "connect_v4_kprobe"
 	ConnectProgConnectV6Fentry = "connect_v6_fentry"
 	ConnectProgConnectV6Kprobe = "connect_v6_kprobe"
+	ConnectVarPortsHigh        = "ports_high"
+	ConnectVarPortsLow         = "ports_low"
+	ConnectVarPortsSide        = "ports_side"
 	ConnectVarTargetNetns      = "target_netns"
 )
 
@@ -85,6 +88,9 @@ type ConnectMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ConnectVariableSpecs struct {
+	PortsHigh   *ebpf.VariableSpec `ebpf:"ports_high"`
+	PortsLow    *ebpf.VariableSpec `ebpf:"ports_low"`
+	PortsSide   *ebpf.VariableSpec `ebpf:"ports_side"`
 	TargetNetns *ebpf.VariableSpec `ebpf:"target_netns"`
 }
 
@@ -123,6 +129,9 @@ func (m *ConnectMaps) Close() error {
 //
 // It can be passed to LoadConnectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ConnectVariables struct {
+	PortsHigh   *ebpf.Variable `ebpf:"ports_high"`
+	PortsLow    *ebpf.Variable `ebpf:"ports_low"`
+	PortsSide   *ebpf.Variable `ebpf:"ports_side"`
 	TargetNetns *ebpf.Variable `ebpf:"target_netns"`
 }
 

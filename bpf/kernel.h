@@ -128,6 +128,10 @@ struct in6_addr {
 	} in6_u;
 };
 
+struct sockaddr_in {
+	__be16 sin_port;
+};
+
 struct sockaddr_in6 {
 	struct in6_addr sin6_addr;
 };
@@ -242,6 +246,7 @@ struct inet_bind2_bucket;
 
 struct inet_sock {
 	struct sock sk;
+	__be16 inet_sport;
 };
 
 struct inet_connection_sock {

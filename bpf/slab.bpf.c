@@ -14,6 +14,11 @@ volatile __u32 sample_interval = 0;
 /* The load processes, known once they run; the loader writes them. */
 volatile __u32 client_tgid = 0;
 volatile __u32 server_tgid = 0;
+/* In a namespace that others use as well, only the load processes count. Set before loading. */
+const volatile bool load_tasks_only = false;
+/* The cache of the endpoints' socks, by whose softirqs stacks are sampled whatever task is current: the accepted ends are
+ * made there. 0: none. */
+volatile __u64 softirq_cache = 0;
 
 /* include/linux/gfp_types.h: may sleep to reclaim. Its bit has been 10 since 5.4. */
 #define GFP_DIRECT_RECLAIM 0x400u
@@ -37,7 +42,7 @@ static __always_inline __u32 current_role(void)
 		return ROLE_CLIENT;
 	if (tgid == server_tgid)
 		return ROLE_SERVER;
-	return current_netns() == target_netns ? ROLE_NONE : NOT_OURS;
+	return !load_tasks_only && current_netns() == target_netns ? ROLE_NONE : NOT_OURS;
 }
 
 static __always_inline struct site_table *my_sites(void)
@@ -122,16 +127,19 @@ static __always_inline void sample(void *ctx, __u64 call_site, __u64 cache, __u3
 static __always_inline int on_alloc(void *ctx, __u64 call_site, __u64 cache, __u32 kind, gfp_t gfp)
 {
 	__u32 role = current_role();
+	bool atomic = !(gfp & GFP_DIRECT_RECLAIM);
+	bool counts = role != NOT_OURS;
 
-	if (role == NOT_OURS)
+	if (!counts && (!atomic || !softirq_cache || cache != softirq_cache))
 		return 0;
 	struct site_table *t = my_sites();
 
 	if (!t)
 		return 0;
-	bool atomic = !(gfp & GFP_DIRECT_RECLAIM);
-
-	count_site(t, call_site, cache, role, kind | (atomic ? SITE_ATOMIC : 0));
+	if (counts)
+		count_site(t, call_site, cache, role, kind | (atomic ? SITE_ATOMIC : 0));
+	else
+		role = ROLE_NONE;
 	if (is_sampled(t))
 		sample(ctx, call_site, cache, role, atomic);
 	return 0;

@@ -55,8 +55,10 @@ const (
 	SlabProgFreeObject        = "free_object"
 	SlabProgKmallocAlloc      = "kmalloc_alloc"
 	SlabVarClientTgid         = "client_tgid"
+	SlabVarLoadTasksOnly      = "load_tasks_only"
 	SlabVarSampleInterval     = "sample_interval"
 	SlabVarServerTgid         = "server_tgid"
+	SlabVarSoftirqCache       = "softirq_cache"
 	SlabVarTargetNetns        = "target_netns"
 	SlabVarUnusedStackEvent   = "unused_stack_event"
 )
@@ -125,8 +127,10 @@ type SlabMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type SlabVariableSpecs struct {
 	ClientTgid       *ebpf.VariableSpec `ebpf:"client_tgid"`
+	LoadTasksOnly    *ebpf.VariableSpec `ebpf:"load_tasks_only"`
 	SampleInterval   *ebpf.VariableSpec `ebpf:"sample_interval"`
 	ServerTgid       *ebpf.VariableSpec `ebpf:"server_tgid"`
+	SoftirqCache     *ebpf.VariableSpec `ebpf:"softirq_cache"`
 	TargetNetns      *ebpf.VariableSpec `ebpf:"target_netns"`
 	UnusedStackEvent *ebpf.VariableSpec `ebpf:"unused_stack_event"`
 }
@@ -171,8 +175,10 @@ func (m *SlabMaps) Close() error {
 // It can be passed to LoadSlabObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SlabVariables struct {
 	ClientTgid       *ebpf.Variable `ebpf:"client_tgid"`
+	LoadTasksOnly    *ebpf.Variable `ebpf:"load_tasks_only"`
 	SampleInterval   *ebpf.Variable `ebpf:"sample_interval"`
 	ServerTgid       *ebpf.Variable `ebpf:"server_tgid"`
+	SoftirqCache     *ebpf.Variable `ebpf:"softirq_cache"`
 	TargetNetns      *ebpf.Variable `ebpf:"target_netns"`
 	UnusedStackEvent *ebpf.Variable `ebpf:"unused_stack_event"`
 }

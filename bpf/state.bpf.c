@@ -4,6 +4,7 @@
 /* The life of an endpoint: its state changes and its end. Where connect and accept cannot be hooked themselves,
  * their state changes stand in for them. */
 #include "maps.h"
+#include "ports.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
@@ -13,7 +14,8 @@ const volatile bool state_reports_connect = true;
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_change, struct sock *sk, int oldstate, int newstate)
 {
-	if (sk->__sk_common.skc_net.net->ns.inum != target_netns || sk->sk_protocol != IPPROTO_TCP)
+	if (sk->__sk_common.skc_net.net->ns.inum != target_netns || sk->sk_protocol != IPPROTO_TCP ||
+	    !sock_counts(sk))
 		return 0;
 	struct cpu_counters *c = my_counters();
 
@@ -40,7 +42,7 @@ int BPF_PROG(state_change, struct sock *sk, int oldstate, int newstate)
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(destroy, struct sock *sk)
 {
-	if (sk->__sk_common.skc_net.net->ns.inum != target_netns)
+	if (sk->__sk_common.skc_net.net->ns.inum != target_netns || !sock_counts(sk))
 		return 0;
 	struct cpu_counters *c = my_counters();
 

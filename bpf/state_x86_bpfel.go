@@ -46,6 +46,9 @@ const (
 	StateMapEvents              = "events"
 	StateProgDestroy            = "destroy"
 	StateProgStateChange        = "state_change"
+	StateVarPortsHigh           = "ports_high"
+	StateVarPortsLow            = "ports_low"
+	StateVarPortsSide           = "ports_side"
 	StateVarStateReportsConnect = "state_reports_connect"
 	StateVarTargetNetns         = "target_netns"
 	StateVarUnusedEndpointEvent = "unused_endpoint_event"
@@ -109,6 +112,9 @@ type StateMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type StateVariableSpecs struct {
+	PortsHigh           *ebpf.VariableSpec `ebpf:"ports_high"`
+	PortsLow            *ebpf.VariableSpec `ebpf:"ports_low"`
+	PortsSide           *ebpf.VariableSpec `ebpf:"ports_side"`
 	StateReportsConnect *ebpf.VariableSpec `ebpf:"state_reports_connect"`
 	TargetNetns         *ebpf.VariableSpec `ebpf:"target_netns"`
 	UnusedEndpointEvent *ebpf.VariableSpec `ebpf:"unused_endpoint_event"`
@@ -149,6 +155,9 @@ func (m *StateMaps) Close() error {
 //
 // It can be passed to LoadStateObjects or ebpf.CollectionSpec.LoadAndAssign.
 type StateVariables struct {
+	PortsHigh           *ebpf.Variable `ebpf:"ports_high"`
+	PortsLow            *ebpf.Variable `ebpf:"ports_low"`
+	PortsSide           *ebpf.Variable `ebpf:"ports_side"`
 	StateReportsConnect *ebpf.Variable `ebpf:"state_reports_connect"`
 	TargetNetns         *ebpf.Variable `ebpf:"target_netns"`
 	UnusedEndpointEvent *ebpf.Variable `ebpf:"unused_endpoint_event"`

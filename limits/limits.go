@@ -83,7 +83,7 @@ func SafeConnections(m Memory, percent int, files FileTable, each uint64) int {
 
 // Safe is SafeConnections with the limit that sets the number, for people.
 func Safe(m Memory, percent int, files FileTable, each uint64) (n int, limit string) {
-	byMemory, byFiles := m.Share(percent)/each, files.Left()/filesPerConnection
+	byMemory, byFiles := m.Share(percent)/each, files.Left()/files.each()
 	if byFiles < byMemory {
 		return int(byFiles), fmt.Sprintf("fs.file-max = %d, of which %d are used", files.Max, files.Used)
 	}
@@ -108,10 +108,20 @@ func CheckMemory(n int, m Memory, percent int, each uint64) error {
 }
 
 // FileTable is the system-wide table of open files.
-type FileTable struct{ Used, Max uint64 }
+type FileTable struct {
+	Used, Max uint64
+	Each      uint64 // files that a connection takes here; 0: both ends'
+}
 
 // filesPerConnection counts both ends.
 const filesPerConnection = 2
+
+func (f FileTable) each() uint64 {
+	if f.Each == 0 {
+		return filesPerConnection
+	}
+	return f.Each
+}
 
 // spareFiles is left to the rest of the host.
 const spareFiles = 10_000
@@ -135,7 +145,7 @@ func ReadFileTable() (FileTable, error) {
 
 // CheckFiles fails with a *TooMuchError when the sockets of n connections do not fit into the file table.
 func CheckFiles(n int, f FileTable) error {
-	if need := uint64(n) * filesPerConnection; need > f.Left() {
+	if need := uint64(n) * f.each(); need > f.Left() {
 		return &TooMuchError{Connections: n, Resource: "fs.file-max", Need: need, Have: f.Left(), Unit: "files",
 			Fix: fmt.Sprintf("lower --conns or run: sysctl fs.file-max=%d", f.Used+need+spareFiles)}
 	}

@@ -20,6 +20,7 @@ type client struct {
 	// portByOption says that the kernel has IP_LOCAL_PORT_RANGE (91d0b78c5177, 6.3).
 	portByOption bool
 	scenario     Scenario
+	spares       spares
 	*actor
 }
 
@@ -28,7 +29,12 @@ func newClient(c Config, s *shared) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cl := &client{config: c, shared: s, plan: newPlan(c), portByOption: haveLocalPortRange(), active: runtime.NumCPU()}
+	plan, err := clientPlan(c)
+	if err != nil {
+		return nil, err
+	}
+	cl := &client{config: c, shared: s, plan: plan, portByOption: haveLocalPortRange(), active: runtime.NumCPU()}
+	cl.spares.ports = plan.sparePorts(c.Connections)
 	cl.scenario, _ = FindScenario(c.Scenario) // checked by the parent
 	if cl.actor, err = newActor(s, c.Payload); err != nil {
 		return nil, err
@@ -92,8 +98,8 @@ func (c *client) shard(ready chan<- error, i, low, high int) {
 
 // open opens the connections from low to high, collecting the finished ones as it goes.
 func (cs *clientShard) open(low, high int) {
-	const batch = 64
 	c := cs.client
+	batch := c.batch()
 	for i := low; i < high; i++ {
 		if c.shared.stop.Load() != 0 {
 			return
@@ -116,7 +122,7 @@ func (cs *clientShard) open(low, high int) {
 // waitForServer keeps the accept queue from overflowing, which would cost each SYN beyond it a second.
 func (cs *clientShard) waitForServer() {
 	s := cs.client.shared
-	window := int64(cs.client.config.Backlog) / 4
+	window := cs.client.window()
 	if !cs.client.scenario.Accepted() {
 		return
 	}
@@ -144,7 +150,10 @@ func (cs *clientShard) pace(i int) {
 // connect makes one connection attempt. A failure is counted and leaves nothing open.
 func (cs *clientShard) connect(i int) {
 	s := cs.client.shared
-	fd, at, err := cs.dial(i)
+	fd, at, err := cs.dial(cs.client.plan.tuple(i))
+	if err != nil {
+		fd, at, err = cs.dialSpare(i, fd, at, err)
+	}
 	if err == nil {
 		cs.waiting++
 		return
@@ -155,9 +164,8 @@ func (cs *clientShard) connect(i int) {
 	}
 }
 
-func (cs *clientShard) dial(i int) (fd int, at step, err error) {
+func (cs *clientShard) dial(address, port int, local uint16) (fd int, at step, err error) {
 	c := cs.client
-	address, port, local := c.plan.tuple(i)
 	fd, err = unix.Socket(cs.to.family(), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, stepSocket, err

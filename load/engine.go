@@ -28,6 +28,7 @@ type Engine struct {
 	ended    chan struct{}
 	endOnce  sync.Once
 	final    Progress // once shared is unmapped
+	end      string   // Config.End
 	accepts  bool     // the server accepts what the client has connected
 	connects bool     // there are connecting ends
 	threads  bool     // the server serves each connection by a thread of its own
@@ -44,7 +45,15 @@ type process struct {
 	leaving atomic.Bool
 }
 
-// Start starts both processes by the given function (which may put them into another network namespace) and returns
+// ends are the ends that are made here, the server's first.
+func (c Config) ends() []string {
+	if c.End != "" {
+		return []string{c.End}
+	}
+	return []string{roleServer, roleClient}
+}
+
+// Start starts both processes, or that of Config.End, by the given function (which may put them into another network namespace) and returns
 // once the server listens and the client is ready to begin.
 func Start(c Config, start func(*exec.Cmd) error) (*Engine, error) {
 	if err := c.check(); err != nil {
@@ -56,9 +65,9 @@ func Start(c Config, start func(*exec.Cmd) error) (*Engine, error) {
 	}
 	scenario, _ := FindScenario(c.Scenario) // checked above
 	memory.limit.Store(int64(c.Connections))
-	e := &Engine{shared: memory, memory: file, ended: make(chan struct{}), accepts: scenario.Accepted(), connects: !scenario.Listens,
-		threads: c.ThreadPerConnection}
-	for _, role := range []string{roleServer, roleClient} {
+	e := &Engine{shared: memory, memory: file, ended: make(chan struct{}), end: c.End, accepts: scenario.Accepted(),
+		connects: !scenario.Listens, threads: c.ThreadPerConnection}
+	for _, role := range c.ends() {
 		p, err := e.startWorker(workerConfig{Role: role, Config: c}, start)
 		if err != nil {
 			e.End()
@@ -147,9 +156,26 @@ func (p *process) describe() string {
 	return text
 }
 
-// PIDs are the process IDs of the connecting and the accepting end.
+// worker is the process of an end, nil for one that is on another machine.
+func (e *Engine) worker(role string) *process {
+	for _, p := range e.workers {
+		if p.role == role {
+			return p
+		}
+	}
+	return nil
+}
+
+// PIDs are the process IDs of the connecting and the accepting end, 0 for one that is on another machine.
 func (e *Engine) PIDs() (client, server int) {
-	return e.workers[1].cmd.Process.Pid, e.workers[0].cmd.Process.Pid
+	return e.worker(roleClient).pid(), e.worker(roleServer).pid()
+}
+
+func (p *process) pid() int {
+	if p == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
 }
 
 // Begin opens the connections.
@@ -190,10 +216,13 @@ const tellTimeout = 5 * time.Second
 // ContextSwitches asks both processes how often their threads were switched since Begin. One that has ended tells
 // nothing, and counts as none.
 func (e *Engine) ContextSwitches() (client, server Switches) {
-	return e.switches(e.workers[1]), e.switches(e.workers[0])
+	return e.switches(e.worker(roleClient)), e.switches(e.worker(roleServer))
 }
 
 func (e *Engine) switches(p *process) Switches {
+	if p == nil {
+		return Switches{}
+	}
 	slot := e.shared.switchesOf(p.role)
 	told := slot.told.Load()
 	if _, err := p.control.Write([]byte{commandTell}); err != nil {
@@ -268,6 +297,9 @@ func (e *Engine) hasten() {
 
 // End ends both processes and waits until the kernel has closed their sockets.
 func (e *Engine) End() {
+	if e.end != "" && len(e.workers) > 0 {
+		e.resetHere()
+	}
 	e.hasten()
 	for _, p := range e.workers {
 		_, _ = p.control.Write([]byte{commandEnd}) // a process that has ended needs no telling

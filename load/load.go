@@ -8,6 +8,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"syscall"
@@ -16,6 +17,8 @@ import (
 
 // Config describes what to open. It is handed to the worker processes as JSON.
 type Config struct {
+	// End is the only end to make here, ClientEnd or ServerEnd, where the other one is on another machine; empty for both.
+	End         string
 	Clients     []netip.Addr // local addresses of the connecting end
 	Server      netip.Addr
 	Ports       []uint16 // the server listens on all of them
@@ -41,6 +44,10 @@ const FirstClientPort = 1024
 // clientPorts is how many local ports one client address has to itself: all from FirstClientPort up, without the
 // listeners' own, on which a bind would collide.
 func (c Config) clientPorts() int {
+	if c.End == ClientEnd {
+		ports, _ := HostPorts() // the worker reports an error
+		return len(ports)
+	}
 	n := 1<<16 - FirstClientPort
 	for _, p := range c.Ports {
 		if p >= FirstClientPort {
@@ -57,8 +64,11 @@ func (c Config) check() error {
 	if _, ok := FindScenario(c.Scenario); !ok {
 		return fmt.Errorf("there is no scenario %q", c.Scenario)
 	}
-	if err := c.checkThreads(); err != nil {
+	if err := errors.Join(c.checkThreads(), c.checkEnd()); err != nil {
 		return err
+	}
+	if c.End == ServerEnd {
+		return nil // which ports the connections come from is the client's affair
 	}
 	switch {
 	case len(c.Clients) == 0 || len(c.Ports) == 0 || c.Connections < 1:

@@ -94,27 +94,39 @@ var hello = []byte("Hello, world!")
 // Arrange brings the connections that are up into the scenario. It returns when every one is there, and fails, with
 // the number that are not, when that takes longer than the timeout.
 func (e *Engine) Arrange(s Scenario, timeout time.Duration) error {
-	for _, step := range s.steps {
-		if e.threads && step.who == roleServer {
-			continue // its threads answer when they are spoken to
-		}
-		if err := e.arrange(step, timeout); err != nil {
-			return fmt.Errorf("scenario %s: %w", s.Name, err)
+	for i := range s.steps {
+		if err := e.ArrangeStep(s, i, timeout); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (e *Engine) arrange(step scenarioStep, timeout time.Duration) error {
-	p := e.workers[0]
-	if step.who == roleClient {
-		p = e.workers[1]
-	}
-	if step.do == exitProcess {
-		return e.leave(p, timeout)
+// Steps is how many steps a scenario has.
+func (s Scenario) Steps() int { return len(s.steps) }
+
+// ArrangeStep is one step of Arrange. Where it is that of an end on another machine, it only takes note of it.
+func (e *Engine) ArrangeStep(s Scenario, i int, timeout time.Duration) error {
+	step := s.steps[i]
+	if e.threads && step.who == roleServer {
+		return nil // its threads answer when they are spoken to
 	}
 	if step.do == shutdownWrite || step.do == closeAll {
-		e.shared.closing.Store(1) // from now on, an end that closes is no loss
+		e.CloseOnPurpose()
+	}
+	p := e.worker(step.who)
+	if p == nil {
+		return nil
+	}
+	if err := e.arrange(p, step, timeout); err != nil {
+		return fmt.Errorf("scenario %s: %w", s.Name, err)
+	}
+	return nil
+}
+
+func (e *Engine) arrange(p *process, step scenarioStep, timeout time.Duration) error {
+	if step.do == exitProcess {
+		return e.leave(p, timeout)
 	}
 	want := e.shared.acted.Load() + int64(e.Progress().Up())
 	if _, err := p.control.Write([]byte{commandAct, byte(step.do)}); err != nil {

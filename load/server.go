@@ -25,6 +25,7 @@ type server struct {
 	// serve takes charge of an accepted connection; acceptFlags are what it wants of its socket.
 	serve       func(s *shard, fd int) (step, error)
 	acceptFlags int
+	gate        *gate    // nil where both ends are here
 	reserve     *reserve // of threads
 	barred      bool     // the kernel has refused a thread: what is queued stays there
 	*actor
@@ -41,7 +42,7 @@ func newServer(c Config, s *shared) (*server, error) {
 	if capacity -= len(c.Ports); capacity < 1 {
 		return nil, fmt.Errorf("RLIMIT_NOFILE leaves no room beside %d listeners; raise it (ulimit -n)", len(c.Ports))
 	}
-	sv := &server{config: c, shared: s, capacity: min(capacity, c.Connections)}
+	sv := &server{config: c, shared: s, capacity: min(capacity, c.Connections), gate: newGate(c)}
 	sv.scenario, _ = FindScenario(c.Scenario) // checked by the parent
 	sv.serve, sv.acceptFlags = sv.watch, unix.SOCK_NONBLOCK
 	if c.ThreadPerConnection {
@@ -57,7 +58,7 @@ func newServer(c Config, s *shared) (*server, error) {
 		if sv.scenario.Listens {
 			break // the listeners are what is to be measured
 		}
-		fd, err := listen(c.Server, port, c.Backlog)
+		fd, err := listen(c.Server, port, c.Backlog, sv.gate)
 		if err == nil && sv.scenario.deferAccept {
 			err = unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, deferSeconds)
 		}
@@ -71,7 +72,7 @@ func newServer(c Config, s *shared) (*server, error) {
 	return sv, startShards(shards, sv.shard)
 }
 
-func listen(address netip.Addr, port uint16, backlog int) (int, error) {
+func listen(address netip.Addr, port uint16, backlog int, g *gate) (int, error) {
 	family := unix.AF_INET
 	if address.Is6() {
 		family = unix.AF_INET6
@@ -86,6 +87,10 @@ func listen(address netip.Addr, port uint16, backlog int) (int, error) {
 	if err := unix.Bind(fd, sockaddr(address.AsSlice(), port)); err != nil {
 		_ = unix.Close(fd)
 		return -1, fmt.Errorf("bind to %s: %w", netip.AddrPortFrom(address, port), err)
+	}
+	if err := g.guard(fd); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
 	}
 	if err := unix.Listen(fd, backlog); err != nil {
 		_ = unix.Close(fd)
@@ -154,7 +159,7 @@ func (sv *server) openListeners(s *shard, low, high int) {
 		}
 		address, _, port := plan.tuple(i)
 		sh.first.CompareAndSwap(0, int64(Monotonic()))
-		fd, err := listen(sv.config.Clients[address], port, 1)
+		fd, err := listen(sv.config.Clients[address], port, 1, nil)
 		if err != nil {
 			sh.fail(stepListen, errno(errors.Unwrap(err)))
 			continue
@@ -183,7 +188,7 @@ func (sv *server) take(s *shard, events []unix.EpollEvent) {
 func (sv *server) acceptQueued(s *shard, listener, room int) (full bool) {
 	before := len(s.held)
 	defer func() { sv.shared.accepted.Add(int64(len(s.held) - before)) }()
-	for range min(queued(listener), room) {
+	for range min(queued(listener), sv.allowed(room)) {
 		fd, e := accept(listener, sv.acceptFlags)
 		switch e {
 		case 0:
@@ -198,6 +203,11 @@ func (sv *server) acceptQueued(s *shard, listener, room int) (full bool) {
 			sv.pause(e)
 			return false
 		}
+		if !sv.gate.admits(fd) {
+			sv.shared.strangers.Add(1)
+			_ = unix.Close(fd)
+			continue
+		}
 		if at, err := sv.serve(s, fd); err != nil {
 			sv.shared.note(at, errno(err))
 			if sv.barred {
@@ -209,6 +219,14 @@ func (sv *server) acceptQueued(s *shard, listener, room int) (full bool) {
 		s.held = append(s.held, int32(fd))
 	}
 	return false
+}
+
+// allowed bounds what is accepted by the number that was agreed on with a client on another machine.
+func (sv *server) allowed(room int) int {
+	if sv.gate == nil {
+		return room
+	}
+	return min(room, sv.config.Connections-int(sv.shared.accepted.Load()))
 }
 
 // watch puts a connection into the shard's epoll set.

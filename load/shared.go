@@ -25,6 +25,7 @@ type shared struct {
 	limit                                          counter // attempts that may be made so far
 	closing                                        counter // 1: ends close on purpose
 	acted                                          counter // what the steps of a scenario have done to connections
+	inUse, strangers                               counter // see Engine.PortsInUse, Engine.Strangers
 	failures                                       [maxFailures]failureSlot
 	otherFailures                                  counter
 	clientSwitches, serverSwitches                 switchesSlot

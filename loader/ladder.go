@@ -257,6 +257,10 @@ func (p *Probes) setVariables(spec *ebpf.CollectionSpec) error {
 		bpf.StateVarTargetNetns:         p.config.Netns,
 		bpf.StateVarStateReportsConnect: !p.hasOwnProgram("connect"),
 		bpf.SlabVarSampleInterval:       uint32(p.config.SampleInterval),
+		bpf.SlabVarLoadTasksOnly:        p.config.Ports.Side != AllPorts,
+		bpf.StateVarPortsSide:           uint8(p.config.Ports.Side),
+		bpf.StateVarPortsLow:            p.config.Ports.Low,
+		bpf.StateVarPortsHigh:           p.config.Ports.High,
 	}
 	for name, value := range values {
 		if v, ok := spec.Variables[name]; ok {

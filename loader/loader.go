@@ -26,12 +26,30 @@ type Config struct {
 	Netns uint32
 	// Hooks forces one rung for connect and accept: kprobe, fentry or tracepoint. Auto or empty tries all.
 	Hooks string
+	// Ports narrows that to some endpoints and to the tasks of SetRoles, in a namespace that others use as well.
+	Ports Ports
 	// RingBytes is the size of the event ring, a power of two and a multiple of the page size.
 	RingBytes int
 	// SampleInterval is the mean number of slab allocations for each sampled stack; 0 samples none. It holds until
 	// TraceAllocations sets another.
 	SampleInterval int
 }
+
+// Ports are the server ports of the endpoints that count.
+type Ports struct {
+	Side      PortsSide
+	Low, High uint16 // both included
+}
+
+// PortsSide is which of an endpoint's ports is looked at; numbered as in bpf/ports.h.
+type PortsSide uint8
+
+// The sides: none, so that all endpoints count; the server's end is here; the client's end is.
+const (
+	AllPorts PortsSide = iota
+	LocalPorts
+	RemotePorts
+)
 
 // Hook is a hook point and what became of it.
 type Hook struct {
@@ -96,12 +114,27 @@ func Load(config Config) (*Probes, error) {
 // Hooks lists every hook point with the rung it got.
 func (p *Probes) Hooks() []Hook { return p.hooks }
 
-// SetRoles tells the slab probes which process is which end, so that they can tell whose allocation they see.
+// SetRoles tells the slab probes which process is which end, so that they can tell whose allocation they see. An end
+// without a process here is 0.
 func (p *Probes) SetRoles(clientPID, serverPID int) error {
+	const nobody = -1 // 0 is the idle task's, which softirqs interrupt
 	for name, pid := range map[string]int{bpf.SlabVarClientTgid: clientPID, bpf.SlabVarServerTgid: serverPID} {
+		if pid == 0 {
+			pid = nobody
+		}
 		if err := p.slab.Variables[name].Set(uint32(pid)); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
+	}
+	return nil
+}
+
+// SampleSoftirqs has stacks sampled of what softirqs allocate from a cache, whatever task they interrupt: the socks of
+// accepted ends, where only the load processes' tasks count. The cache is that of a walked listener. Kernels before 6.1 do
+// not tell the cache of an allocation.
+func (p *Probes) SampleSoftirqs(cache uint64) error {
+	if err := p.slab.Variables[bpf.SlabVarSoftirqCache].Set(cache); err != nil {
+		return fmt.Errorf("set %s: %w", bpf.SlabVarSoftirqCache, err)
 	}
 	return nil
 }

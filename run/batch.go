@@ -75,6 +75,9 @@ func (r *runner) takeBatch(p load.Progress) error {
 	if err := r.readBatch(b); err != nil {
 		return err
 	}
+	if err := r.far.rest(r, b.Connections); err != nil {
+		return err
+	}
 	r.engine.Limit(r.conns)
 	if err := r.probes.LeaveAllocations(); err != nil {
 		return err
@@ -98,5 +101,5 @@ func (r *runner) readBatch(b *account.Batch) error {
 		return err
 	}
 	b.ServerOpens = int(counters.ServerEstablished)
-	return r.probes.Walk(r.network.Do, b.Visit)
+	return r.walkOwn(b.Visit)
 }

@@ -16,7 +16,7 @@ const accountReserve = 48 << 20
 
 // guards look, several times a second, for what must end the ramp before the host suffers. Each says why, or nothing.
 var guards = []func(*runner, map[string]uint64) string{
-	hostMemory, cgroupMemory, allowedMemory, fileTable, refusals,
+	hostMemory, cgroupMemory, allowedMemory, fileTable, refusals, farEnd,
 }
 
 // limitReached names the limit that the ramp has run into, empty for none. info is /proc/meminfo.

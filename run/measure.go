@@ -122,7 +122,7 @@ func (r *runner) walk(caches *account.Caches) (seconds float64, err error) {
 		visit = list.Visit
 	}
 	begun := time.Now()
-	err = r.probes.Walk(r.network.Do, visit)
+	err = r.walkOwn(visit)
 	return time.Since(begun).Seconds(), err
 }
 
@@ -177,6 +177,9 @@ func (r *runner) fillLoad() {
 	for _, f := range r.engine.Failures() {
 		l.Failures = append(l.Failures, account.Failure{Step: f.Step, Error: f.Errno.Error(), Count: f.Count})
 	}
+	if n := r.engine.PortsInUse(); n > 0 {
+		r.note(fmt.Sprintf("%d attempts met a local port in use and took another", n))
+	}
 	client, server := r.engine.PIDs()
 	l.ProcessRSSBytes = residentBytes(client) + residentBytes(server)
 	r.fillServer()
@@ -226,6 +229,9 @@ func (r *runner) fillTrace(c loader.Counters) error {
 func (r *runner) noteDoubts() {
 	rec := r.recording
 	for role, state := range map[string]string{"client": r.scenario.Client, "server": r.scenario.Server} {
+		if r.between.elsewhere(role) {
+			continue
+		}
 		if walked := endpointsIn(rec, role, state); state != "" && walked != rec.Load.Established {
 			r.note(fmt.Sprintf("the load engine had %d connections up and the walk found %d %s endpoints in %s",
 				rec.Load.Established, walked, role, state))
@@ -274,6 +280,8 @@ func (r *runner) hold() error {
 		return nil
 	case <-r.engine.Ended():
 		return fmt.Errorf("while the connections were held: %w", r.engine.Err())
+	case <-r.far.gone():
+		return fmt.Errorf("while the connections were held: %w", r.far.err())
 	}
 	l := &r.recording.Load
 	l.HoldSeconds = time.Since(begun).Seconds()
@@ -296,14 +304,14 @@ func (r *runner) stillUp() (int, error) {
 		return p.Up() - p.Lost, nil
 	}
 	states := map[string]int{}
-	err := r.probes.Walk(r.network.Do, func(e *kernel.Endpoint) error {
+	err := r.walkOwn(func(e *kernel.Endpoint) error {
 		states[e.State.String()]++
 		return nil
 	})
 	switch s := r.scenario; {
 	case s.Listens:
 		return states["LISTEN"], err
-	case s.Client == s.Server:
+	case s.Client == s.Server && r.between == nil:
 		return states[s.Client] / 2, err
 	default:
 		return states[s.Client], err

@@ -31,6 +31,7 @@ func (r *runner) decideConns() error {
 		return fmt.Errorf("there is no scenario %q", o.Scenario)
 	}
 	r.scenario = scenario
+	r.files.Each = r.between.files()
 	each := uint64(limits.LeastConnectionBytes)
 	if o.NoProfile {
 		each = limits.ConnectionBytes
@@ -39,6 +40,10 @@ func (r *runner) decideConns() error {
 	if r.conns == 0 {
 		r.conns = o.IPs * o.Ports * DefaultPerTuple
 	}
+	if err := r.between.bound(r); err != nil {
+		return err
+	}
+	each = r.between.share(each)
 	if err := r.fitThreads(limits.Host{}); err != nil {
 		return err
 	}
@@ -104,7 +109,7 @@ func (r *runner) batchCost() (client, server uint64, err error) {
 // judge holds the run against every limit of the host that binds it, as connprof check does, and writes the plan down.
 func (r *runner) judge(client, server uint64) error {
 	o := &r.options
-	demand := limits.Demand{Conns: uint64(r.conns), Role: limits.Both, Addresses: uint64(o.IPs), Ports: uint64(o.Ports),
+	demand := limits.Demand{Conns: uint64(r.conns), Role: r.between.role(), Addresses: uint64(o.IPs), Ports: uint64(o.Ports),
 		ClientBytes: client, ServerBytes: server}
 	// The soft limit on files does not bind a run, and asking for it takes a child process.
 	host := limits.Host{SoftFiles: func() (uint64, error) { return limits.NoLimit, nil }}
@@ -112,7 +117,7 @@ func (r *runner) judge(client, server uint64) error {
 		if !row.BindsRun || row.Verdict == limits.Unknown || row.Now == limits.NoLimit {
 			continue
 		}
-		if holds := row.Holds[limits.Both]; row.Verdict == limits.TooLow {
+		if holds := row.Holds[r.between.role()]; row.Verdict == limits.TooLow {
 			if o.Conns != 0 || holds < 1 {
 				return fmt.Errorf("%d connections need %d of %s (%s) and it is %d; lower --conns to %d or run: %s", r.conns,
 					row.Need, row.Limit, row.Where, row.Now, holds, row.Fix)

@@ -35,9 +35,12 @@ type Options struct {
 	// ThreadPerConnection has the accepting end serve each connection by a thread of its own. The run is made twice, the
 	// first time with epoll.
 	ThreadPerConnection bool
-	Started             time.Time
-	Version             string
-	Command             []string
+	// Target is the HOST:PORT of a connprof serve on another machine, Token what it has printed. The connections are made
+	// from the addresses in Journal, which netup writes.
+	Target, Token, Journal string
+	Started                time.Time
+	Version                string
+	Command                []string
 	// Endpoints gets one CSV row an endpoint; nil for none.
 	Endpoints io.Writer
 	// Hooked is told what each hook got, before the first connection.
@@ -66,6 +69,9 @@ func Run(o Options) (*account.Recording, error) {
 	if o.ThreadPerConnection {
 		return runThreads(o)
 	}
+	if o.Target != "" {
+		return runTarget(o)
+	}
 	return (&runner{options: o}).run()
 }
 
@@ -80,9 +86,11 @@ func (r *runner) run() (*account.Recording, error) {
 	if err := r.arrange(); err != nil {
 		return nil, err
 	}
+	r.far.measure()
 	if err := r.measure(); err != nil {
 		return nil, err
 	}
+	r.far.join(r)
 	err := r.options.measured(r.recording)
 	err = errors.Join(err, r.hold())
 	return r.recording, err
@@ -94,13 +102,11 @@ const arrangeTimeout = time.Minute
 // arrange brings the connections into the scenario. What that allocates is traced: nothing is in a hurry.
 func (r *runner) arrange() error {
 	if r.probes != nil && r.scenario.Acts() {
-		time.Sleep(loader.DrainDelay) // the batch's samples are in the ledger by then
-		r.ledger.Arranging()
-		if err := r.probes.TraceAllocations(sampleInterval(r.conns)); err != nil {
+		if err := r.traceArranging(); err != nil {
 			return err
 		}
 	}
-	return r.engine.Arrange(r.scenario, arrangeTimeout)
+	return r.arrangeSteps()
 }
 
 func (o *Options) measured(r *account.Recording) error {
@@ -136,6 +142,8 @@ type runner struct {
 	compares  bool                // this is one of two runs with different servers
 	other     *account.Comparison // the first of the two
 	serving   serving             // before the first connection
+	between   *between            // nil where both ends are here
+	far       *far                // the accepting end on another machine, else nil
 }
 
 // prepare does everything up to the first connection.
@@ -148,11 +156,12 @@ func (r *runner) prepare() error {
 		return err
 	}
 	r.others = announce()
-	network, err := netcfg.NewPrivate(netcfg.Config{ClientAddresses: o.IPs, IPv6: o.IPv6, Sockets: 2 * r.conns})
-	if err != nil {
+	if err := r.enterNetwork(); err != nil {
 		return err
 	}
-	r.network = network
+	if err := r.far.agree(r); err != nil {
+		return err
+	}
 	// The three take time and do not need each other. An error of one is reported once all are done, so that
 	// cleanUp finds what there is to end.
 	begun := make(chan error, 2)
@@ -172,6 +181,16 @@ func (r *runner) prepare() error {
 		}
 	}
 	return r.takeBaseline()
+}
+
+// enterNetwork makes the run's own network, or takes the host's where the other end is on another machine.
+func (r *runner) enterNetwork() (err error) {
+	if r.between != nil {
+		r.network, err = netcfg.Own()
+		return err
+	}
+	r.network, err = netcfg.NewPrivate(netcfg.Config{ClientAddresses: r.options.IPs, IPv6: r.options.IPv6, Sockets: 2 * r.conns})
+	return err
 }
 
 // readSymbols reads the kernel's functions early: where they are hidden, no connection need be opened.
@@ -204,6 +223,9 @@ func (r *runner) loadConfig() load.Config {
 	c := load.Config{Clients: r.network.Clients, Server: r.network.Server, Connections: r.conns, Rate: r.options.Rate,
 		Backlog: netcfg.Backlog, Timeout: handshakeTimeout, Scenario: r.scenario.Name, Payload: r.options.Payload,
 		ThreadPerConnection: r.options.ThreadPerConnection}
+	if r.between != nil {
+		return r.between.loadConfig(c)
+	}
 	for i := range r.options.Ports {
 		c.Ports = append(c.Ports, uint16(firstServerPort+i))
 	}
@@ -215,7 +237,7 @@ func (r *runner) startProbes() error {
 		return nil
 	}
 	probes, err := loader.Load(loader.Config{Netns: r.network.Inode(), Hooks: r.options.Hooks,
-		SampleInterval: sampleInterval(r.batchSize())})
+		SampleInterval: sampleInterval(r.batchSize()), Ports: r.between.probed()})
 	if err != nil {
 		return err
 	}
@@ -239,6 +261,7 @@ func (r *runner) newRecording() {
 		Endpoints: []account.EndpointRow{}, Addresses: []account.AddressRow{}, Top: []account.TopEndpoint{},
 		Stacks: []account.Stack{}, Notes: []string{},
 	}
+	r.between.sign(r.recording)
 	if r.probes == nil {
 		return
 	}
@@ -250,6 +273,9 @@ func (r *runner) newRecording() {
 }
 
 func (r *runner) takeBaseline() error {
+	if err := r.far.begin(r); err != nil {
+		return err
+	}
 	// Reading them fills the inode and dentry caches, the first time after boot.
 	if r.probes != nil {
 		slabs, err := kernel.ReadSlabinfo()
@@ -292,6 +318,7 @@ func snapshot() (account.Snapshot, error) {
 
 // cleanUp ends what is still running; the kernel does the same if this process dies before it.
 func (r *runner) cleanUp() {
+	r.far.leave()
 	if r.stopDrain != nil {
 		r.stopDrain()
 		<-r.drained

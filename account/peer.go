@@ -1,0 +1,79 @@
+package account
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+
+	"github.com/connprof/connprof/kernel"
+)
+
+// Join makes the accepting end's recording, from another machine, part of the connecting end's: its endpoints, stacks
+// and addresses are put beside the others, and all else becomes Peer. Rows that are not an accepting end's are dropped.
+func (r *Recording) Join(server *Recording) {
+	p := *server
+	accepting := func(role string) bool {
+		return role == kernel.RoleServer.String() || role == kernel.RoleListener.String()
+	}
+	for _, row := range p.Endpoints {
+		if accepting(row.Role) {
+			r.Endpoints = append(r.Endpoints, row)
+		}
+	}
+	for _, s := range p.Stacks {
+		if accepting(s.Role) {
+			r.Stacks = append(r.Stacks, s)
+		}
+	}
+	for _, a := range p.Addresses {
+		if accepting(a.Role) {
+			r.Addresses = append(r.Addresses, a)
+		}
+	}
+	for _, t := range p.Top {
+		if accepting(t.Role) {
+			r.Top = append(r.Top, t)
+		}
+	}
+	slices.SortStableFunc(r.Top, func(a, b TopEndpoint) int {
+		return cmp.Compare(b.PageBytes+b.BufferBytes, a.PageBytes+a.BufferBytes)
+	})
+	r.Top = r.Top[:min(len(r.Top), topEndpoints)]
+	p.Endpoints, p.Stacks, p.Addresses, p.Top, p.Peer = []EndpointRow{}, []Stack{}, []AddressRow{}, []TopEndpoint{}, nil
+	r.Peer = &p
+}
+
+// Parts are the recordings of each machine, as they were before Join; the second is nil where there was one machine.
+func (r *Recording) Parts() (own, peer *Recording) {
+	if r.Peer == nil {
+		return r, nil
+	}
+	near, far := *r, *r.Peer
+	near.Peer = nil
+	client := func(role string) bool { return role == kernel.RoleClient.String() }
+	near.Endpoints, far.Endpoints = divided(r.Endpoints, func(e EndpointRow) bool { return client(e.Role) })
+	near.Stacks, far.Stacks = divided(r.Stacks, func(s Stack) bool { return client(s.Role) })
+	near.Addresses, far.Addresses = divided(r.Addresses, func(a AddressRow) bool { return client(a.Role) })
+	near.Top, far.Top = divided(r.Top, func(t TopEndpoint) bool { return client(t.Role) })
+	return &near, &far
+}
+
+func divided[T any](list []T, first func(T) bool) (yes, no []T) {
+	for _, x := range list {
+		if first(x) {
+			yes = append(yes, x)
+		} else {
+			no = append(no, x)
+		}
+	}
+	return yes, no
+}
+
+// Decode reads a recording that came over a network.
+func Decode(data []byte) (*Recording, error) {
+	r, err := decode(data)
+	if err == nil && r.Peer != nil {
+		return nil, errors.New("the recording has another machine's in it")
+	}
+	return r, err
+}

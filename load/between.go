@@ -1,0 +1,251 @@
+package load
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Between two machines an engine is one end alone, in a network that it shares with the host's other programs: it takes
+// no port that is reserved or in use, lets nobody in but the announced addresses, and leaves nothing behind in TIME_WAIT.
+// What the other end knows comes from outside, by Tell.
+
+// The ends that Config.End can name.
+const (
+	ClientEnd = roleClient
+	ServerEnd = roleServer
+)
+
+// BetweenScenarios are the scenarios whose ends can be on different machines. Those that are left out hold the server's
+// handshakes back, close sockets on their own, or have no connection at all.
+var BetweenScenarios = []string{"idle", "hello", "unread", "unread-client", "half-closed"}
+
+func (c Config) checkEnd() error {
+	switch {
+	case c.End != "" && c.End != ClientEnd && c.End != ServerEnd:
+		return fmt.Errorf("there is no end %q", c.End)
+	case c.End != "" && c.ThreadPerConnection:
+		return fmt.Errorf("a server with one thread a connection is for both ends on one host")
+	}
+	return nil
+}
+
+// Tell enters what the other end has said of its progress. It does nothing where both ends are here.
+func (e *Engine) Tell(p Progress) {
+	switch e.end {
+	case ClientEnd:
+		e.shared.accepted.Store(int64(p.Accepted))
+	case ServerEnd:
+		e.shared.attempted.Store(int64(p.Attempted))
+		e.shared.established.Store(int64(p.Established))
+		e.shared.failed.Store(int64(p.Failed))
+	}
+}
+
+// PortsInUse is how often the connecting end met a local port in use, and took another.
+func (e *Engine) PortsInUse() int { return int(e.shared.inUse.Load()) }
+
+// Strangers is how many connections came from an address that was not announced, and were closed at once.
+func (e *Engine) Strangers() int { return int(e.shared.strangers.Load()) }
+
+// CloseOnPurpose says that ends which close are no losses from now on.
+func (e *Engine) CloseOnPurpose() { e.shared.closing.Store(1) }
+
+// resetHere has every connection end by a reset: otherwise those that are closed first stay in TIME_WAIT for a minute,
+// and their ports with them, on a network that is not the engine's own.
+func (e *Engine) resetHere() {
+	e.CloseOnPurpose()
+	want := e.shared.acted.Load() + e.heldHere()
+	if _, err := e.worker(e.end).control.Write([]byte{commandAct, byte(resetOnClose)}); err != nil {
+		return // it has ended
+	}
+	for end := time.Now().Add(hastenTime); e.shared.acted.Load() < want && time.Now().Before(end); {
+		select {
+		case <-e.worker(e.end).done:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// heldHere is how many connections this end has, less what the other end has closed.
+func (e *Engine) heldHere() int64 {
+	held := e.shared.accepted.Load()
+	if e.end == ClientEnd {
+		held = e.shared.established.Load()
+	}
+	return held - e.shared.lost.Load()
+}
+
+// HostPorts are the local ports that programs of this host may connect from: net.ipv4.ip_local_port_range, without
+// net.ipv4.ip_local_reserved_ports. Both are the calling thread's network namespace's.
+func HostPorts() ([]uint16, error) {
+	var low, high int
+	text, err := readSysctl("ip_local_port_range")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Sscan(text, &low, &high); err != nil || low < 1 || high > 65535 {
+		return nil, fmt.Errorf("parse net.ipv4.ip_local_port_range: %q is no range of ports", text)
+	}
+	reserved, err := readSysctl("ip_local_reserved_ports")
+	if err != nil {
+		return nil, err
+	}
+	taken, err := parsePorts(reserved)
+	if err != nil {
+		return nil, err
+	}
+	var ports []uint16
+	for p := low; p <= high; p++ {
+		if !taken[p] {
+			ports = append(ports, uint16(p))
+		}
+	}
+	return ports, nil
+}
+
+func readSysctl(name string) (string, error) {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/" + name)
+	if err != nil {
+		return "", fmt.Errorf("read net.ipv4.%s: %w (is /proc mounted?)", name, err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// parsePorts reads a list such as 8080,9000-9010.
+func parsePorts(list string) (map[int]bool, error) {
+	ports := map[int]bool{}
+	for _, part := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' }) {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		from, err1 := strconv.ParseUint(first, 10, 16)
+		to, err2 := strconv.ParseUint(last, 10, 16)
+		if err1 != nil || err2 != nil {
+			return nil, fmt.Errorf("parse net.ipv4.ip_local_reserved_ports: %q is no range of ports", part)
+		}
+		for p := from; p <= to; p++ {
+			ports[int(p)] = true
+		}
+	}
+	return ports, nil
+}
+
+// clientPlan is the plan for the ports that the connecting end may have.
+func clientPlan(c Config) (plan, error) {
+	if c.End != ClientEnd {
+		return newPlan(c), nil
+	}
+	ports, err := HostPorts()
+	return plan{addresses: len(c.Clients), ports: len(c.Ports), local: ports}, err
+}
+
+// spares are the local ports that the plan does not need: they stand in for those that somebody else has.
+type spares struct {
+	ports []uint16
+	next  atomic.Int64
+}
+
+// take gives out a port that nobody has had.
+func (s *spares) take() (uint16, bool) {
+	i := s.next.Add(1) - 1
+	if i >= int64(len(s.ports)) {
+		return 0, false
+	}
+	return s.ports[i], true
+}
+
+// sparePorts are those beyond what so many connections take.
+func (p plan) sparePorts(connections int) []uint16 {
+	each := p.addresses * p.ports
+	return p.local[min((connections+each-1)/each, len(p.local)):]
+}
+
+// portTaken tells whether a connection failed because somebody else has its local port.
+func portTaken(err error) bool { return err == unix.EADDRINUSE || err == unix.EADDRNOTAVAIL }
+
+// mostSpares bounds how many ports one connection tries.
+const mostSpares = 100
+
+// dialSpare tries a connection whose port is taken with others.
+func (cs *clientShard) dialSpare(i, fd int, at step, err error) (int, step, error) {
+	c := cs.client
+	for range mostSpares {
+		if c.config.End != ClientEnd || !portTaken(err) {
+			break
+		}
+		local, ok := c.spares.take()
+		if !ok {
+			break
+		}
+		c.shared.inUse.Add(1)
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+		address, port, _ := c.plan.tuple(i)
+		fd, at, err = cs.dial(address, port, local)
+	}
+	return fd, at, err
+}
+
+// window is how many connections may be on their way before the accepting end has them.
+func (c *client) window() int64 { return int64(c.config.Backlog) / 4 }
+
+// batch is after how many connections a shard looks at the window.
+func (c *client) batch() int { return int(min(64, max(1, c.window()/8))) }
+
+// gate lets in the announced addresses and nobody else.
+type gate struct {
+	listeners *unix.SockFprog
+	allowed   map[netip.Addr]bool
+}
+
+func newGate(c Config) *gate {
+	if c.End != ServerEnd {
+		return nil
+	}
+	g := &gate{listeners: fprog(gateFilter(c.Clients)), allowed: map[netip.Addr]bool{}}
+	for _, a := range c.Clients {
+		g.allowed[a] = true
+	}
+	return g
+}
+
+// guard has the kernel drop what comes from anybody else before it reaches a listener: not even a handshake is answered.
+func (g *gate) guard(listener int) error {
+	if g == nil {
+		return nil
+	}
+	if err := unix.SetsockoptSockFprog(listener, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, g.listeners); err != nil {
+		return fmt.Errorf("attach a socket filter: %w", err)
+	}
+	return nil
+}
+
+// admits looks at an accepted connection again, and takes off the filter that it has inherited, which the kernel would
+// charge to each.
+func (g *gate) admits(fd int) bool {
+	if g == nil {
+		return true
+	}
+	from, err := unix.Getpeername(fd)
+	if err != nil {
+		return false
+	}
+	var a netip.Addr
+	switch s := from.(type) {
+	case *unix.SockaddrInet4:
+		a = netip.AddrFrom4(s.Addr)
+	case *unix.SockaddrInet6:
+		a = netip.AddrFrom16(s.Addr).Unmap()
+	}
+	return g.allowed[a] && unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) == nil
+}

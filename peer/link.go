@@ -1,0 +1,256 @@
+package peer
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Link is a connection between two ends that have proved themselves to each other. What comes in is read by a goroutine
+// of its own, so that the silence of a peer is noticed whatever else goes on.
+type Link struct {
+	conn     net.Conn
+	out      direction
+	in       direction
+	sending  sync.Mutex
+	messages chan Message
+	once     sync.Once
+	done     chan struct{}
+	err      error // valid once done is closed
+	received chan struct{}
+	progress atomic.Pointer[func(*Progress)]
+}
+
+// aheadMessages bounds how many messages wait to be taken. A peer that sends faster has to wait.
+const aheadMessages = 64
+
+func newLink(c net.Conn, s *secrets, ours, theirs string) *Link {
+	key := s.code(frameName)
+	return &Link{conn: c, out: direction{key: key, name: ours}, in: direction{key: key, name: theirs},
+		messages: make(chan Message, aheadMessages), done: make(chan struct{}), received: make(chan struct{})}
+}
+
+func (l *Link) begin() {
+	go l.receive()
+	go l.stayAlive()
+}
+
+// Remote is the other end's address, Local this end's.
+func (l *Link) Remote() net.Addr { return l.conn.RemoteAddr() }
+
+// Local is this end's address.
+func (l *Link) Local() net.Addr { return l.conn.LocalAddr() }
+
+// OnProgress has f called with each Progress that comes in, by the goroutine that reads; until then they are dropped.
+func (l *Link) OnProgress(f func(*Progress)) { l.progress.Store(&f) }
+
+// Messages gives out what the other end says, in order, but for Progress and Alive.
+func (l *Link) Messages() <-chan Message { return l.messages }
+
+// Done is closed when the link is; Err then says why.
+func (l *Link) Done() <-chan struct{} { return l.done }
+
+// Err is why the link is closed, nil while it is not and where Close was called.
+func (l *Link) Err() error {
+	select {
+	case <-l.done:
+		return l.err
+	default:
+		return nil
+	}
+}
+
+// Close ends the link. Once it returns, OnProgress's function is not called any more.
+func (l *Link) Close() {
+	l.end(nil)
+	<-l.received
+}
+
+func (l *Link) end(err error) {
+	l.once.Do(func() {
+		l.err = err
+		close(l.done)
+		_ = l.conn.Close()
+	})
+}
+
+// Send says something. An error ends the link, and is a *LostError.
+func (l *Link) Send(m Message) error {
+	l.sending.Lock()
+	defer l.sending.Unlock()
+	_ = l.conn.SetWriteDeadline(time.Now().Add(writeTime))
+	if err := l.out.write(l.conn, m); err != nil {
+		l.end(&LostError{plain(err, writeTime)})
+		return l.lost()
+	}
+	return nil
+}
+
+// lost is why nothing more can be said.
+func (l *Link) lost() error {
+	if err := l.Err(); err != nil {
+		return err
+	}
+	return &LostError{errors.New("the connection was closed")}
+}
+
+func (l *Link) receive() {
+	defer close(l.received)
+	for {
+		_ = l.conn.SetReadDeadline(time.Now().Add(silence))
+		m, err := l.in.read(l.conn, frameBytes)
+		if err != nil {
+			l.end(&LostError{plain(err, silence)})
+			return
+		}
+		switch m := m.(type) {
+		case *Alive:
+			continue
+		case *Progress:
+			if f := l.progress.Load(); f != nil {
+				(*f)(m)
+			}
+			continue
+		}
+		select {
+		case l.messages <- m:
+		case <-l.done:
+			return
+		case <-time.After(patience):
+			l.end(&LostError{errors.New("it says more than anybody asked for")})
+			return
+		}
+	}
+}
+
+// patience is how long what came in may wait to be taken.
+const patience = 2 * time.Minute
+
+func (l *Link) stayAlive() {
+	for {
+		select {
+		case <-l.done:
+			return
+		case <-time.After(aliveEvery):
+			_ = l.Send(&Alive{}) // its failure ends the link
+		}
+	}
+}
+
+// plain is a network error for people.
+func plain(err error, limit time.Duration) error {
+	var op *net.OpError
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("nothing came or went on the control connection for %v", limit)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("it closed the control connection")
+	case errors.As(err, &op):
+		return op.Err
+	}
+	return err
+}
+
+// Await takes the next message that is of the wanted type, and hands those before it to other. A Refusal is an error, and
+// so is more time than given.
+func Await[M Message](l *Link, timeout time.Duration, other func(Message) error) (m M, err error) {
+	limit := time.After(timeout)
+	for {
+		select {
+		case next := <-l.messages:
+			if wanted, ok := next.(M); ok {
+				return wanted, nil
+			}
+			if refusal, ok := next.(*Refusal); ok {
+				return m, &RefusedError{refusal.Reason}
+			}
+			if err := other(next); err != nil {
+				return m, err
+			}
+		case <-l.done:
+			if len(l.messages) > 0 {
+				continue // it was said before the end
+			}
+			return m, l.lost()
+		case <-limit:
+			return m, fmt.Errorf("the other end did not answer within %v", timeout)
+		}
+	}
+}
+
+// Unexpected is for Await where nothing else may come.
+func Unexpected(m Message) error { return fmt.Errorf("the other end says %T out of turn", m) }
+
+// The most that a recording may take, packed and unpacked.
+const (
+	maxRecording = 16 << 20
+	maxUnpacked  = 128 << 20
+)
+
+// SendRecording packs and sends what is at the end of a session, piece by piece so that nothing else has to wait.
+func (l *Link) SendRecording(recording []byte) error {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(recording); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	size := packed.Len()
+	if size > maxRecording {
+		return l.Send(&Measured{Problem: fmt.Sprintf("its recording has %d bytes, and %d are the most", size, maxRecording)})
+	}
+	for packed.Len() > 0 {
+		if err := l.Send(&Chunk{Data: packed.Next(chunkBytes)}); err != nil {
+			return err
+		}
+	}
+	return l.Send(&Measured{Bytes: size})
+}
+
+// ReceiveRecording puts together what SendRecording sent, or fails with what the other end said of its failure.
+func (l *Link) ReceiveRecording(timeout time.Duration, other func(Message) error) ([]byte, error) {
+	var packed []byte
+	end, err := Await[*Measured](l, timeout, func(m Message) error {
+		c, ok := m.(*Chunk)
+		if !ok {
+			return other(m)
+		}
+		if packed = append(packed, c.Data...); len(packed) > maxRecording {
+			return fmt.Errorf("its recording has more than %d bytes", maxRecording)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case end.Problem != "":
+		return nil, &RefusedError{end.Problem}
+	case end.Bytes != len(packed):
+		return nil, fmt.Errorf("%d bytes of its recording came, of %d", len(packed), end.Bytes)
+	}
+	return unpack(packed, maxUnpacked)
+}
+
+func unpack(packed []byte, most int64) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, fmt.Errorf("unpack its recording: %w", err)
+	}
+	b, err := io.ReadAll(io.LimitReader(z, most+1))
+	if err != nil {
+		return nil, fmt.Errorf("unpack its recording: %w", err)
+	}
+	if int64(len(b)) > most {
+		return nil, fmt.Errorf("its recording has more than %d bytes unpacked", most)
+	}
+	return b, nil
+}
