@@ -31,8 +31,8 @@ type ServeOptions struct {
 	Listening func(netip.AddrPort)
 	// Said gets one line for each thing that happens.
 	Said func(string)
-	// Recorded gets each session's account.
-	Recorded func(*account.Recording) error
+	// Recorded gets each session's account, with the session's number from 1.
+	Recorded func(int, *account.Recording) error
 	// Stop, once closed, ends the server and has its sessions account for what is up. Abort skips the account too.
 	Stop, Abort <-chan struct{}
 }
@@ -224,7 +224,7 @@ func (s *server) session(number int, link *peer.Link, from netip.Addr) error {
 			rec.Notes = append(rec.Notes, "another session of connprof serve ran at the same time: its memory is part of the "+
 				"slab growth, not of the account")
 		}
-		return s.options.Recorded(rec)
+		return s.options.Recorded(number, rec)
 	})
 	return s.sum(number, rec, err)
 }

@@ -374,8 +374,11 @@ func CheckTarget(o Options) error {
 	if _, port, err := net.SplitHostPort(o.Target); err != nil || port == "" || o.Target[0] == ':' {
 		return fmt.Errorf("--target %q: want HOST:PORT, as connprof serve prints it", o.Target)
 	}
+	if o.Journal == "" {
+		return errors.New("--journal: want a file name")
+	}
 	if err := peer.CheckToken(o.Token); err != nil {
-		return fmt.Errorf("--token: %w; it prints the whole command to type", err)
+		return fmt.Errorf("--token: %w", err)
 	}
 	return nil
 }

@@ -42,6 +42,8 @@ type runFlags struct {
 	budgetTexts     []string
 	budgets         budgets
 	json            bool
+	target, token   string
+	journal         string
 	started         time.Time
 }
 
@@ -54,8 +56,12 @@ func newRun() *cobra.Command {
 what they cost the kernel, and write a recording that connprof report can render again.
 
 Nothing of the host's network is touched, and nothing is left behind, however the run ends. Ctrl-C stops opening
-and accounts for what is up; a second Ctrl-C skips the account.`,
+and accounts for what is up; a second Ctrl-C skips the account.
+
+With --target the connections go to a connprof serve on another machine, from the addresses that connprof netup has
+added here. Each machine profiles its own end, and the recording holds both.`,
 		Example: `  sudo connprof run --ips 20 --conns 20k
+  sudo connprof run --target 192.168.1.10:8090 --token TOKEN --ips 20
   sudo connprof run --ips 1 --ports 20 --conns 100k --html report.html`,
 		Args: cobra.NoArgs,
 	}
@@ -75,6 +81,9 @@ and accounts for what is up; a second Ctrl-C skips the account.`,
 	flags.BoolVar(&f.ipv6, "ipv6", false, "the same over IPv6")
 	flags.BoolVar(&f.threadEach, "threads-per-connection", false, "the classic server, one thread a connection, beside an epoll run of the same size")
 	flags.IntVar(&f.allowMemory, "allow-memory", 50, "percent of the available memory that the connections may take")
+	flags.StringVar(&f.target, "target", "", "`HOST:PORT` of a connprof serve on another machine")
+	flags.StringVar(&f.token, "token", "", "what that has printed (default $"+tokenEnv+")")
+	flags.StringVar(&f.journal, "journal", netcfg.DefaultJournal, "with --target, the `FILE` in which netup has noted the addresses to connect from")
 	flags.StringArrayVar(&f.budgetTexts, "budget", nil, "`ROLE=BYTES`: page bytes an endpoint may cost; exit status 3 beyond (repeatable)")
 	flags.BoolVar(&f.json, "json", false, "print the recording to stdout in place of the text")
 	flags.StringVar(&f.endpoints, "endpoints", "", "write one CSV row an endpoint to this file")
@@ -121,9 +130,29 @@ func (f *runFlags) check() error {
 	if problem != "" {
 		return usageError{errors.New(problem)}
 	}
+	if err := f.checkTarget(); err != nil {
+		return usageError{err}
+	}
 	var err error
 	f.budgets, err = parseBudgets(f.budgetTexts)
 	return err
+}
+
+// checkTarget refuses what makes no sense between two machines, or without another one.
+func (f *runFlags) checkTarget() error {
+	switch {
+	case f.target == "" && f.token != "":
+		return errors.New("--token is for --target, which is missing")
+	case f.target == "":
+		return nil
+	case f.token == "":
+		f.token = os.Getenv(tokenEnv)
+	}
+	if f.token == "" {
+		return errors.New("--target needs --token; connprof serve has printed the whole command to type")
+	}
+	return run.CheckTarget(run.Options{Target: f.target, Token: f.token, Journal: f.journal, Scenario: f.scenario,
+		ThreadPerConnection: f.threadEach})
 }
 
 func (f *runFlags) run(cmd *cobra.Command) error {
@@ -165,7 +194,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 func (f *runFlags) options(p *progress) run.Options {
 	return run.Options{IPs: f.ips, Ports: f.ports, Conns: int(f.conns), Hold: f.hold, Rate: int(f.rate),
 		NoProfile: f.noProfile, Hooks: f.hooks, Scenario: f.scenario, Payload: f.payload, IPv6: f.ipv6, ThreadPerConnection: f.threadEach, AllowMemory: f.allowMemory, Started: f.started,
-		Version: version(), Command: append([]string{"connprof"}, os.Args[1:]...), Hooked: p.hooks, Progress: p.show}
+		Target: f.target, Token: f.token, Journal: f.journal, Version: version(), Command: commandLine(), Hooked: p.hooks, Progress: p.show}
 }
 
 // withEndpoints runs, and writes the endpoints' CSV while the run makes it.

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/connprof/connprof/account"
+	"github.com/connprof/connprof/limits"
+	"github.com/connprof/connprof/loader"
+	"github.com/connprof/connprof/peer"
+	"github.com/connprof/connprof/report"
+	"github.com/connprof/connprof/run"
+)
+
+// tokenEnv keeps the token off the command line, where every user of the host can read it.
+const tokenEnv = "CONNPROF_TOKEN"
+
+// serveFlags are the flags of `connprof serve`.
+type serveFlags struct {
+	listen, token, hooks, output string
+	ports, allowMemory           int
+	conns                        countValue
+	once, noProfile              bool
+}
+
+func newServe() *cobra.Command {
+	f := &serveFlags{}
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Be the accepting end of runs on other machines",
+		Long: `Wait for connprof run --target on other machines, accept the connections that it opens, profile this end of them,
+and send this end's account there. It prints the whole command to type on the other machine.
+
+The other end has to know the token. Connections are accepted only while a run lasts, and only from the addresses which
+that run has announced: other senders do not even get an answer. The control connection is authenticated, not encrypted;
+the token itself never crosses the network. Several runs can be served at a time, each on data ports of its own.
+
+Nothing of the host's network is changed. Ctrl-C ends the runs that are going on, each with an account of what is up; a
+second Ctrl-C skips the account.`,
+		Example: `  sudo connprof serve
+  sudo connprof serve --listen 192.168.1.10:8090 --ports 20 --once -o server.json`,
+		Args: cobra.NoArgs,
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&f.listen, "listen", ":8090", "where runs call; the data ports are the next above")
+	flags.IntVar(&f.ports, "ports", 20, "data ports, for all runs together")
+	flags.StringVar(&f.token, "token", "", "what a run has to know (default $"+tokenEnv+", or a new one each time)")
+	flags.Var(&f.conns, "conns", "connections that all runs together may hold (default what the host can safely hold)")
+	flags.BoolVar(&f.once, "once", false, "serve one run, then end with its outcome")
+	flags.StringVarP(&f.output, "output", "o", "", "keep this end's recording of each run; the run's number is put before the extension, but not with --once")
+	flags.BoolVar(&f.noProfile, "no-profile", false, "load only")
+	flags.StringVar(&f.hooks, "hooks", loader.Auto, "force one rung of the attach ladder: "+strings.Join(loader.HookKinds[1:], ", "))
+	flags.IntVar(&f.allowMemory, "allow-memory", 50, "percent of the available memory that the connections may take")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd) }
+	return cmd
+}
+
+// check refuses flags that make no sense.
+func (f *serveFlags) check() error {
+	if f.token == "" {
+		f.token = os.Getenv(tokenEnv)
+	}
+	if f.token == "" {
+		f.token = peer.NewToken()
+	}
+	problem := ""
+	switch {
+	case f.ports < 1 || f.ports > maxPorts:
+		problem = fmt.Sprintf("--ports %d: want 1 to %d data ports", f.ports, maxPorts)
+	case !slices.Contains(loader.HookKinds, f.hooks):
+		problem = fmt.Sprintf("--hooks %q: want one of %s", f.hooks, strings.Join(loader.HookKinds, ", "))
+	case f.allowMemory < 1 || f.allowMemory > limits.MaxAllowPercent:
+		problem = fmt.Sprintf("--allow-memory %d: want 1 to %d percent; the host needs the rest", f.allowMemory,
+			limits.MaxAllowPercent)
+	case f.noProfile && f.output != "":
+		problem = "--no-profile makes no account: leave out --output"
+	case f.output == "-":
+		problem = "--output -: standard output has the server's messages; give a file name"
+	}
+	if err := peer.CheckToken(f.token); problem == "" && err != nil {
+		problem = "--token: " + err.Error()
+	}
+	if problem == "" {
+		problem = listenProblem(f.listen)
+	}
+	if problem != "" {
+		return usageError{errors.New(problem)}
+	}
+	return nil
+}
+
+// listenProblem says what is wrong with an address to listen on, if anything is.
+func listenProblem(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return fmt.Sprintf("--listen %q: want ADDRESS:PORT, or :PORT for all addresses", listen)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Sprintf("--listen %q: want a port from 1 to 65535", listen)
+	}
+	if _, err := netip.ParseAddr(host); host != "" && err != nil {
+		return fmt.Sprintf("--listen %q: want an address of this host, such as 192.168.1.10:8090", listen)
+	}
+	return ""
+}
+
+func (f *serveFlags) run(cmd *cobra.Command) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	if err := errors.Join(limits.CheckPrivileges(), checkTarget(f.output)); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	stop, abort, release := watchSignals()
+	defer release()
+	err := run.Serve(run.ServeOptions{Listen: f.listen, Ports: f.ports, Token: f.token, Conns: int(f.conns), Once: f.once,
+		NoProfile: f.noProfile, Hooks: f.hooks, AllowMemory: f.allowMemory, Version: version(), Command: commandLine(),
+		Listening: f.listening, Said: func(line string) { fmt.Println(line) }, Stop: stop, Abort: abort,
+		Recorded: func(session int, rec *account.Recording) error { return f.keep(cmd, session, rec) }})
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// listening prints what to type on the other machine.
+func (f *serveFlags) listening(at netip.AddrPort) {
+	fmt.Printf("listening on %s; connections will come to TCP %s\n", at, portRange(at.Port(), f.ports))
+	from := []netip.Addr{at.Addr().Unmap()}
+	if from[0].IsUnspecified() {
+		from = ownAddresses()
+	}
+	fmt.Println("on the other machine, once connprof netup has added the addresses there:")
+	for _, a := range from {
+		fmt.Printf("  sudo connprof run --target %s --token %s --ips 20\n", netip.AddrPortFrom(a, at.Port()), f.token)
+	}
+}
+
+func portRange(control uint16, n int) string {
+	if n == 1 {
+		return fmt.Sprint(control + 1)
+	}
+	return fmt.Sprintf("%d-%d", control+1, int(control)+n)
+}
+
+// ownAddresses are those that another machine could reach this one by; loopback where there is no other.
+func ownAddresses() []netip.Addr {
+	var list []netip.Addr
+	addresses, _ := net.InterfaceAddrs()
+	for _, a := range addresses {
+		n, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		if ip, ok := netip.AddrFromSlice(n.IP); ok && ip.Unmap().IsGlobalUnicast() {
+			list = append(list, ip.Unmap())
+		}
+	}
+	slices.SortStableFunc(list, func(a, b netip.Addr) int { return a.BitLen() - b.BitLen() })
+	// netup's aliases, and a host's many addresses, would only hide the first.
+	const few = 3
+	if len(list) > few {
+		list = list[:few]
+	}
+	if len(list) == 0 {
+		list = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	}
+	return list
+}
+
+// keep writes down a run's recording, and prints the account where there is no client any more that would.
+func (f *serveFlags) keep(cmd *cobra.Command, session int, rec *account.Recording) error {
+	var errs []error
+	if rec.Interrupted != "" && len(rec.Endpoints) > 0 {
+		errs = append(errs, writeFile("-", func(w io.Writer) error {
+			return report.Text(w, rec, report.TextOptions{Color: colored(cmd)})
+		}))
+	}
+	if f.output != "" {
+		name := f.output
+		if !f.once {
+			name = numbered(name, session)
+		}
+		err := writeFile(name, func(w io.Writer) error { return rec.WriteNamed(w, name) })
+		if err == nil {
+			fmt.Println("wrote", name)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// numbered puts a number before a file name's extension: server.json.gz, 3 is server-3.json.gz.
+func numbered(name string, n int) string {
+	dir, file := filepath.Split(name)
+	stem, extension, found := strings.Cut(file, ".")
+	if found {
+		extension = "." + extension
+	}
+	return fmt.Sprintf("%s%s-%d%s", dir, stem, n, extension)
+}
+
+// commandLine is how connprof was called, without the token: recordings are passed on.
+func commandLine() []string {
+	line := append([]string{"connprof"}, os.Args[1:]...)
+	for i, word := range line {
+		switch {
+		case strings.HasPrefix(word, "--token="):
+			line[i] = "--token=TOKEN"
+		case word == "--token" && i+1 < len(line):
+			line[i+1] = "TOKEN"
+		}
+	}
+	return line
+}
