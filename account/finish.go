@@ -72,8 +72,9 @@ func reconcile(rows []EndpointRow, before, after Snapshot, vectorOf func(cache s
 		was := before.Slabs[name]
 		c := CacheRow{Cache: name, SlabinfoDeltaObjects: int64(slab.ActiveObjects) - int64(was.ActiveObjects),
 			SlabinfoDeltaBytes: int64(slab.PageBytes()) - int64(was.PageBytes()),
-			AccountedObjects:   objects[name] - int64(math.Round(vectors[name])), AccountedPageBytes: pages[name],
+			ReusedVectors:      int64(math.Round(vectors[name])), AccountedPageBytes: pages[name],
 			ObjectSizeBytes: slab.ObjectBytes, PageBytesEachObject: slab.PageBytesEach()}
+		c.AccountedObjects = objects[name] - c.ReusedVectors
 		_, accounted := objects[name]
 		if accounted || vectors[name] != 0 {
 			c.ReusedBytes = int64((float64(free(was)-free(slab)) + vectors[name]) * slab.PageBytesEach())
@@ -84,14 +85,18 @@ func reconcile(rows []EndpointRow, before, after Snapshot, vectorOf func(cache s
 		}
 	}
 	rec.AccountedPageBytes -= rec.ReusedBytes
-	if rec.SlabDeltaBytes != 0 {
-		rec.UnexplainedRatio = math.Abs(float64(rec.SlabDeltaBytes-rec.AccountedPageBytes)) /
-			math.Abs(float64(rec.SlabDeltaBytes))
-	}
+	rec.UnexplainedRatio = unexplainedRatio(&rec)
 	slices.SortFunc(rec.Caches, func(a, b CacheRow) int {
 		return cmp.Or(cmp.Compare(b.SlabinfoDeltaBytes, a.SlabinfoDeltaBytes), cmp.Compare(a.Cache, b.Cache))
 	})
 	return rec
+}
+
+func unexplainedRatio(rec *Reconcile) float64 {
+	if rec.SlabDeltaBytes == 0 {
+		return 0
+	}
+	return math.Abs(float64(rec.SlabDeltaBytes-rec.AccountedPageBytes)) / math.Abs(float64(rec.SlabDeltaBytes))
 }
 
 // reusedVectors is how many of the accounted slabobj_ext vectors, by their cache, were there before: a slab that is

@@ -39,8 +39,39 @@ func (r *Recording) Join(server *Recording) {
 		return cmp.Compare(b.PageBytes+b.BufferBytes, a.PageBytes+a.BufferBytes)
 	})
 	r.Top = r.Top[:min(len(r.Top), topEndpoints)]
+	if r.Host.Boot != "" && r.Host.Boot == p.Host.Boot {
+		r.Reconcile.join(&p.Reconcile)
+		p.Reconcile = Reconcile{Caches: []CacheRow{}}
+	}
 	p.Endpoints, p.Stacks, p.Addresses, p.Top, p.Peer = []EndpointRow{}, []Stack{}, []AddressRow{}, []TopEndpoint{}, nil
 	r.Peer = &p
+}
+
+// join adds the account of the other end, which the same kernel holds. The growth is the kernel's, and what of it lies in
+// old slabs is, too: both ends have read the same.
+func (rec *Reconcile) join(other *Reconcile) {
+	rec.BothEnds = true
+	rec.AccountedPageBytes += other.AccountedPageBytes + other.ReusedBytes
+	at := map[string]*CacheRow{}
+	for i := range rec.Caches {
+		at[rec.Caches[i].Cache] = &rec.Caches[i]
+	}
+	for _, theirs := range other.Caches {
+		ours := at[theirs.Cache]
+		if ours == nil || ours.AccountedObjects == 0 && ours.ReusedBytes == 0 { // no cache of this end's account
+			rec.AccountedPageBytes -= theirs.ReusedBytes
+			rec.ReusedBytes += theirs.ReusedBytes
+			if ours == nil {
+				rec.Caches = append(rec.Caches, theirs)
+				continue
+			}
+			ours.ReusedBytes, ours.ReusedVectors = theirs.ReusedBytes, theirs.ReusedVectors
+			ours.AccountedObjects = -theirs.ReusedVectors
+		}
+		ours.AccountedObjects += theirs.AccountedObjects + theirs.ReusedVectors
+		ours.AccountedPageBytes += theirs.AccountedPageBytes
+	}
+	rec.UnexplainedRatio = unexplainedRatio(rec)
 }
 
 // Parts are the recordings of each machine, as they were before Join; the second is nil where there was one machine.

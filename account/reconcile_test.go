@@ -51,11 +51,11 @@ func TestReconcileListsTheAccountsCachesAndWhatElseGrew(t *testing.T) {
 		{PageBytes: 15, Objects: []ObjectRow{{Cache: "TCP", Count: 9, PageBytes: 15}}}}
 	each, much := float64(page)/16, int64(noteworthy)
 	want := []CacheRow{ // largest growth first; "quiet" is not worth a row
-		{"grew", 1, 0, much, 0, 0, 100, each},
-		{"new", 3, 0, much, 0, 0, 100, each},
-		{"TCP", 30, 29, 3 * int64(page), 45, -18 * int64(each), 100, each},
-		{"idle", 0, 2, 0, 20, 0, 100, each},
-		{"shrank", -4, 0, -much, 0, 0, 100, each},
+		{"grew", 1, 0, much, 0, 0, 100, each, 0},
+		{"new", 3, 0, much, 0, 0, 100, each, 0},
+		{"TCP", 30, 29, 3 * int64(page), 45, -18 * int64(each), 100, each, 0},
+		{"idle", 0, 2, 0, 20, 0, 100, each, 0},
+		{"shrank", -4, 0, -much, 0, 0, 100, each, 0},
 	}
 	if got := reconcile(rows, before, after, noVectors).Caches; !slices.Equal(got, want) {
 		t.Errorf("got\n%+v, want\n%+v", got, want)

@@ -51,8 +51,9 @@ type PlanRow struct {
 
 // Host is the machine the run was made on.
 type Host struct {
-	// Name is only there where two machines took part.
+	// Name and Boot, the kernel's boot_id, are only there where two machines took part.
 	Name        string `json:"name,omitempty"`
+	Boot        string `json:"boot,omitempty"`
 	Kernel      string `json:"kernel"`       // uname -r
 	CPUs        int    `json:"cpus"`         // online
 	MemoryBytes uint64 `json:"memory_bytes"` // MemTotal
@@ -189,6 +190,9 @@ type Reconcile struct {
 	// became free.
 	ReusedBytes int64      `json:"reused_bytes"`
 	Caches      []CacheRow `json:"caches"`
+	// BothEnds says that the two machines of the run share this kernel, so that the growth is that of both ends. The
+	// account is then both's too, and Peer has none.
+	BothEnds bool `json:"both_ends,omitempty"`
 	// Threads is the part of what is unexplained that the threads of a server with one for each connection have.
 	Threads *ThreadSlab `json:"threads,omitempty"`
 }
@@ -203,6 +207,7 @@ type CacheRow struct {
 	ReusedBytes          int64   `json:"reused_bytes"`         // what of them made the cache grow by less
 	ObjectSizeBytes      uint64  `json:"object_size_bytes"`
 	PageBytesEachObject  float64 `json:"page_bytes_each_object"`
+	ReusedVectors        int64   `json:"reused_vectors,omitempty"` // what AccountedObjects leaves out
 }
 
 // TopEndpoint is one of the costliest endpoints.

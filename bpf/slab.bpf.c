@@ -19,6 +19,11 @@ const volatile bool load_tasks_only = false;
 /* The cache of the endpoints' socks, by whose softirqs stacks are sampled whatever task is current: the accepted ends are
  * made there. 0: none. */
 volatile __u64 softirq_cache = 0;
+/* The kernel function that allocates slabobj_ext vectors, from its first byte to behind its last. Where only the load
+ * processes count, these count all the same: softirqs make new slabs for the accepted ends in whatever task they interrupt.
+ * 0: none. */
+volatile __u64 vector_site_low = 0;
+volatile __u64 vector_site_high = 0;
 
 /* include/linux/gfp_types.h: may sleep to reclaim. Its bit has been 10 since 5.4. */
 #define GFP_DIRECT_RECLAIM 0x400u
@@ -130,6 +135,13 @@ static __always_inline int on_alloc(void *ctx, __u64 call_site, __u64 cache, __u
 	bool atomic = !(gfp & GFP_DIRECT_RECLAIM);
 	bool counts = role != NOT_OURS;
 
+	if (!counts && call_site - vector_site_low < vector_site_high - vector_site_low) {
+		struct site_table *all = my_sites();
+
+		if (all)
+			count_site(all, call_site, cache, ROLE_NONE, kind | (atomic ? SITE_ATOMIC : 0));
+		return 0;
+	}
 	if (!counts && (!atomic || !softirq_cache || cache != softirq_cache))
 		return 0;
 	struct site_table *t = my_sites();

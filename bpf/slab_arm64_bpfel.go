@@ -61,6 +61,8 @@ const (
 	SlabVarSoftirqCache       = "softirq_cache"
 	SlabVarTargetNetns        = "target_netns"
 	SlabVarUnusedStackEvent   = "unused_stack_event"
+	SlabVarVectorSiteHigh     = "vector_site_high"
+	SlabVarVectorSiteLow      = "vector_site_low"
 )
 
 // LoadSlab returns the embedded CollectionSpec for Slab.
@@ -133,6 +135,8 @@ type SlabVariableSpecs struct {
 	SoftirqCache     *ebpf.VariableSpec `ebpf:"softirq_cache"`
 	TargetNetns      *ebpf.VariableSpec `ebpf:"target_netns"`
 	UnusedStackEvent *ebpf.VariableSpec `ebpf:"unused_stack_event"`
+	VectorSiteHigh   *ebpf.VariableSpec `ebpf:"vector_site_high"`
+	VectorSiteLow    *ebpf.VariableSpec `ebpf:"vector_site_low"`
 }
 
 // SlabObjects contains all objects after they have been loaded into the kernel.
@@ -181,6 +185,8 @@ type SlabVariables struct {
 	SoftirqCache     *ebpf.Variable `ebpf:"softirq_cache"`
 	TargetNetns      *ebpf.Variable `ebpf:"target_netns"`
 	UnusedStackEvent *ebpf.Variable `ebpf:"unused_stack_event"`
+	VectorSiteHigh   *ebpf.Variable `ebpf:"vector_site_high"`
+	VectorSiteLow    *ebpf.Variable `ebpf:"vector_site_low"`
 }
 
 // SlabPrograms contains all programs after they have been loaded into the kernel.

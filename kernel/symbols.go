@@ -71,6 +71,19 @@ func (s *Symbols) Function(address uint64) string {
 	return BaseName(s.names[i])
 }
 
+// Range is where the code of the first of some functions that the kernel has lies: from its first byte to behind its last;
+// 0, 0 if it has none of them.
+func (s *Symbols) Range(functions ...string) (low, high uint64) {
+	for _, f := range functions {
+		for i, name := range s.names {
+			if BaseName(name) == f && i+1 < len(s.addresses) {
+				return s.addresses[i], s.addresses[i+1]
+			}
+		}
+	}
+	return 0, 0
+}
+
 // BaseName is a function's name without the compiler's suffixes.
 func BaseName(name string) string {
 	if i := strings.IndexByte(name, '.'); i > 0 {

@@ -139,6 +139,17 @@ func (p *Probes) SampleSoftirqs(cache uint64) error {
 	return nil
 }
 
+// CountVectors has the slab hook count what the code between two addresses allocates, whatever task runs it, where otherwise
+// only the load processes' tasks count.
+func (p *Probes) CountVectors(low, high uint64) error {
+	for name, address := range map[string]uint64{bpf.SlabVarVectorSiteLow: low, bpf.SlabVarVectorSiteHigh: high} {
+		if err := p.slab.Variables[name].Set(address); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // TraceAllocations attaches the slab hook, if it is not, and samples one stack in a mean number of allocations (0: none).
 func (p *Probes) TraceAllocations(sampleInterval int) error {
 	if err := p.slab.Variables[bpf.SlabVarSampleInterval].Set(uint32(sampleInterval)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/connprof/connprof/account"
@@ -152,6 +153,7 @@ func (b *between) sign(rec *account.Recording) {
 	}
 	rec.Load.End = b.end
 	rec.Host.Name = hostName()
+	rec.Host.Boot = bootID()
 	rec.Load.ClientAddresses = len(b.clients)
 	rec.Load.ServerPorts = len(b.ports)
 }
@@ -162,6 +164,12 @@ func hostName() string {
 		return "unnamed"
 	}
 	return peer.Text(name)
+}
+
+// bootID tells one running kernel from all others, empty where it cannot be read.
+func bootID() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
 }
 
 // walkOwn walks the endpoints of the run.

@@ -176,6 +176,11 @@ func (r *runner) prepare() error {
 		if err := r.probes.SetRoles(client, server); err != nil {
 			return err
 		}
+		if r.between != nil {
+			if err := r.probes.CountVectors(r.symbols.Range(kernel.Types[kernel.SlabObjExt].Sites...)); err != nil {
+				return err
+			}
+		}
 		if o.Hooked != nil {
 			o.Hooked(r.recording.Hooks)
 		}
