@@ -46,6 +46,29 @@ func TestBadInputIsRefusedInOneClearLine(t *testing.T) {
 		{"run --no-profile --endpoints x.csv", exitUsage, []string{"--no-profile", "--endpoints"}},
 		{"run --no-profile --budget client=5", exitUsage, []string{"--no-profile", "--budget"}},
 		{"run --output=", exitUsage, []string{"--output", "file name"}},
+		{"run --threads-per-connection --scenario unread", exitUsage, []string{"--threads-per-connection", "idle"}},
+		{"run --token 0123456789abcdef", exitUsage, []string{"--token", "--target"}},
+		{"run --target 10.0.0.1:8090", exitUsage, []string{"--target needs --token", "connprof serve"}},
+		{"run --target 10.0.0.1:8090 --token short", exitUsage, []string{"--token", "16"}},
+		{"run --target 10.0.0.1 --token 0123456789abcdef", exitUsage, []string{`--target "10.0.0.1"`, "HOST:PORT"}},
+		{"run --target :8090 --token 0123456789abcdef", exitUsage, []string{`--target ":8090"`, "HOST:PORT"}},
+		{"run --target a:1 --token 0123456789abcdef --scenario listen", exitUsage, []string{"--scenario listen", "half-closed"}},
+		{"run --target a:1 --token 0123456789abcdef --scenario all", exitUsage, []string{"--scenario all", "half-closed"}},
+		{"run --target a:1 --token 0123456789abcdef --threads-per-connection", exitUsage, []string{"--threads-per-connection"}},
+		{"run --target a:1 --token 0123456789abcdef --journal=", exitUsage, []string{"--journal", "file name"}},
+		{"serve --ports 0", exitUsage, []string{"--ports 0", "1 to 1000"}},
+		{"serve --listen 8090", exitUsage, []string{`--listen "8090"`, "ADDRESS:PORT"}},
+		{"serve --listen :0", exitUsage, []string{`--listen ":0"`, "1 to 65535"}},
+		{"serve --listen router:8090", exitUsage, []string{`--listen "router:8090"`, "an address of this host"}},
+		{"serve --token short", exitUsage, []string{"--token", "16"}},
+		{"serve --hooks x", exitUsage, []string{"--hooks", "kprobe"}},
+		{"serve --allow-memory 91", exitUsage, []string{"--allow-memory 91", "1 to 90"}},
+		{"serve --conns 0", exitUsage, []string{"--conns", "at least 1"}},
+		{"serve -o -", exitUsage, []string{"--output -", "file name"}},
+		{"serve --no-profile -o x", exitUsage, []string{"--no-profile", "--output"}},
+		{"serve extra", exitUsage, []string{`"extra"`, "--help"}},
+		{"serve --listen :65530", exitFailed, []string{"20 data ports do not fit", "--ports"}},
+		{"serve --listen 192.0.2.1:8090", exitFailed, []string{"listen on 192.0.2.1:8090", "--listen"}},
 		{"run --no-such-flag", exitUsage, []string{"--no-such-flag", "connprof run --help"}},
 		{"run 20", exitUsage, []string{`"20"`, "connprof run --help"}},
 		{"--no-such-flag", exitUsage, []string{"--no-such-flag", "connprof --help"}},
@@ -121,7 +144,7 @@ func TestHelpVersionAndCompletion(t *testing.T) {
 	for _, line := range []string{"help run", "run --help", "run -h"} {
 		says(t, line, connprof(t, strings.Fields(line)...).exits(t, exitDone).stdout, "--ips", "--ports", "--conns",
 			"--scenario", "--hold", "--rate", "--output", "--html", "--no-profile", "--hooks", "--ipv6", "--allow-memory",
-			"--budget", "--json", "--endpoints", "--no-color")
+			"--threads-per-connection", "--target", "--token", "--journal", "--budget", "--json", "--endpoints", "--no-color")
 	}
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		says(t, shell, connprof(t, "completion", shell).exits(t, exitDone).stdout, "connprof")
