@@ -20,6 +20,9 @@ type device struct {
 	mac   net.HardwareAddr
 }
 
+// carrier is what the flags of an interface with a carrier have.
+const carrier = unix.IFF_RUNNING | unix.IFF_LOWER_UP
+
 // unfitDevices are the interfaces on which nobody can be asked whether an address is free; the first that applies is
 // told. The causes come before their consequences.
 var unfitDevices = []struct {
@@ -35,7 +38,8 @@ var unfitDevices = []struct {
 		"has ARP switched off (NOARP), so nobody can be asked whether an address is free",
 		"give another one, or switch it on with ip link set DEV arp on"},
 	{func(a *netlink.LinkAttrs) bool { return a.RawFlags&unix.IFF_UP == 0 }, "is down", "bring it up with ip link set DEV up"},
-	{func(a *netlink.LinkAttrs) bool { return a.RawFlags&unix.IFF_RUNNING == 0 },
+	// The kernel clears RUNNING some time after the carrier is gone (linkwatch), LOWER_UP at once.
+	{func(a *netlink.LinkAttrs) bool { return a.RawFlags&carrier != carrier },
 		"is up but has no carrier, so nobody can be asked whether an address is free",
 		"connect its cable, its port or its other end; ip link shows LOWER_UP then"},
 }
