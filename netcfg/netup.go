@@ -17,6 +17,8 @@ type UpOptions struct {
 	Journal string          // the file, such as DefaultJournal
 	DryRun  bool            // does all but write the journal and add addresses; it asks the neighbours as well
 	Stop    <-chan struct{} // closed: what was added is taken back
+
+	afterAdding func(n int) // called once the nth alias is there: a test's chance to have something happen in the middle
 }
 
 // Upped is what Up added, or would add.
@@ -35,9 +37,6 @@ func (u Upped) String() string {
 	}
 	return text
 }
-
-// afterAdding is called once the nth alias is there: a test's chance to have something happen in the middle.
-var afterAdding = func(n int) {}
 
 // Up adds the aliases of a plan to an interface, all or none, after it has asked the neighbours for three seconds at
 // most whether somebody has one of them. Every address is in the journal before the first is added. It needs
@@ -70,7 +69,7 @@ func Up(o UpOptions) (Upped, error) {
 	if err != nil {
 		return u, err
 	}
-	return u, d.add(u.Aliases, j, at, o.Stop)
+	return u, d.add(u.Aliases, j, at, o)
 }
 
 // proven is the plan with labels, once it is known that nobody has the addresses.
@@ -92,14 +91,14 @@ func (d device) proven(o UpOptions, nextLabel int) (Upped, error) {
 }
 
 // add notes the aliases in the journal, adds and announces them, or takes back what it has done.
-func (d device) add(aliases []Alias, j *openedJournal, at place, stop <-chan struct{}) error {
+func (d device) add(aliases []Alias, j *openedJournal, at place, o UpOptions) error {
 	before := j.Entries
 	j.Entries = append(before[:len(before):len(before)], entry{Boot: at.boot, Namespace: at.namespace, Device: d.name,
 		Index: d.index, MAC: d.mac.String(), Added: time.Now().UTC().Truncate(time.Second), Aliases: aliases})
 	if err := j.write(); err != nil {
 		return fmt.Errorf("%w; nothing was added", err)
 	}
-	added, err := d.addAll(aliases, stop)
+	added, err := d.addAll(aliases, o)
 	if err == nil {
 		return nil
 	}
@@ -125,7 +124,7 @@ func takenBack(added int) string {
 }
 
 // addAll tells how many aliases it has added, also when it fails.
-func (d device) addAll(aliases []Alias, stop <-chan struct{}) (added int, err error) {
+func (d device) addAll(aliases []Alias, o UpOptions) (added int, err error) {
 	w, err := openWire(d, protocolOf(aliases[0].Address.Addr()))
 	if err != nil {
 		return 0, err
@@ -133,14 +132,16 @@ func (d device) addAll(aliases []Alias, stop <-chan struct{}) (added int, err er
 	defer w.close()
 	for i, a := range aliases {
 		select {
-		case <-stop:
+		case <-o.Stop:
 			return i, errStopped
 		default:
 		}
 		if err := addAlias(d.index, a); err != nil {
 			return i, fmt.Errorf("add %s to %s: %w%s", a.Address, Printable(d.name), err, addFix(err))
 		}
-		afterAdding(i + 1)
+		if o.afterAdding != nil {
+			o.afterAdding(i + 1)
+		}
 	}
 	return len(aliases), w.announce(aliases)
 }

@@ -69,7 +69,7 @@ func untilRunning(h *host, name string) error {
 		if err != nil {
 			return err
 		}
-		if h.mac = link.Attrs().HardwareAddr; link.Attrs().RawFlags&unix.IFF_RUNNING != 0 {
+		if h.mac = link.Attrs().HardwareAddr; link.Attrs().RawFlags&carrier == carrier {
 			return nil
 		}
 		if time.Now().After(end) {
