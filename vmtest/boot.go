@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -27,12 +28,15 @@ import (
 type Config struct {
 	Vmlinuz string // the kernel image, a bzImage
 	// Files maps absolute paths in the virtual machine to files of the host. Executables stay executable.
-	Files    map[string]string
-	Commands []wire.Command // run one after the other, also after one that failed
-	Append   string         // added to the kernel's command line, e.g. slab_nomerge
-	MemoryMB int            // 2,048 when 0
-	CPUs     int            // when 0: 2, or 1 for kernels that lose kprobe hits with 2
-	Timeout  time.Duration  // for the whole life of the virtual machine; 5 minutes when 0
+	Files map[string]string
+	// Modules are loaded before the first command, with those they depend on. ModuleDir has them, fetched with the kernel.
+	Modules   []wire.Module
+	ModuleDir string
+	Commands  []wire.Command // run one after the other, also after one that failed
+	Append    string         // added to the kernel's command line, e.g. slab_nomerge
+	MemoryMB  int            // 2,048 when 0
+	CPUs      int            // when 0: 2, or 1 for kernels that lose kprobe hits with 2
+	Timeout   time.Duration  // for the whole life of the virtual machine; 5 minutes when 0
 }
 
 // Result is what came back.
@@ -64,8 +68,16 @@ func Boot(ctx context.Context, config Config) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	modules, err := orderModules(config.ModuleDir, config.Modules)
+	if err != nil {
+		return nil, err
+	}
+	files := maps.Clone(config.Files)
+	for _, m := range modules {
+		files[wire.ModulePath(m.Name)] = filepath.Join(config.ModuleDir, m.Name+".ko")
+	}
 	initramfs := filepath.Join(dir, "initramfs.cpio")
-	if err := writeInitramfs(initramfs, init, config.Files, wire.Plan{Commands: config.Commands}); err != nil {
+	if err := writeInitramfs(initramfs, init, files, wire.Plan{Modules: modules, Commands: config.Commands}); err != nil {
 		return nil, fmt.Errorf("write the initramfs: %w", err)
 	}
 	return runMachine(ctx, config, machine{

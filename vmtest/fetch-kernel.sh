@@ -1,7 +1,8 @@
 #!/bin/bash
 # fetch-kernel.sh VERSION DESTDIR
 #
-# Puts a stock Debian cloud kernel into DESTDIR/VERSION: `vmlinuz`, and `release` with its full release name.
+# Puts a stock Debian cloud kernel into DESTDIR/VERSION: `vmlinuz`, `release` with its full release name, and in
+# `modules` those modules that the tests load, not compressed.
 # Nothing is downloaded when they are already there. Needs apt-get and dpkg, but no root, and changes nothing outside
 # DESTDIR. The address comes from this machine's own apt sources; a machine that is not Debian names one in
 # CONNPROF_DEBIAN_MIRROR (and CONNPROF_DEBIAN_SECURITY_MIRROR, when it is not that address with "-security" added).
@@ -19,6 +20,11 @@ kernels() {
 7.2|^linux-binary-7\.2\.[0-9.]+(\+deb[0-9]+)?-cloud-amd64$|sid testing
 TABLE
 }
+
+# What the tests load, and all that these depend on in one of the kernels. One that a kernel does not have is left out
+# here, and named by the test that wants it.
+modules="veth dummy macvlan bridge stp llc 8021q garp mrp bonding tls
+nf_conntrack nf_defrag_ipv4 nf_defrag_ipv6 nfnetlink nf_tables nft_ct libcrc32c"
 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
@@ -102,14 +108,38 @@ find_package() {
   done
 }
 
-# download_into FOLDER unpacks $package and leaves vmlinuz and release in FOLDER.
+# unpack_into FOLDER PACKAGE downloads a package and unpacks it into FOLDER/tree.
+unpack_into() {
+  (cd "$1" && apt-get -c "$state/apt.conf" -qq download "$2") >"$state/log" 2>&1 ||
+    fail "cannot download $2 ($(grep -m1 '^E:' "$state/log" || tail -n1 "$state/log"))" \
+      "check the network and run it again"
+  dpkg -x "$1"/*.deb "$1/tree" || fail "cannot unpack $2" "check the free space of $dest"
+  rm "$1"/*.deb
+}
+
+# keep_modules FOLDER moves the modules from FOLDER/tree to FOLDER/modules, named by the kernel's own names for them.
+keep_modules() {
+  local name file
+  mkdir "$1/modules"
+  for name in $modules; do
+    file=$(find "$1/tree" -name "$name.ko*" -type f -print -quit)
+    case $file in
+    '') ;;
+    *.ko) mv "$file" "$1/modules/" ;;
+    *.ko.xz) xz -dc "$file" >"$1/modules/$name.ko" || fail "cannot unpack $file" "check the free space of $dest" ;;
+    *) fail "${file##*/} is compressed in a way that is not known here" "teach keep_modules in fetch-kernel.sh" ;;
+    esac
+  done
+  echo $modules >"$1/modules/looked-for"
+}
+
+# download_into FOLDER unpacks $package and leaves vmlinuz, release and modules in FOLDER.
 download_into() {
   local folder=$1 image
   mkdir "$folder/tree"
-  (cd "$folder" && apt-get -c "$state/apt.conf" -qq download "$package") >"$state/log" 2>&1 ||
-    fail "cannot download $package ($(grep -m1 '^E:' "$state/log" || tail -n1 "$state/log"))" \
-      "check the network and run it again"
-  dpkg -x "$folder"/*.deb "$folder/tree" || fail "cannot unpack $package" "check the free space of $dest"
+  unpack_into "$folder" "$package"
+  # The newest kernels come as two packages, image and modules.
+  case $package in linux-binary-*) unpack_into "$folder" "linux-modules-${package#linux-binary-}" ;; esac
 
   image=$(find "$folder/tree" -name 'vmlinuz*' -type f -print -quit)
   case $image in
@@ -119,11 +149,14 @@ download_into() {
   esac
   mv "$image" "$folder/vmlinuz"
   chmod 644 "$folder/vmlinuz"
-  rm -rf "$folder/tree" "$folder"/*.deb
+  keep_modules "$folder"
+  rm -rf "$folder/tree"
 }
 
+# A folder of an older fetch-kernel.sh, which looked for fewer modules, does not do.
 have_kernel() {
-  [ -s "$dest/$version/vmlinuz" ] && [ -s "$dest/$version/release" ]
+  [ -s "$dest/$version/vmlinuz" ] && [ -s "$dest/$version/release" ] &&
+    [ "$(cat "$dest/$version/modules/looked-for" 2>/dev/null)" = "$(echo $modules)" ]
 }
 
 [ $# -eq 2 ] || fail "two arguments are needed, not $#" "fetch-kernel.sh VERSION DESTDIR"
@@ -134,6 +167,7 @@ IFS='|' read -r _ pattern suites <<<"$row"
 need apt-get apt
 need dpkg dpkg
 need flock util-linux
+need xz xz-utils
 mkdir -p "$2" || fail "cannot make the folder $2" "choose another one"
 dest=$(cd "$2" && pwd)
 if have_kernel; then exit 0; fi

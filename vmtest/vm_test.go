@@ -25,8 +25,27 @@ import (
 )
 
 // testPackages are the folders whose tests also run in the virtual machines: those that talk to the kernel. One
-// without tests is left out.
-var testPackages = []string{"netcfg", "load", "loader", "limits", "account", "run", "kernel"}
+// without tests is left out. Of the program's own tests it is those of the commands that change the host: the others
+// need a shell, take minutes on an emulated processor, or ask the kernel nothing.
+var testPackages = []testPackage{{folder: "netcfg", parallel: waiting}, {folder: "load"}, {folder: "loader"}, {folder: "limits"},
+	{folder: "account"}, {folder: "run"}, {folder: "kernel"}, {folder: "cmd/connprof", run: "Netup|Netdown", skip: "BadInput|Help",
+		parallel: waiting}}
+
+type testPackage struct {
+	folder string
+	// run and skip choose among its tests, all if empty.
+	run, skip string
+	// parallel is how many tests run at a time, of those that may; as many as processors if 0.
+	parallel int
+}
+
+// waiting is for tests that wait for the network's answers most of the time.
+const waiting = 32
+
+// modules are the kinds of interfaces that netup is tried on. The stock kernels have them as modules, and there is no
+// modprobe that the kernel could ask for one. Parameters keep them from making an interface on their own.
+var modules = []wire.Module{{Name: "veth"}, {Name: "bridge"}, {Name: "8021q"}, {Name: "macvlan"},
+	{Name: "bonding", Params: "max_bonds=0"}, {Name: "dummy", Params: "numdummies=0"}}
 
 // allowedSkips names, by kernel version, the tests that may skip themselves there. Any other skip is a failure: a
 // feature that the kernel should have was not found.
@@ -86,25 +105,25 @@ type programs struct {
 }
 
 type testProgram struct {
-	folder string
+	testPackage
 	binary string
 }
 
 func buildPrograms(t *testing.T) programs {
 	dir := t.TempDir()
 	p := programs{connprof: buildCommand(t, dir, "./cmd/connprof")}
-	for _, folder := range testPackages {
-		sources, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))
+	for _, tested := range testPackages {
+		sources, err := filepath.Glob(filepath.Join(root, tested.folder, "*_test.go"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(sources) == 0 {
-			t.Logf("%s has no tests", folder)
+			t.Logf("%s has no tests", tested.folder)
 			continue
 		}
-		binary := filepath.Join(dir, folder+".test")
-		goTool(t, "test", "-c", "-o", binary, "./"+folder)
-		p.tests = append(p.tests, testProgram{folder, binary})
+		binary := filepath.Join(dir, path.Base(tested.folder)+".test")
+		goTool(t, "test", "-c", "-o", binary, "./"+tested.folder)
+		p.tests = append(p.tests, testProgram{tested, binary})
 	}
 	return p
 }
@@ -129,7 +148,7 @@ func goTool(t *testing.T, args ...string) {
 }
 
 func testKernel(t *testing.T, version string, p programs) {
-	config := Config{Files: map[string]string{"/connprof": p.connprof}}
+	config := Config{Files: map[string]string{"/connprof": p.connprof}, Modules: modules}
 	for _, program := range p.tests {
 		addTestProgram(t, &config, program)
 	}
@@ -152,8 +171,8 @@ func testKernel(t *testing.T, version string, p programs) {
 // is an error, and what did come back is still looked at.
 func bootKernel(t *testing.T, version, label string, config Config) *Result {
 	t.Helper()
-	var release string
-	config.Vmlinuz, release = fetchKernel(t, version)
+	folder, release := fetchKernel(t, version)
+	config.Vmlinuz, config.ModuleDir = filepath.Join(folder, "vmlinuz"), filepath.Join(folder, "modules")
 	config.Timeout = machineTimeout
 	ctx, cancel := untilDeadline(t)
 	defer cancel()
@@ -180,28 +199,29 @@ func untilDeadline(t *testing.T) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(t.Context(), deadline.Add(-15*time.Second))
 }
 
-func fetchKernel(t *testing.T, version string) (vmlinuz, release string) {
+func fetchKernel(t *testing.T, version string) (folder, release string) {
 	t.Helper()
-	folder := os.Getenv("CONNPROF_KERNELS")
-	if folder == "" {
-		folder = filepath.Join(root, ".cache", "kernels")
+	kernels := os.Getenv("CONNPROF_KERNELS")
+	if kernels == "" {
+		kernels = filepath.Join(root, ".cache", "kernels")
 	}
-	out, err := exec.CommandContext(t.Context(), "./fetch-kernel.sh", version, folder).CombinedOutput()
+	folder = filepath.Join(kernels, version)
+	out, err := exec.CommandContext(t.Context(), "./fetch-kernel.sh", version, kernels).CombinedOutput()
 	if err != nil {
 		t.Fatalf("fetch kernel %s: %v: %s", version, err, bytes.TrimSpace(out))
 	}
-	text, err := os.ReadFile(filepath.Join(folder, version, "release"))
+	text, err := os.ReadFile(filepath.Join(folder, "release"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(folder, version, "vmlinuz"), strings.TrimSpace(string(text))
+	return folder, strings.TrimSpace(string(text))
 }
 
 // addTestProgram puts a package's test binary and its testdata into a folder of its own, where the test is started.
 func addTestProgram(t *testing.T, config *Config, p testProgram) {
 	t.Helper()
 	dir := path.Join("/test", p.folder)
-	binary := path.Join(dir, p.folder+".test")
+	binary := path.Join(dir, path.Base(p.binary))
 	config.Files[binary] = p.binary
 	source := filepath.Join(root, p.folder)
 	err := filepath.WalkDir(filepath.Join(source, "testdata"), func(file string, entry fs.DirEntry, err error) error {
@@ -215,9 +235,15 @@ func addTestProgram(t *testing.T, config *Config, p testProgram) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
+	// The test gives up first, and says where it was.
+	argv := []string{binary, "-test.v=test2json", "-test.run=" + p.run, "-test.skip=" + p.skip,
+		"-test.timeout=" + (commandTimeout - 20*time.Second).String()}
+	if p.parallel > 0 {
+		argv = append(argv, "-test.parallel="+strconv.Itoa(p.parallel))
+	}
 	config.Commands = append(config.Commands, wire.Command{
-		// The test gives up first, and says where it was.
-		Argv:           []string{binary, "-test.v=test2json", "-test.timeout=" + (commandTimeout - 20*time.Second).String()},
+		Argv:           argv,
+		Env:            []string{"CONNPROF_TEST_PROGRAM=/connprof"},
 		Dir:            dir,
 		TimeoutSeconds: commandTimeout.Seconds(),
 	})

@@ -43,6 +43,9 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	if program = os.Getenv("CONNPROF_TEST_PROGRAM"); program != "" { // where there is no Go: in a virtual machine
+		return m.Run()
+	}
 	program = filepath.Join(dir, "connprof")
 	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)

@@ -58,6 +58,11 @@ func carryOut(port io.Writer) error {
 	if err := json.Unmarshal(text, &plan); err != nil {
 		return fmt.Errorf("read %s: %w", wire.PlanPath, err)
 	}
+	for _, m := range plan.Modules {
+		if err := load(m); err != nil {
+			return err
+		}
+	}
 	for _, c := range plan.Commands {
 		if err := wire.WriteJSON(port, wire.CommandFrame, execute(c)); err != nil {
 			return err
@@ -67,6 +72,18 @@ func carryOut(port io.Writer) error {
 		return err
 	}
 	return wire.Write(port, wire.Frame{Kind: wire.EndFrame})
+}
+
+func load(m wire.Module) error {
+	f, err := os.Open(wire.ModulePath(m.Name))
+	if err != nil {
+		return fmt.Errorf("load module %s: %w", m.Name, err)
+	}
+	defer f.Close()
+	if err := unix.FinitModule(int(f.Fd()), m.Params, 0); err != nil {
+		return fmt.Errorf("load module %s with parameters %q: %w (the console has the kernel's reason)", m.Name, m.Params, err)
+	}
+	return nil
 }
 
 func readBoot() (wire.Boot, error) {

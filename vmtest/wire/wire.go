@@ -28,6 +28,9 @@ import (
 // PlanPath is where the init process finds its Plan in the initramfs.
 const PlanPath = "/vmtest.json"
 
+// ModulePath is where the init process finds a module in the initramfs.
+func ModulePath(name string) string { return "/modules/" + name + ".ko" }
+
 // OutDir is the directory in the virtual machine whose files are sent back.
 const OutDir = "/out"
 
@@ -40,8 +43,15 @@ type Command struct {
 	TimeoutSeconds float64 `json:"timeout_seconds"`
 }
 
+// Module is a kernel module to load.
+type Module struct {
+	Name   string `json:"name"`
+	Params string `json:"params"` // as insmod takes them: KEY=VALUE, apart by blanks
+}
+
 // Plan is what the init process is to do.
 type Plan struct {
+	Modules  []Module  `json:"modules"` // loaded in this order, before the first command
 	Commands []Command `json:"commands"`
 }
 
