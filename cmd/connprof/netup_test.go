@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/connprof/connprof/kernel"
 	"github.com/connprof/connprof/netcfg"
 )
 
@@ -29,6 +29,17 @@ type hosts struct {
 // newHosts gives far the addresses. ok is false on a kernel without virtual Ethernet pairs.
 func newHosts(t *testing.T, cidrs ...string) (h hosts, ok bool) {
 	t.Helper()
+	h = unconnected(t)
+	if err := h.connect(t, "eth0"); !offered(t, "CONFIG_VETH", err) {
+		return h, false
+	}
+	inside(t, h.far, func() error { return addAddresses("eth0", cidrs...) })
+	h.ready(t, "eth0", "eth0")
+	return h, true
+}
+
+func unconnected(t *testing.T) (h hosts) {
+	t.Helper()
 	for _, p := range []**netcfg.Private{&h.near, &h.far} {
 		made, err := netcfg.NewPrivate(netcfg.Config{ClientAddresses: 1, Sockets: 10})
 		if err != nil {
@@ -37,36 +48,67 @@ func newHosts(t *testing.T, cidrs ...string) (h hosts, ok bool) {
 		t.Cleanup(made.Close)
 		*p = made
 	}
-	inside(t, h.far, func() error {
-		there, err := os.Open("/proc/thread-self/ns/net")
-		if err != nil {
-			return err
+	return h
+}
+
+// offered tells whether the kernel made an interface of a kind. If not, it must be because it has no such kind.
+func offered(t *testing.T, option string, err error) bool {
+	t.Helper()
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		if value, known := kernel.ConfigOption(option); known && value == "y" {
+			t.Errorf("the kernel has %s and makes no such interface: %v", option, err)
 		}
-		defer there.Close()
-		return h.near.Do(func() error {
-			err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "eth0",
-				PeerNamespace: netlink.NsFd(int(there.Fd()))})
-			if ok = !errors.Is(err, unix.EOPNOTSUPP); !ok {
-				t.Logf("this kernel has no virtual Ethernet pairs (CONFIG_VETH): %v", err)
-				return nil
-			}
-			return err
-		})
-	})
-	if !ok {
-		return h, false
+		t.Logf("this kernel has no interfaces of this kind (%s): %v", option, err)
+		return false
 	}
-	inside(t, h.near, func() error { _, err := eth0(); return err })
-	inside(t, h.far, func() error {
-		link, err := eth0()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return true
+}
+
+// connect puts cables between the hosts, of the same name at both ends, and sets both ends up.
+func (h hosts) connect(t *testing.T, names ...string) error {
+	t.Helper()
+	var there *os.File
+	inside(t, h.far, func() (err error) { there, err = os.Open("/proc/thread-self/ns/net"); return err })
+	defer there.Close()
+	for _, name := range names {
+		err := h.near.Do(func() error {
+			return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: name,
+				PeerNamespace: netlink.NsFd(int(there.Fd()))})
+		})
 		if err != nil {
 			return err
 		}
-		h.owner = link.Attrs().HardwareAddr.String()
-		return addAddresses(link, cidrs...)
+	}
+	for _, p := range []*netcfg.Private{h.near, h.far} {
+		inside(t, p, func() error {
+			for _, name := range names {
+				if err := setUp(name); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return nil
+}
+
+// ready waits until an interface of each host can send, and notes who far is.
+func (h *hosts) ready(t *testing.T, near, far string) {
+	t.Helper()
+	inside(t, h.near, func() error { return untilCarrier(near) })
+	inside(t, h.far, func() error {
+		if err := untilCarrier(far); err != nil {
+			return err
+		}
+		link, err := netlink.LinkByName(far)
+		if err == nil {
+			h.owner = link.Attrs().HardwareAddr.String()
+		}
+		return err
 	})
-	inside(t, h.near, untilCarrier)
-	return h, true
 }
 
 func inside(t *testing.T, p *netcfg.Private, f func() error) {
@@ -76,33 +118,41 @@ func inside(t *testing.T, p *netcfg.Private, f func() error) {
 	}
 }
 
-// eth0 is the interface, which it brings up.
-func eth0() (netlink.Link, error) {
-	link, err := netlink.LinkByName("eth0")
+func setUp(name string) error {
+	link, err := netlink.LinkByName(name)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return link, netlink.LinkSetUp(link)
+	return netlink.LinkSetUp(link)
 }
 
-func untilCarrier() error {
+func untilCarrier(name string) error {
+	const carrier = unix.IFF_RUNNING | unix.IFF_LOWER_UP
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		link, err := netlink.LinkByName("eth0")
+		link, err := netlink.LinkByName(name)
 		if err != nil {
 			return err
 		}
-		if link.Attrs().RawFlags&unix.IFF_RUNNING != 0 {
+		if link.Attrs().RawFlags&carrier == carrier {
 			return nil
 		}
 	}
-	return errors.New("eth0 has no carrier after a minute")
+	return errors.New(name + " has no carrier after a minute")
 }
 
-func addAddresses(link netlink.Link, cidrs ...string) error {
+// addAddresses adds what an admin would, for use at once.
+func addAddresses(name string, cidrs ...string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
 	for _, cidr := range cidrs {
 		a, err := netlink.ParseAddr(cidr)
 		if err != nil {
 			return err
+		}
+		if a.IP.To4() == nil {
+			a.Flags = unix.IFA_F_NODAD
 		}
 		if err := netlink.AddrAdd(link, a); err != nil {
 			return err
@@ -111,23 +161,31 @@ func addAddresses(link netlink.Link, cidrs ...string) error {
 	return nil
 }
 
-// addresses are those of near's eth0, but for the link-local one that the kernel gives it.
-func (h hosts) addresses(t *testing.T) (list []string) {
+// addresses are those of near's eth0.
+func (h hosts) addresses(t *testing.T) []string {
+	t.Helper()
+	list, _ := h.labelled(t, "eth0")
+	return list
+}
+
+// labelled are the addresses of one of near's interfaces with their labels, but for the link-local one that the kernel
+// gives it.
+func (h hosts) labelled(t *testing.T, device string) (list, labels []string) {
 	t.Helper()
 	inside(t, h.near, func() error {
-		eth0, err := net.InterfaceByName("eth0")
+		link, err := netlink.LinkByName(device)
 		if err != nil {
 			return err
 		}
-		all, err := eth0.Addrs()
+		all, err := netlink.AddrList(link, netlink.FAMILY_ALL)
 		for _, a := range all {
-			if !a.(*net.IPNet).IP.IsLinkLocalUnicast() {
-				list = append(list, a.String())
+			if !a.IP.IsLinkLocalUnicast() {
+				list, labels = append(list, a.IPNet.String()), append(labels, a.Label)
 			}
 		}
 		return err
 	})
-	return list
+	return list, labels
 }
 
 // runs runs a child on near to its end.
@@ -161,6 +219,7 @@ func (h hosts) clean(t *testing.T, journal string) {
 }
 
 func TestNetupAddsAndNetdownRemoves(t *testing.T) {
+	t.Parallel() // most of the time is waiting for answers
 	h, ok := newHosts(t, "192.168.1.1/24")
 	if !ok {
 		return
@@ -198,6 +257,7 @@ func TestNetupAddsAndNetdownRemoves(t *testing.T) {
 }
 
 func TestNetupNamesWhoHasAnAddress(t *testing.T) {
+	t.Parallel()
 	h, ok := newHosts(t, "192.168.1.207/24", "192.168.1.211/24")
 	if !ok {
 		return
@@ -214,6 +274,7 @@ func TestNetupNamesWhoHasAnAddress(t *testing.T) {
 }
 
 func TestNetupRefusesBadInputInOneClearLine(t *testing.T) {
+	t.Parallel()
 	h, ok := newHosts(t)
 	if !ok {
 		return
@@ -283,12 +344,13 @@ func TestHelpOfNetupAndNetdown(t *testing.T) {
 }
 
 func TestNetupOnAnInterfaceThatIsDown(t *testing.T) {
+	t.Parallel()
 	h, ok := newHosts(t)
 	if !ok {
 		return
 	}
 	inside(t, h.near, func() error {
-		link, err := eth0()
+		link, err := netlink.LinkByName("eth0")
 		if err != nil {
 			return err
 		}
@@ -301,6 +363,7 @@ func TestNetupOnAnInterfaceThatIsDown(t *testing.T) {
 }
 
 func TestNetupWithoutThePrivilegesOrAWritableJournal(t *testing.T) {
+	t.Parallel()
 	h, ok := newHosts(t)
 	if !ok {
 		return
@@ -326,6 +389,7 @@ func TestNetupWithoutThePrivilegesOrAWritableJournal(t *testing.T) {
 }
 
 func TestTwoNetupsAtOnce(t *testing.T) {
+	t.Parallel()
 	h, ok := newHosts(t)
 	if !ok {
 		return
@@ -342,6 +406,7 @@ func TestTwoNetupsAtOnce(t *testing.T) {
 }
 
 func TestASignalWhileNetupAsksLeavesNothing(t *testing.T) {
+	t.Parallel()
 	h, ok := newHosts(t)
 	if !ok {
 		return
