@@ -146,8 +146,11 @@ func ReadFileTable() (FileTable, error) {
 // CheckFiles fails with a *TooMuchError when the sockets of n connections do not fit into the file table.
 func CheckFiles(n int, f FileTable) error {
 	if need := uint64(n) * f.each(); need > f.Left() {
-		return &TooMuchError{Connections: n, Resource: "fs.file-max", Need: need, Have: f.Left(), Unit: "files",
-			Fix: fmt.Sprintf("lower --conns or run: sysctl fs.file-max=%d", f.Used+need+spareFiles)}
+		fix := fmt.Sprintf("run: sysctl -w fs.file-max=%d", f.Used+need+spareFiles)
+		if fits := f.Left() / f.each(); fits > 0 {
+			fix = fmt.Sprintf("lower --conns to %d or %s", fits, fix)
+		}
+		return &TooMuchError{Connections: n, Resource: "fs.file-max", Need: need, Have: f.Left(), Unit: "files", Fix: fix}
 	}
 	return nil
 }

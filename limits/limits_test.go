@@ -109,7 +109,12 @@ func TestWhereNotOneFitsNoneIsNotTheAdvice(t *testing.T) {
 
 func TestTooFewFilesSayNeedHaveAndFix(t *testing.T) {
 	refusal(t, CheckFiles(20_000, FileTable{Used: 400, Max: 30_400}), "20000 connections", "need about 40000 of fs.file-max",
-		"20000 may be used", "lower --conns", "sysctl fs.file-max=50400")
+		"20000 may be used", "lower --conns to 10000 or run: sysctl -w fs.file-max=50400")
+	err := CheckFiles(1, FileTable{Used: 400, Max: 400})
+	refusal(t, err, "run: sysctl -w fs.file-max=10402")
+	if strings.Contains(err.Error(), "lower --conns") {
+		t.Errorf("%q: not even one fits", err)
+	}
 }
 
 func TestTheSysctlOfferedIsEnough(t *testing.T) {

@@ -249,7 +249,7 @@ var limits = []limit{
 		read:        readConntrack, need: func(d Demand, r Reading) uint64 { return d.Conns + r.Used }, slack: 10_000,
 		sysctl: "net.netfilter.nf_conntrack_max", ceiling: 1<<31 - 1},
 	{name: "neighbour table", where: "net.ipv4.neigh.default.gc_thresh3", effect: stops,
-		consequence: "no route to host, or no buffer space available; the kernel's log: neighbor table overflow",
+		consequence: "connect: connection timed out; the kernel's log: neighbor table overflow",
 		read:        with(sysctl("net.ipv4.neigh.default.gc_thresh3"), addNeighbours), need: neighbourNeed, slack: 1000,
 		sysctl: "net.ipv4.neigh.default.gc_thresh3", ceiling: 1<<31 - 1},
 }
