@@ -71,6 +71,7 @@ func fileTable(*runner, map[string]uint64) string {
 var exhausted = map[syscall.Errno]string{
 	syscall.EMFILE:  "RLIMIT_NOFILE of the load processes",
 	syscall.ENFILE:  "fs.file-max",
+	syscall.ENOSPC:  "fs.epoll.max_user_watches",
 	syscall.ENOMEM:  "memory, the host's or that of the memory cgroup",
 	syscall.ENOBUFS: "memory, the host's or that of the memory cgroup",
 }

@@ -50,7 +50,39 @@ func (r *runner) decideConns() error {
 	if err := r.fit(each); err != nil {
 		return err
 	}
+	if err := r.fitWatches(); err != nil {
+		return err
+	}
 	return limits.CheckFiles(r.conns, r.files)
+}
+
+// fitWatches holds the connections against the limit on epoll sets, which the first of them may already meet.
+func (r *runner) fitWatches() error {
+	for _, row := range limits.Judge(r.host(), limits.Demand{Conns: uint64(r.conns), Role: r.between.role()}) {
+		if row.Limit == "epoll watches" && row.Verdict == limits.TooLow {
+			return r.keepTo(row)
+		}
+	}
+	return nil
+}
+
+// host is where limits are read. The soft limit on files does not bind a run, and asking for it takes a child process.
+func (r *runner) host() limits.Host {
+	return limits.Host{SoftFiles: func() (uint64, error) { return limits.NoLimit, nil }}
+}
+
+// keepTo lowers the connections to what a limit holds. A number that was asked for is refused.
+func (r *runner) keepTo(row limits.Row) error {
+	holds := row.Holds[r.between.role()]
+	if r.options.Conns == 0 && holds >= 1 {
+		r.conns, r.capped = min(r.conns, int(holds)), fmt.Sprintf("%s: %s is %d", row.Limit, row.Where, row.Now)
+		return nil
+	}
+	fix := "run: " + row.Fix
+	if holds >= 1 {
+		fix = fmt.Sprintf("lower --conns to %d or %s", holds, fix)
+	}
+	return fmt.Errorf("%d connections need %d of %s (%s) and it is %d; %s", r.conns, row.Need, row.Limit, row.Where, row.Now, fix)
 }
 
 // fit holds the connections against what the host can safely hold at the given bytes for each. A number that was asked
@@ -111,18 +143,14 @@ func (r *runner) judge(client, server uint64) error {
 	o := &r.options
 	demand := limits.Demand{Conns: uint64(r.conns), Role: r.between.role(), Addresses: uint64(o.IPs), Ports: uint64(o.Ports),
 		ClientBytes: client, ServerBytes: server}
-	// The soft limit on files does not bind a run, and asking for it takes a child process.
-	host := limits.Host{SoftFiles: func() (uint64, error) { return limits.NoLimit, nil }}
-	for _, row := range limits.Judge(host, demand) {
+	for _, row := range limits.Judge(r.host(), demand) {
 		if !row.BindsRun || row.Verdict == limits.Unknown || row.Now == limits.NoLimit {
 			continue
 		}
-		if holds := row.Holds[r.between.role()]; row.Verdict == limits.TooLow {
-			if o.Conns != 0 || holds < 1 {
-				return fmt.Errorf("%d connections need %d of %s (%s) and it is %d; lower --conns to %d or run: %s", r.conns,
-					row.Need, row.Limit, row.Where, row.Now, holds, row.Fix)
+		if row.Verdict == limits.TooLow {
+			if err := r.keepTo(row); err != nil {
+				return err
 			}
-			r.conns, r.capped = min(r.conns, int(holds)), fmt.Sprintf("%s: %s is %d", row.Limit, row.Where, row.Now)
 		}
 		r.recording.Plan = append(r.recording.Plan, account.PlanRow{Limit: row.Limit, Where: row.Where, Unit: row.Unit,
 			Need: row.Need, Have: row.Now, Verdict: string(row.Verdict)})
