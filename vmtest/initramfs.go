@@ -50,7 +50,7 @@ func writeInitramfs(archive, init string, files map[string]string, plan wire.Pla
 
 func fillInitramfs(w io.Writer, init string, files map[string]string, plan wire.Plan) error {
 	c := newCpioWriter(w)
-	for _, dir := range []string{"dev", "proc", "sys", "tmp", "run", "root", "etc", wire.OutDir} {
+	for _, dir := range []string{"dev", "proc", "sys", "tmp", "run", "root", "etc", "var/lib", wire.OutDir} {
 		if err := c.dir(dir); err != nil {
 			return err
 		}

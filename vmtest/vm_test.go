@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,10 +30,15 @@ import (
 // need a shell, take minutes on an emulated processor, or ask the kernel nothing.
 var testPackages = []testPackage{{folder: "netcfg", parallel: waiting}, {folder: "load"}, {folder: "loader"}, {folder: "limits"},
 	{folder: "account"}, {folder: "run"}, {folder: "kernel"}, {folder: "cmd/connprof", run: "Netup|Netdown", skip: "BadInput|Help",
-		parallel: waiting}}
+		parallel: waiting}, {folder: hostLimits, kernels: []string{"6.12"}}}
+
+// hostLimits are the tests that lower limits of the whole host, half a minute's worth. On the other kernels they run with
+// CONNPROF_VM_ALL set.
+const hostLimits = "vmtest/hostlimits"
 
 type testPackage struct {
-	folder string
+	folder  string
+	kernels []string // where it runs, everywhere if empty
 	// run and skip choose among its tests, all if empty.
 	run, skip string
 	// parallel is how many tests run at a time, of those that may; as many as processors if 0.
@@ -45,7 +51,9 @@ const waiting = 32
 // modules are the kinds of interfaces that netup is tried on. The stock kernels have them as modules, and there is no
 // modprobe that the kernel could ask for one. Parameters keep them from making an interface on their own.
 var modules = []wire.Module{{Name: "veth"}, {Name: "bridge"}, {Name: "8021q"}, {Name: "macvlan"},
-	{Name: "bonding", Params: "max_bonds=0"}, {Name: "dummy", Params: "numdummies=0"}}
+	{Name: "bonding", Params: "max_bonds=0"}, {Name: "dummy", Params: "numdummies=0"},
+	// And connection tracking, in the path of nothing before a test puts it there.
+	{Name: "nft_ct"}}
 
 // allowedSkips names, by kernel version, the tests that may skip themselves there. Any other skip is a failure: a
 // feature that the kernel should have was not found.
@@ -98,9 +106,15 @@ func forEachKernel(t *testing.T, test func(t *testing.T, version string)) {
 	}
 }
 
+// on tells whether a package's tests run under that kernel.
+func (p testPackage) on(version string) bool {
+	return len(p.kernels) == 0 || slices.Contains(p.kernels, version) || os.Getenv("CONNPROF_VM_ALL") != ""
+}
+
 // programs are the files to test, as built on the host.
 type programs struct {
 	connprof string
+	hold     string // runs into limits
 	tests    []testProgram
 }
 
@@ -111,7 +125,7 @@ type testProgram struct {
 
 func buildPrograms(t *testing.T) programs {
 	dir := t.TempDir()
-	p := programs{connprof: buildCommand(t, dir, "./cmd/connprof")}
+	p := programs{connprof: buildCommand(t, dir, "./cmd/connprof"), hold: buildCommand(t, dir, "./vmtest/hold")}
 	for _, tested := range testPackages {
 		sources, err := filepath.Glob(filepath.Join(root, tested.folder, "*_test.go"))
 		if err != nil {
@@ -122,7 +136,7 @@ func buildPrograms(t *testing.T) programs {
 			continue
 		}
 		binary := filepath.Join(dir, path.Base(tested.folder)+".test")
-		goTool(t, "test", "-c", "-o", binary, "./"+tested.folder)
+		goTool(t, "test", "-c", "-tags", "vm", "-o", binary, "./"+tested.folder)
 		p.tests = append(p.tests, testProgram{tested, binary})
 	}
 	return p
@@ -148,8 +162,9 @@ func goTool(t *testing.T, args ...string) {
 }
 
 func testKernel(t *testing.T, version string, p programs) {
-	config := Config{Files: map[string]string{"/connprof": p.connprof}, Modules: modules}
-	for _, program := range p.tests {
+	config := Config{Files: map[string]string{"/connprof": p.connprof, "/hold": p.hold}, Modules: modules}
+	tests := slices.DeleteFunc(slices.Clone(p.tests), func(p testProgram) bool { return !p.on(version) })
+	for _, program := range tests {
 		addTestProgram(t, &config, program)
 	}
 	for _, hooks := range loader.HookKinds {
@@ -157,12 +172,17 @@ func testKernel(t *testing.T, version string, p programs) {
 	}
 	result := bootKernel(t, version, version, config)
 	for i, c := range result.Commands {
-		if i < len(p.tests) {
-			folder := p.tests[i].folder
-			t.Run(folder, func(t *testing.T) { checkTestRun(t, version, folder, c) })
+		if i < len(tests) {
+			folder := tests[i].folder
+			t.Run(folder, func(t *testing.T) {
+				checkTestRun(t, version, folder, c)
+				if folder == hostLimits {
+					checkPage(t, result.Files)
+				}
+			})
 			continue
 		}
-		hooks := loader.HookKinds[i-len(p.tests)]
+		hooks := loader.HookKinds[i-len(tests)]
 		t.Run("main job by "+hooks, func(t *testing.T) { checkMainJob(t, c, hooks, result.Files) })
 	}
 }

@@ -34,6 +34,9 @@ func ModulePath(name string) string { return "/modules/" + name + ".ko" }
 // OutDir is the directory in the virtual machine whose files are sent back.
 const OutDir = "/out"
 
+// LimitsDir is the folder below OutDir with what was on the screen when a limit was run into.
+const LimitsDir = "limits"
+
 // Command is one program to run in the virtual machine.
 type Command struct {
 	Argv []string `json:"argv"` // Argv[0] is an absolute path in the virtual machine
