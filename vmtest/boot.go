@@ -5,7 +5,7 @@
 // the commands to run. It gives back what each command printed, its exit status, and the files left in /out.
 //
 // Data goes in through the initramfs and comes back over a second serial port (package wire), which no kernel message
-// can get into. The virtual machine has no disk, no network but loopback, and no tracefs: connprof must not need it.
+// can get into. The virtual machine has no disk, no network but what a test makes, and no tracefs: connprof must not need it.
 // The package may import wire and the standard library, nothing of connprof.
 package vmtest
 
