@@ -68,7 +68,24 @@ func decode(data []byte) (*Recording, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the recording does not fit its schema %s: %w; record again", Schema, err)
 	}
+	if err := checkPeer(rec.Peer); err != nil {
+		return nil, err
+	}
 	return rec, nil
+}
+
+// checkPeer wants of the other machine's part what a whole recording is asked for. There are two ends and no third.
+func checkPeer(p *Recording) error {
+	switch {
+	case p == nil:
+		return nil
+	case p.Schema != Schema:
+		return fmt.Errorf("the recording has the other machine's part with schema %q and this connprof reads %q; use the "+
+			"connprof that wrote it", p.Schema, Schema)
+	case p.Peer != nil:
+		return errors.New("the recording does not fit its schema " + Schema + ": field \"peer\" has a peer; record again")
+	}
+	return nil
 }
 
 // notJSON tells a recording that ends too early from something else. Only a json.Decoder makes the difference: the

@@ -107,6 +107,17 @@ func TestADamagedRecordingSaysCauseAndFix(t *testing.T) {
 		{"an ELF file", []byte("\x7fELF\x02\x01\x01\x00"), "not JSON", connprofs},
 		{"a field of another type", []byte(`{"schema":"connprof.recording/1","endpoints":"none"}`),
 			"does not fit its schema", again},
+		{"another machine's part of no schema", []byte(`{"schema":"connprof.recording/1","peer":{}}`), `schema ""`,
+			"use the connprof that wrote it"},
+		{"another machine's part of a later schema", []byte(`{"schema":"connprof.recording/1","peer":` +
+			`{"schema":"connprof.recording/2"}}`), `schema "connprof.recording/2"`, "use the connprof that wrote it"},
+		{"a third machine", []byte(`{"schema":"connprof.recording/1","peer":{"schema":"connprof.recording/1","peer":{}}}`),
+			`"peer" has a peer`, again},
+		{"another machine's part that is none", []byte(`{"schema":"connprof.recording/1","peer":[]}`), `"peer"`, again},
+		{"another machine's field of another type", []byte(`{"schema":"connprof.recording/1","peer":` +
+			`{"schema":"connprof.recording/1","load":{"established":"all"}}}`), `"peer.load.established"`, again},
+		{"cut off in another machine's part", []byte(`{"schema":"connprof.recording/1","peer":{"schema":"connprof.rec`),
+			"cut off after", again},
 	}
 	for _, test := range tests {
 		r, err := Read(bytes.NewReader(test.data))

@@ -74,13 +74,14 @@ func (rec *Reconcile) join(other *Reconcile) {
 	rec.UnexplainedRatio = unexplainedRatio(rec)
 }
 
-// Parts are the recordings of each machine, as they were before Join; the second is nil where there was one machine.
+// Parts are the recordings of each machine, as they were before Join; the second is nil where there was one machine. What
+// Join has left out of the costliest endpoints stays out, and where BothEnds is set the first has the account of both.
 func (r *Recording) Parts() (own, peer *Recording) {
 	if r.Peer == nil {
 		return r, nil
 	}
 	near, far := *r, *r.Peer
-	near.Peer = nil
+	near.Peer, far.Peer = nil, nil
 	client := func(role string) bool { return role == kernel.RoleClient.String() }
 	near.Endpoints, far.Endpoints = divided(r.Endpoints, func(e EndpointRow) bool { return client(e.Role) })
 	near.Stacks, far.Stacks = divided(r.Stacks, func(s Stack) bool { return client(s.Role) })
