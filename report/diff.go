@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/connprof/connprof/account"
 )
@@ -84,18 +86,55 @@ func runDifferences(older, newer *account.Recording) []difference {
 	side := func(key string, value func(*account.Recording) string) difference {
 		return difference{key, value(older), value(newer)}
 	}
-	return []difference{
+	list := []difference{
 		side("recorded", createdAt),
-		side("kernel", func(r *account.Recording) string { return clean(r.Host.Kernel + " " + r.Host.Machine) }),
+		side("kernel", kernels),
 		side("connprof", func(r *account.Recording) string { return clean(r.Version) }),
 		side("command", func(r *account.Recording) string { return commandLine(r.Command) }),
 		side("scenario", func(r *account.Recording) string { return clean(r.Load.Scenario) }),
 		side("connections", func(r *account.Recording) string { return count(r.Load.Established) }),
 		side("a connection", func(r *account.Recording) string { return size(connectionOf(r).pageBytes()) }),
 		side("queued data", func(r *account.Recording) string { return size(connectionOf(r).bufferBytes()) }),
-		side("unexplained", func(r *account.Recording) string { share, _ := unexplainedShare(r); return share }),
-		side("lost", func(r *account.Recording) string { return count(r.Losses.Total()) }),
+		side("unexplained", func(r *account.Recording) string {
+			shares, _ := unexplainedShares(r)
+			return strings.Join(shares, ", ")
+		}),
+		side("lost", func(r *account.Recording) string { return count(lost(r)) }),
 	}
+	if d := side("machines", machines); d.Was != oneMachine || d.Is != oneMachine {
+		list = slices.Insert(list, 1, d)
+	}
+	return list
+}
+
+const oneMachine = "one"
+
+// machines names those that took part.
+func machines(r *account.Recording) string {
+	var names []string
+	for _, p := range partsOf(r) {
+		names = append(names, p.label())
+	}
+	switch {
+	case onlyEnd(r) != "":
+		return onlyEnd(r) + " only"
+	case r.Peer == nil:
+		return oneMachine
+	case r.Reconcile.BothEnds:
+		return "two on one kernel"
+	}
+	return strings.Join(names, ", ")
+}
+
+// kernels names each kernel once.
+func kernels(r *account.Recording) string {
+	var names []string
+	for _, p := range partsOf(r) {
+		if name := clean(p.Host.Kernel + " " + p.Host.Machine); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func diffRow(t *terminal, row *rowChange) {
@@ -139,12 +178,16 @@ func diffWarnings(older, newer *account.Recording) []string {
 		name string
 		r    *account.Recording
 	}{{"old", older}, {"new", newer}} {
-		if n := side.r.Losses.Total(); n > 0 {
+		if n := lost(side.r); n > 0 {
 			warnings = append(warnings, fmt.Sprintf("the %s recording lost %s: see its own report", side.name,
 				plural(n, "event", "events")))
 		}
-		if share, warn := unexplainedShare(side.r); warn {
-			warnings = append(warnings, fmt.Sprintf("the %s recording leaves %s of slab growth unexplained", side.name, share))
+		switch shares, warn := unexplainedShares(side.r); {
+		case warn && len(shares) == 1:
+			warnings = append(warnings, fmt.Sprintf("the %s recording leaves %s of slab growth unexplained", side.name, shares[0]))
+		case warn:
+			warnings = append(warnings, fmt.Sprintf("the %s recording leaves slab growth unexplained: %s", side.name,
+				strings.Join(shares, ", ")))
 		}
 	}
 	if older.Load.Scenario != newer.Load.Scenario {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/connprof/connprof/account"
@@ -16,21 +17,54 @@ type fact struct {
 }
 
 func runFacts(r *account.Recording) []fact {
-	host := fmt.Sprintf("Linux %s %s · %s · %s of memory", clean(r.Host.Kernel), clean(r.Host.Machine),
-		plural(r.Host.CPUs, "CPU", "CPUs"), size(float64(r.Host.MemoryBytes)))
+	var facts []fact
+	key := "command"
+	for _, p := range partsOf(r) {
+		if len(p.Command) > 0 {
+			facts, key = append(facts, fact{Key: key, Value: commandLine(p.Command)}), ""
+		}
+	}
+	facts = append(facts, hostFacts(r)...)
 	made := createdAt(r)
 	if r.Version != "" {
 		made += " · connprof " + clean(r.Version)
 	}
-	var facts []fact
-	if len(r.Command) > 0 {
-		facts = append(facts, fact{Key: "command", Value: commandLine(r.Command)})
+	if r.Peer != nil && r.Peer.Version != r.Version {
+		made += ", the server's " + clean(r.Peer.Version)
 	}
-	facts = append(facts, fact{Key: "host", Value: host}, fact{Key: "recorded", Value: made})
-	if r.Interrupted != "" {
-		facts = append(facts, fact{"interrupted", clean(r.Interrupted), true})
+	facts = append(facts, fact{Key: "recorded", Value: made})
+	if only, warn := onlyEndSentence(r); only != "" {
+		facts = append(facts, fact{"ends", only, warn})
+	}
+	for _, why := range interruptions(r) {
+		facts = append(facts, fact{"interrupted", why, true})
 	}
 	return facts
+}
+
+// hostFacts describe the machines that took part.
+func hostFacts(r *account.Recording) []fact {
+	parts := partsOf(r)
+	if len(parts) == 1 {
+		return []fact{{Key: "host", Value: hostLine(&r.Host)}}
+	}
+	facts := make([]fact, len(parts))
+	for i, p := range parts {
+		facts[i] = fact{Key: p.role, Value: hostLine(&p.Host)}
+	}
+	if r.Reconcile.BothEnds {
+		facts = append(facts, fact{Value: "both ends share one kernel: its slab growth is held against the account of both"})
+	}
+	return facts
+}
+
+func hostLine(h *account.Host) string {
+	line := fmt.Sprintf("Linux %s %s · %s · %s of memory", clean(h.Kernel), clean(h.Machine), plural(h.CPUs, "CPU", "CPUs"),
+		size(float64(h.MemoryBytes)))
+	if name := hostName(h); name != "" {
+		return name + " · " + line
+	}
+	return line
 }
 
 // createdAt is written in UTC, or the same recording would read differently on two machines.
@@ -45,11 +79,18 @@ func loadFacts(r *account.Recording) []fact {
 	l := &r.Load
 	facts := []fact{{"established", fmt.Sprintf("%s of %s requested, %s failed", count(l.Established),
 		count(l.Requested), count(l.Failed)), l.Failed > 0 || l.Established < l.Requested}}
+	if p := r.Peer; p != nil && (p.Load.Established != l.Established || p.Load.Failed != 0) {
+		facts = append(facts, fact{"", fmt.Sprintf("%s by the server's count, %s failed", count(p.Load.Established),
+			count(p.Load.Failed)), true})
+	}
 	if l.Capped != "" {
 		facts = append(facts, fact{Key: "", Value: "fewer than wanted, bound by " + clean(l.Capped)})
 	}
-	for _, f := range l.Failures {
-		facts = append(facts, fact{"", fmt.Sprintf("%s × %s: %s", count(f.Count), clean(f.Step), clean(f.Error)), true})
+	for _, p := range partsOf(r) {
+		for _, f := range p.Load.Failures {
+			facts = append(facts, fact{"", p.prefixed(fmt.Sprintf("%s × %s: %s", count(f.Count), clean(f.Step),
+				clean(f.Error))), true})
+		}
 	}
 	if l.ConnectSeconds > 0 {
 		facts = append(facts, fact{Key: "ramp", Value: fmt.Sprintf("%s at %s connections/s · first connect %s after the start",
@@ -60,11 +101,23 @@ func loadFacts(r *account.Recording) []fact {
 	if l.Scenario != "" {
 		facts = append(facts, fact{Key: "scenario", Value: clean(l.Scenario) + held(l), Warn: l.LostInHold > 0})
 	}
-	if l.ProcessRSSBytes > 0 {
-		facts = append(facts, fact{Key: "load's memory", Value: size(float64(l.ProcessRSSBytes)) +
-			" resident in user space, both ends"})
+	return append(facts, loadMemory(r)...)
+}
+
+// loadMemory is what the processes that hold the connections take beside the kernel.
+func loadMemory(r *account.Recording) []fact {
+	resident := func(l *account.Load) string { return size(float64(l.ProcessRSSBytes)) }
+	const what = " resident in user space, "
+	switch {
+	case r.Peer != nil && r.Load.ProcessRSSBytes+r.Peer.Load.ProcessRSSBytes > 0:
+		return []fact{{Key: "load's memory", Value: size(float64(r.Load.ProcessRSSBytes)+float64(r.Peer.Load.ProcessRSSBytes)) +
+			what + resident(&r.Load) + " client + " + resident(&r.Peer.Load) + " server"}}
+	case r.Load.ProcessRSSBytes == 0:
+		return nil
+	case onlyEnd(r) != "":
+		return []fact{{Key: "load's memory", Value: resident(&r.Load) + what + "the " + onlyEnd(r) + "'s"}}
 	}
-	return facts
+	return []fact{{Key: "load's memory", Value: resident(&r.Load) + what + "both ends"}}
 }
 
 // clientPorts shows how a port serves several connections at once, by one that does.
@@ -124,40 +177,21 @@ func addresses(r *account.Recording) string {
 	return plural(len(perAddress), "client address", "client addresses") + ", " + spread + " × " + ports
 }
 
-// hookLine says which rung of the attach ladder a hook point got, and why no better one.
-type hookLine struct {
-	Name, Kind, Function, Hits, Note string
-	Attached                         bool
-}
-
-func hookLines(r *account.Recording) []hookLine {
-	lines := make([]hookLine, len(r.Hooks))
-	for i, h := range r.Hooks {
-		hits := "not attached"
-		if h.Attached {
-			hits = plural(h.Hits, "hit", "hits")
-		}
-		lines[i] = hookLine{clean(h.Name), clean(h.Kind), clean(h.Function), hits, clean(h.Note), h.Attached}
-	}
-	return lines
-}
-
 func costFacts(r *account.Recording) []fact {
 	c := &r.Cost
 	facts := []fact{
 		{Key: "process", Value: size(float64(c.ProfilerRSSBytes)) + " resident"},
 		{Key: "BPF maps", Value: size(float64(c.BPFMapBytes))},
 	}
-	endpoints := 0
+	endpoints, each := 0, none
 	for _, n := range roleEndpoints(r) {
 		endpoints += n
 	}
 	if endpoints > 0 {
 		total := float64(c.ProfilerRSSBytes) + float64(c.BPFMapBytes)
-		facts = append(facts, fact{Key: "per endpoint", Value: size(ratio(total, float64(endpoints))) + " of both, over " +
-			plural(endpoints, "endpoint", "endpoints")})
+		each = size(ratio(total, float64(endpoints))) + ", over " + plural(endpoints, "endpoint", "endpoints")
 	}
-	return append(facts,
+	return append(facts, fact{Key: "per endpoint", Value: each},
 		fact{Key: "events", Value: count(c.Events)},
 		fact{Key: "walk", Value: seconds(c.WalkSeconds)})
 }
@@ -171,16 +205,35 @@ func forTheBatch(r *account.Recording) string {
 	return fmt.Sprintf(" for the first %s", plural(b, "connection", "connections"))
 }
 
-// samplingSentence says how far the shape of the call paths can be trusted; their sums are the walk's and exact.
-func samplingSentence(r *account.Recording) (sentence string, warn bool) {
+// samplingSentences say how far the shape of the call paths can be trusted; their sums are the walk's and exact.
+func samplingSentences(r *account.Recording) (said []string, warn bool) {
 	if len(r.Stacks) == 0 {
+		return []string{"No call paths were recorded."}, false
+	}
+	parts, scaled := partsOf(r), false
+	for _, p := range parts {
+		sentence, sampled := sampledSentence(p.Recording)
+		said = append(said, p.prefixed(sentence))
+		scaled, warn = scaled || sampled, warn || !sampled && len(p.Stacks) > 0
+	}
+	if scaled {
+		said = append(said, "The bytes are scaled so that each role and type adds up to what the walk found.")
+	}
+	if len(parts) == 1 {
+		said = []string{strings.Join(said, " ")}
+	}
+	return said, warn
+}
+
+// sampledSentence is one machine's part of it.
+func sampledSentence(r *account.Recording) (sentence string, sampled bool) {
+	switch {
+	case len(r.Stacks) == 0:
 		return "No call paths were recorded.", false
+	case r.Sampling.Samples == 0:
+		return "No stack was sampled: the call paths only name the object types.", false
 	}
-	if r.Sampling.Samples == 0 {
-		return "No stack was sampled: the call paths only name the object types.", true
-	}
-	sentence = fmt.Sprintf("%s, one in about %s%s; their bytes are scaled so that each role and type adds up to what the walk found.",
-		plural(r.Sampling.Samples, "stack sampled", "stacks sampled"),
+	sentence = fmt.Sprintf("%s, one in about %s%s.", plural(r.Sampling.Samples, "stack sampled", "stacks sampled"),
 		plural(r.Sampling.Interval, "allocation", "allocations"), forTheBatch(r))
 	if q := r.Sampling; q.SymbolisedRatio > 0 {
 		sentence += fmt.Sprintf(" %s of the bytes lie under paths with every frame named; how they divide among paths has a "+
@@ -196,5 +249,5 @@ func samplingSentence(r *account.Recording) (sentence string, warn bool) {
 		sentence += fmt.Sprintf(" For %s no stack was sampled, so no path is known.", plural(unsampled, "object type of a role",
 			"object types of a role"))
 	}
-	return sentence, false
+	return sentence, true
 }

@@ -15,12 +15,13 @@ const established = "ESTABLISHED"
 type connection struct {
 	client, server *account.EndpointRow
 	listener       *account.EndpointRow // only where listeners are what the run was about
+	oneEnd         string               // client or server where another machine has the other end, empty otherwise
 }
 
 // connectionOf takes the ESTABLISHED row of each role, and for a role that has none the row with the most endpoints, as
 // when a scenario has left every connection half closed.
 func connectionOf(r *account.Recording) connection {
-	c := connection{client: mainRow(r, "client"), server: mainRow(r, "server")}
+	c := connection{client: mainRow(r, "client"), server: mainRow(r, "server"), oneEnd: onlyEnd(r)}
 	if r.Load.Scenario == "listen" {
 		c.listener = mainRow(r, "listener")
 	}
@@ -84,6 +85,9 @@ func (c connection) answer() (sentence, sum string) {
 		sentence = fmt.Sprintf("One listener costs %s of slab pages", size(pageEach(c.listener)))
 	default:
 		sentence = "No connection was accounted for"
+	}
+	if c.oneEnd != "" {
+		sum = "the " + c.oneEnd + "'s end only"
 	}
 	return sentence, sum
 }

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"io"
 	"sort"
+	"strings"
 
 	"github.com/connprof/connprof/account"
 )
@@ -49,7 +50,8 @@ func HTML(w io.Writer, r *account.Recording) error {
 	p.Sentence, p.Detail = c.answer()
 	p.Tiles = tiles(r, c)
 	p.Flame = newFlameData(pathsOf(r.Stacks), roleEndpoints(r), false)
-	p.FlameNote, _ = samplingSentence(r)
+	said, _ := samplingSentences(r)
+	p.FlameNote = strings.Join(said, " ")
 	p.Report = newReportView(r, c)
 	return p.write(w)
 }
@@ -109,26 +111,43 @@ func (p *page) write(w io.Writer) error {
 
 // reportView is what only the page of a single recording has.
 type reportView struct {
-	Interrupted string
-	Ends        []endView
-	Rows        []rowView
-	Timeline    *timelineView
-	Hooks       []hookLine
-	Run         []fact
-	Load        []fact
-	Reconcile   []fact
-	Caches      []cacheLine
-	Checks      []checkLine
-	Agreement   fact
-	Lost        uint64
-	Losses      []fact
-	Cost        []fact
-	Top         []topView
-	CallSites   []account.CallSite
-	Batch       string
-	Plan        []planLine
-	Scenario    []account.CallSite // counted while the scenario was arranged
-	Notes       []string
+	Aside      string // beside the program's name: on what the run was made
+	Alerts     []string
+	Ends       []endView
+	Rows       []rowView
+	Timelines  []*timelineView
+	Hooks      []hookTable
+	Run        []fact
+	Load       []fact
+	Accounts   []accountView
+	Checks     []checkLine
+	Agreements []fact
+	Coverage   string
+	Losses     []lossView
+	Costs      []factsView
+	Top        []topView
+	Sites      []sitesView
+	Plans      []planView
+	Notes      []string
+}
+
+// accountView holds an account against a kernel's figures.
+type accountView struct {
+	Label  string
+	Facts  []fact
+	Caches []cacheLine
+}
+
+// factsView are facts of one machine.
+type factsView struct {
+	Label string
+	Facts []fact
+}
+
+// sitesView are the call sites that one machine counted.
+type sitesView struct {
+	Title string
+	Sites []account.CallSite
 }
 
 // endView is one end of a connection as a bar of object types, on the scale of the costlier end.
@@ -156,26 +175,27 @@ type topView struct {
 
 func newReportView(r *account.Recording, c connection) *reportView {
 	v := &reportView{
-		Interrupted: clean(r.Interrupted),
-		Ends:        endViews(c),
-		Timeline:    timelineOf(r),
-		Hooks:       hookLines(r),
-		Run:         runFacts(r),
-		Load:        append(loadFacts(r), serverFacts(r)...),
-		Reconcile:   reconcileFacts(r),
-		Caches:      cacheLines(r),
-		Checks:      checkLines(r),
-		Lost:        r.Losses.Total(),
-		Losses:      lossFacts(r),
-		Cost:        costFacts(r),
-		CallSites:   r.Trace.CallSites,
-		Batch:       forTheBatch(r),
-		Plan:        planLines(r),
-		Scenario:    r.Trace.ScenarioCallSites,
-		Notes:       r.Notes,
+		Aside:      aside(r),
+		Alerts:     alerts(r),
+		Ends:       endViews(c),
+		Timelines:  timelinesOf(r),
+		Hooks:      hookTables(r),
+		Run:        runFacts(r),
+		Load:       append(loadFacts(r), serverFacts(r)...),
+		Checks:     checkLines(r),
+		Agreements: agreementsOf(r),
+		Coverage:   coverage(r),
+		Losses:     lossViews(r),
+		Sites:      siteViews(r),
+		Plans:      planViews(r),
+		Notes:      notesOf(r),
 	}
-	sentence, warn := agreement(r, v.Checks)
-	v.Agreement = fact{Value: sentence, Warn: warn}
+	for _, p := range accounts(r) {
+		v.Accounts = append(v.Accounts, accountView{p.label(), reconcileFacts(p.Recording), cacheLines(p.Recording)})
+	}
+	for _, p := range partsOf(r) {
+		v.Costs = append(v.Costs, factsView{p.label(), costFacts(p.Recording)})
+	}
 	for _, row := range sortedRows(r) {
 		v.Rows = append(v.Rows, rowView{Title: rowTitle(row), State: clean(row.State), Count: count(row.Count),
 			Objects: objectLines(row), ObjectEach: each(row.ObjectBytes, row.Count), PageEach: each(row.PageBytes, row.Count),
@@ -185,6 +205,57 @@ func newReportView(r *account.Recording, c connection) *reportView {
 		v.Top = append(v.Top, newTopView(&r.Top[i]))
 	}
 	return v
+}
+
+// aside names the host, or both where there are two.
+func aside(r *account.Recording) string {
+	if r.Peer == nil {
+		return hostLine(&r.Host)
+	}
+	line := hostName(&r.Host) + " to " + hostName(&r.Peer.Host) + " · Linux " + kernels(r)
+	if r.Reconcile.BothEnds {
+		line += " · both ends share one kernel"
+	}
+	return strings.TrimSpace(line)
+}
+
+// alerts say that a recording is not whole.
+func alerts(r *account.Recording) []string {
+	var list []string
+	for _, why := range interruptions(r) {
+		list = append(list, "Interrupted: "+why)
+	}
+	if only, warn := onlyEndSentence(r); warn {
+		list = append(list, "This is "+only+".")
+	}
+	return list
+}
+
+// timelinesOf are the courses of both machines, or one where they share the kernel whose memory it shows.
+func timelinesOf(r *account.Recording) []*timelineView {
+	var list []*timelineView
+	for _, p := range accounts(r) {
+		if view := timelineOf(p.Recording); view != nil {
+			view.Label = p.label()
+			list = append(list, view)
+		}
+	}
+	return list
+}
+
+func siteViews(r *account.Recording) []sitesView {
+	var views []sitesView
+	add := func(p part, sites []account.CallSite, when string) {
+		if len(sites) > 0 {
+			views = append(views, sitesView{p.prefixed(plural(len(sites), "call site", "call sites") + " that allocated or freed" +
+				when), sites})
+		}
+	}
+	for _, p := range partsOf(r) {
+		add(p, p.Trace.CallSites, forTheBatch(p.Recording))
+		add(p, p.Trace.ScenarioCallSites, " while the scenario was arranged")
+	}
+	return views
 }
 
 func queued(row *account.EndpointRow) string {

@@ -23,7 +23,11 @@ func tiles(r *account.Recording, c connection) []tile {
 	if r.Load.ConnectsPerSecond > 0 {
 		up.Detail += " · " + count(int64(r.Load.ConnectsPerSecond)) + "/s"
 	}
-	return append(list, up, unexplainedTile(r), lossTile(r))
+	list = append(list, up)
+	for _, p := range accounts(r) {
+		list = append(list, unexplainedTile(p))
+	}
+	return append(list, lossTile(r))
 }
 
 func sizeTile(label string, bytes float64, detail string) tile {
@@ -31,15 +35,15 @@ func sizeTile(label string, bytes float64, detail string) tile {
 	return tile{Label: label, Value: value, Unit: unit, Detail: detail}
 }
 
-func unexplainedTile(r *account.Recording) tile {
-	share, warn := unexplainedShare(r)
+func unexplainedTile(p part) tile {
+	share, warn := unexplainedShare(p.Recording)
 	value, unit, _ := strings.Cut(share, " ")
-	return tile{Label: "unexplained", Value: value, Unit: unit, Warn: warn, Detail: fmt.Sprintf("%s of %s slab growth",
-		signedSize(left(r)), size(float64(r.Reconcile.SlabDeltaBytes)))}
+	return tile{Label: strings.TrimSpace("unexplained " + p.role), Value: value, Unit: unit, Warn: warn,
+		Detail: fmt.Sprintf("%s of %s slab growth", signedSize(left(p.Recording)), size(float64(p.Reconcile.SlabDeltaBytes)))}
 }
 
 func lossTile(r *account.Recording) tile {
-	n := r.Losses.Total()
+	n := lost(r)
 	sentence, _ := agreed(checkLines(r))
 	return tile{Label: "lost events", Value: count(n), Warn: n > 0, Detail: "trace and walk: " + sentence}
 }

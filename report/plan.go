@@ -21,19 +21,38 @@ func planLines(r *account.Recording) []planLine {
 	return lines
 }
 
+// planView is what one machine's connections need.
+type planView struct {
+	Label string
+	Lines []planLine
+}
+
+func planViews(r *account.Recording) []planView {
+	var views []planView
+	for _, p := range partsOf(r) {
+		if lines := planLines(p.Recording); len(lines) > 0 {
+			views = append(views, planView{p.label(), lines})
+		}
+	}
+	return views
+}
+
 // textPlan says what all connections were expected to need, by what the first ones cost.
 func textPlan(t *terminal, r *account.Recording) {
-	lines := planLines(r)
-	if len(lines) == 0 {
+	views := planViews(r)
+	if len(views) == 0 {
 		return
 	}
 	t.section("What "+plural(r.Load.Requested, "connection needs", "connections need"), "by the cost of the first "+
 		count(r.Trace.BatchConnections))
-	tab := table{columns: []column{{title: "limit", limit: 20}, {title: "set by", limit: 40}, {title: "needed", right: true},
-		{title: "there is", right: true}, {}}}
-	for _, l := range lines {
-		tab.add(cell{l.Limit, normal}, cell{l.Where, dim}, cell{l.Need, normal}, cell{l.Have, normal},
-			cell{l.Verdict, warnStyle(l.Warn, good)})
+	for i, v := range views {
+		t.machine(v.Label, i > 0)
+		tab := table{columns: []column{{title: "limit", limit: 20}, {title: "set by", limit: 40}, {title: "needed", right: true},
+			{title: "there is", right: true}, {}}}
+		for _, l := range v.Lines {
+			tab.add(cell{l.Limit, normal}, cell{l.Where, dim}, cell{l.Need, normal}, cell{l.Have, normal},
+				cell{l.Verdict, warnStyle(l.Warn, good)})
+		}
+		t.table(&tab)
 	}
-	t.table(&tab)
 }

@@ -43,7 +43,7 @@ func newProfile(r *account.Recording) *pprofBuilder {
 	p := &profile.Profile{
 		SampleType:        []*profile.ValueType{{Type: "objects", Unit: "count"}, {Type: "page_bytes", Unit: "bytes"}},
 		DefaultSampleType: "page_bytes",
-		Comments:          []string{"connprof: slab memory of TCP endpoints, Linux " + r.Host.Kernel},
+		Comments:          []string{"connprof: slab memory of TCP endpoints, Linux " + kernels(r)},
 		// Without a mapping that has its functions, pprof would look for a binary to symbolise from.
 		Mapping: []*profile.Mapping{{ID: 1, File: "[kernel]", HasFunctions: true}},
 	}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"io"
+	"strings"
 
 	"github.com/connprof/connprof/account"
 )
@@ -14,7 +15,8 @@ func Scenarios(w io.Writer, recordings []*account.Recording, opts TextOptions) e
 		{title: "endpoints", right: true}, {title: "object B each", right: true}, {title: "page B each", right: true},
 		{title: "buffer B each", right: true}, {title: "unexplained", right: true}}}
 	for _, r := range recordings {
-		share, warn := unexplainedShare(r)
+		shares, warn := unexplainedShares(r)
+		share := strings.Join(shares, ", ")
 		name := clean(r.Load.Scenario)
 		for _, row := range sortedRows(r) {
 			if row.Role == "listener" && r.Load.Scenario != "listen" {

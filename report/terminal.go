@@ -63,13 +63,22 @@ func (t *terminal) section(title, aside string) {
 	t.line(t.styled(bold, title), t.styled(dim, aside))
 }
 
+// machine starts what one of two machines has in a section; there is no such line where the recording is of one.
+func (t *terminal) machine(label string, more bool) {
+	if label == "" {
+		return
+	}
+	if more {
+		t.line()
+	}
+	t.line("  ", t.styled(bold, label))
+}
+
 const keyWidth = 15
 
-func (t *terminal) fact(f fact) {
-	s := normal
-	if f.Warn {
-		s = warning
-	}
+func (t *terminal) fact(f fact) { t.styledFact(f, warnStyle(f.Warn, normal)) }
+
+func (t *terminal) styledFact(f fact, s style) {
 	for i, text := range wrap(f.Value, textWidth-keyWidth-2) {
 		key := ""
 		if i == 0 {
@@ -132,12 +141,16 @@ func (t *table) widths() []int {
 
 // table prints titles and rows.
 func (t *terminal) table(tab *table) {
+	t.heads(tab, tab.widths())
+	t.rows(tab)
+}
+
+func (t *terminal) heads(tab *table, widths []int) {
 	heads := make([]cell, len(tab.columns))
 	for i, c := range tab.columns {
 		heads[i] = cell{c.title, dim}
 	}
-	t.cells(tab, tab.widths(), heads)
-	t.rows(tab)
+	t.cells(tab, widths, heads)
 }
 
 func (t *terminal) rows(tab *table) {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/connprof/connprof/account"
@@ -15,7 +16,10 @@ type TextOptions struct {
 }
 
 // fewCaches is how many slab caches the reconciliation lists unless all are asked for.
-const fewCaches = 8
+const (
+	fewCaches     = 8
+	fewCachesEach = 5 // of each of two machines
+)
 
 const barWidth = 10
 
@@ -35,9 +39,9 @@ func Text(w io.Writer, r *account.Recording, opts TextOptions) error {
 	textReconcile(t, r, opts)
 	textChecks(t, r)
 	textLosses(t, r)
-	textFacts(t, "Cost of the profiler", costFacts(r))
+	textCost(t, r)
 	textSampling(t, r)
-	textNotes(t, r.Notes)
+	textNotes(t, notesOf(r))
 	return t.flush()
 }
 
@@ -72,44 +76,6 @@ func textFacts(t *terminal, title string, facts []fact) {
 	t.section(title, "")
 	for _, f := range facts {
 		t.fact(f)
-	}
-}
-
-func textHooks(t *terminal, r *account.Recording) {
-	t.section("Hooks", "")
-	lines := hookLines(r)
-	if len(lines) == 0 {
-		t.paragraph(dim, "none")
-		return
-	}
-	tab := table{columns: []column{{limit: 20}, {limit: 12}, {limit: 32}, {right: true}}}
-	for _, h := range lines {
-		tab.add(cell{h.Name, normal}, cell{h.Kind, warnStyle(!h.Attached, blue)}, cell{h.Function, normal},
-			cell{h.Hits, warnStyle(!h.Attached, normal)})
-	}
-	widths := tab.widths()
-	used := 2
-	for _, width := range widths {
-		used += width + 2
-	}
-	for i, row := range tab.rows {
-		t.hook(&tab, widths, row, lines[i].Note, used)
-	}
-}
-
-// hook puts a note beside its hook where it fits, and under it where it does not.
-func (t *terminal) hook(tab *table, widths []int, row []cell, note string, used int) {
-	if note != "" && used+len([]rune(note)) <= textWidth {
-		wide := table{columns: append(append([]column(nil), tab.columns...), column{})}
-		t.cells(&wide, append(append([]int(nil), widths...), 0), append(row, cell{note, dim}))
-		return
-	}
-	t.cells(tab, widths, row)
-	if note != "" {
-		indent := strings.Repeat(" ", widths[0]+4)
-		for _, text := range wrap(note, textWidth-len(indent)) {
-			t.line(indent, t.styled(dim, text))
-		}
 	}
 }
 
@@ -152,15 +118,33 @@ func textConnection(t *terminal, r *account.Recording) {
 }
 
 func textReconcile(t *terminal, r *account.Recording, opts TextOptions) {
-	textFacts(t, "Account against the kernel's own figures", reconcileFacts(r))
-	lines := cacheLines(r)
+	of := ""
+	if r.Reconcile.BothEnds {
+		of = "of both ends, which share a kernel"
+	}
+	t.section("Account against the kernel's own figures", of)
+	parts := accounts(r)
+	few := fewCaches
+	if len(parts) > 1 {
+		few = fewCachesEach
+	}
+	if opts.AllCaches {
+		few = math.MaxInt
+	}
+	for i, p := range parts {
+		t.machine(p.label(), i > 0)
+		for _, f := range reconcileFacts(p.Recording) {
+			t.fact(f)
+		}
+		textCaches(t, cacheLines(p.Recording), few)
+	}
+}
+
+func textCaches(t *terminal, lines []cacheLine, few int) {
 	if len(lines) == 0 {
 		return
 	}
-	shown := lines
-	if !opts.AllCaches && len(lines) > fewCaches {
-		shown = lines[:fewCaches]
-	}
+	shown := lines[:min(few, len(lines))]
 	t.line()
 	tab := table{columns: []column{{title: "slab cache", limit: 24}, {title: "grown", right: true},
 		{title: "accounted", right: true}, {title: "apart", right: true}, {title: "pages grown", right: true},
@@ -177,15 +161,25 @@ func textReconcile(t *terminal, r *account.Recording, opts TextOptions) {
 }
 
 func textChecks(t *terminal, r *account.Recording) {
-	lines := checkLines(r)
-	sentence, warn := agreement(r, lines)
+	agreements := agreementsOf(r)
 	t.section("Trace against walk", "")
-	t.paragraph(warnStyle(warn, good), sentence)
-	if !warn {
+	apart := false
+	for _, f := range agreements {
+		apart = apart || f.Warn
+		if f.Key == "" {
+			t.paragraph(warnStyle(f.Warn, good), f.Value)
+		} else {
+			t.styledFact(f, warnStyle(f.Warn, good))
+		}
+	}
+	if of := coverage(r); of != "" {
+		t.paragraph(dim, of)
+	}
+	if !apart {
 		return
 	}
 	tab := table{columns: []column{{limit: 12}, {limit: 24}, {title: "trace", right: true}, {title: "walk", right: true}, {}}}
-	for _, line := range lines {
+	for _, line := range checkLines(r) {
 		if !line.Agree {
 			tab.add(cell{line.Role, dim}, cell{line.What, normal}, cell{line.Trace, normal}, cell{line.Walk, normal},
 				cell{line.Apart, warning})
@@ -196,20 +190,42 @@ func textChecks(t *terminal, r *account.Recording) {
 
 func textLosses(t *terminal, r *account.Recording) {
 	t.section("Losses", "")
-	if r.Losses.Total() == 0 {
-		t.paragraph(good, "none")
-	}
-	for _, f := range lossFacts(r) {
-		if f.Warn {
-			t.fact(f)
+	views := lossViews(r)
+	for i, v := range views {
+		t.machine(v.Label, i > 0)
+		if v.Lost == 0 {
+			t.paragraph(good, v.None)
+		}
+		for _, f := range v.Facts {
+			if f.Warn {
+				t.fact(f)
+			}
 		}
 	}
 }
 
+// textCost puts two machines side by side: their figures are few and of one kind.
+func textCost(t *terminal, r *account.Recording) {
+	parts := partsOf(r)
+	if len(parts) == 1 {
+		textFacts(t, "Cost of the profiler", costFacts(r))
+		return
+	}
+	t.section("Cost of the profiler", "")
+	tab := table{columns: []column{{}, {title: parts[0].label()}, {title: parts[1].label()}}}
+	near, far := costFacts(parts[0].Recording), costFacts(parts[1].Recording)
+	for i := range near {
+		tab.add(cell{pad(near[i].Key, keyWidth-2, false), dim}, cell{near[i].Value, normal}, cell{far[i].Value, normal})
+	}
+	t.table(&tab)
+}
+
 func textSampling(t *terminal, r *account.Recording) {
-	sentence, warn := samplingSentence(r)
 	t.section("Call paths", "")
-	t.paragraph(warnStyle(warn, normal), sentence)
+	said, warn := samplingSentences(r)
+	for _, sentence := range said {
+		t.paragraph(warnStyle(warn, normal), sentence)
+	}
 }
 
 func textNotes(t *terminal, notes []string) {

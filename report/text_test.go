@@ -68,7 +68,7 @@ func TestTextSaysEverythingOfAGoodRun(t *testing.T) {
 		"Losses none",
 		"process 38.0 MiB resident",
 		"BPF maps 9.00 MiB",
-		"1.20 KiB of both, over 40,001 endpoints",
+		"1.20 KiB, over 40,001 endpoints",
 		"1,634 stacks sampled, one in about 256 allocations",
 		"· slab caches of one size are merged",
 	)

@@ -14,6 +14,7 @@ const maxPoints = 600
 // timelineView is the run over time: two panels that share the time axis, because connections and bytes have no common
 // scale.
 type timelineView struct {
+	Label  string // whose, empty where there is one machine
 	Panels []panel
 	Ticks  []tick // of the time axis
 	Data   timelineData

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"sort"
+	"strings"
 
 	"github.com/connprof/connprof/account"
 )
@@ -119,11 +120,13 @@ type checkLine struct {
 	Agree       bool
 }
 
-// checkLines holds the trace against the walk: endpoints first, then each object type. Disagreements come first.
+// checkLines holds the trace against the walk, each machine's own: endpoints first, then each object type. Disagreements
+// come first.
 func checkLines(r *account.Recording) []checkLine {
-	rows := opensRows(r)
-	for _, t := range r.Trace.Types {
-		rows = append(rows, account.TypeRow{Role: t.Role, Type: t.Type, Trace: t.Trace, Walk: t.Walk})
+	var rows []account.TypeRow
+	for _, p := range partsOf(r) {
+		rows = append(rows, opensRows(p.Recording)...)
+		rows = append(rows, p.Trace.Types...)
 	}
 	lines := make([]checkLine, len(rows))
 	for i, t := range rows {
@@ -161,14 +164,36 @@ func opensRows(r *account.Recording) []account.TypeRow {
 	return rows
 }
 
-// agreement sums up trace against walk in a sentence.
-func agreement(r *account.Recording, lines []checkLine) (sentence string, warn bool) {
-	sentence, warn = agreed(lines)
-	if b := r.Trace.BatchConnections; b > 0 && b < r.Load.Established {
-		sentence += fmt.Sprintf("; opens are those of all connections, allocations those of the first %s, each of which was traced",
-			count(b))
+// agreementsOf sum up trace against walk, a sentence for each machine.
+func agreementsOf(r *account.Recording) []fact {
+	var list []fact
+	for _, p := range partsOf(r) {
+		sentence, warn := agreed(checkLines(p.Recording))
+		if of := tracedOf(p.Recording); of != "" && coverage(r) == "" {
+			sentence += "; " + of
+		}
+		list = append(list, p.labelled(fact{Value: sentence, Warn: warn}))
 	}
-	return sentence, warn
+	return list
+}
+
+// tracedOf says which connections the trace is of, where its figures are not all of the same.
+func tracedOf(r *account.Recording) string {
+	b := r.Trace.BatchConnections
+	if b <= 0 || b >= r.Load.Established {
+		return ""
+	}
+	return fmt.Sprintf("opens are those of all connections, allocations those of the first %s, each of which was traced", count(b))
+}
+
+// coverage is what two machines' figures are of, where that is the same.
+func coverage(r *account.Recording) string {
+	parts := partsOf(r)
+	of := tracedOf(parts[0].Recording)
+	if len(parts) == 1 || of == "" || of != tracedOf(parts[1].Recording) {
+		return ""
+	}
+	return strings.ToUpper(of[:1]) + of[1:] + "."
 }
 
 func agreed(lines []checkLine) (sentence string, warn bool) {
@@ -187,9 +212,28 @@ func agreed(lines []checkLine) (sentence string, warn bool) {
 	return fmt.Sprintf("disagree on %s of %s", count(apart), plural(len(lines), "figure", "figures")), true
 }
 
+// lossView is what was missed on one machine, or that nothing was on either.
+type lossView struct {
+	Label string
+	Lost  uint64
+	None  string // what to say where nothing was
+	Facts []fact
+}
+
+func lossViews(r *account.Recording) []lossView {
+	parts := partsOf(r)
+	if len(parts) == 2 && lost(r) == 0 {
+		return []lossView{{None: "none, on either machine", Facts: lossFacts(&r.Losses)}}
+	}
+	views := make([]lossView, len(parts))
+	for i, p := range parts {
+		views[i] = lossView{p.label(), p.Losses.Total(), "none", lossFacts(&p.Losses)}
+	}
+	return views
+}
+
 // lossFacts are the counters of what was missed, with what each means for the figures.
-func lossFacts(r *account.Recording) []fact {
-	l := &r.Losses
+func lossFacts(l *account.Losses) []fact {
 	kinds := []struct {
 		key  string
 		n    uint64
@@ -212,28 +256,62 @@ func lossFacts(r *account.Recording) []fact {
 // status is the run's health in a few words each: is the answer to be trusted.
 func status(r *account.Recording) []fact {
 	l := &r.Load
-	up := fact{"connections", fmt.Sprintf("%s of %s established", count(l.Established), count(l.Requested)),
-		l.Failed > 0 || l.Established < l.Requested}
-	lost := fact{"lost", "nothing lost", false}
-	if n := r.Losses.Total(); n > 0 {
-		lost = fact{"lost", count(n) + " lost", true}
+	list := []fact{{"connections", fmt.Sprintf("%s of %s established", count(l.Established), count(l.Requested)),
+		l.Failed > 0 || l.Established < l.Requested}}
+	if onlyEnd(r) == "client" {
+		list = append(list, fact{"ends", "without the server's account", true})
 	}
-	share, warn := unexplainedShare(r)
-	rest := fact{"unexplained", share + " of slab unexplained", warn}
+	gone := fact{"lost", "nothing lost", false}
+	if n := lost(r); n > 0 {
+		gone = fact{"lost", count(n) + " lost", true}
+	}
+	list = append(list, gone, unexplainedStatus(r))
+	if len(checkLines(r)) == 0 {
+		return list
+	}
+	return append(list, checkStatus(r))
+}
+
+// unexplainedStatus has a figure for each kernel.
+func unexplainedStatus(r *account.Recording) fact {
+	list := accounts(r)
+	if len(list) > 1 {
+		shares, warn := unexplainedShares(r)
+		return fact{"unexplained", "slab unexplained: " + strings.Join(shares, ", "), warn}
+	}
+	share, warn := unexplainedShare(list[0].Recording)
+	f := fact{"unexplained", share + " of slab unexplained", warn}
 	if r.Reconcile.Threads != nil {
-		rest.Value += " beside the threads'"
+		f.Value += " beside the threads'"
 	}
 	if share == none {
-		rest.Value = "slab did not grow"
+		f.Value = "slab did not grow"
 	}
-	checks := checkLines(r)
-	_, apart := agreed(checks)
-	agree := fact{"trace and walk", "trace and walk agree", apart}
-	if apart {
-		agree.Value = "trace and walk disagree"
+	return f
+}
+
+// unexplainedShares is what is left of each kernel's growth, with the end that it is of where there are two.
+func unexplainedShares(r *account.Recording) (shares []string, warn bool) {
+	for _, p := range accounts(r) {
+		share, w := unexplainedShare(p.Recording)
+		warn = warn || w
+		shares = append(shares, strings.TrimSpace(share+" "+p.role))
 	}
-	if len(checks) == 0 {
-		return []fact{up, lost, rest}
+	return shares, warn
+}
+
+func checkStatus(r *account.Recording) fact {
+	var where []string
+	for _, p := range partsOf(r) {
+		if _, apart := agreed(checkLines(p.Recording)); apart {
+			where = append(where, p.role)
+		}
 	}
-	return []fact{up, lost, rest, agree}
+	switch {
+	case len(where) == 0:
+		return fact{"trace and walk", "trace and walk agree", false}
+	case len(where) == 1 && where[0] != "":
+		return fact{"trace and walk", "trace and walk disagree at the " + where[0], true}
+	}
+	return fact{"trace and walk", "trace and walk disagree", true}
 }

@@ -1,10 +1,9 @@
-// The crosshair runs through both panels at once: the two curves are one run.
+// The crosshair runs through both panels at once: the two curves are one run. Each of two machines has its own.
 {
-  const box = document.getElementById('timeline');
-  const source = document.getElementById('timeline-data');
-  if (box && source) {
-    const d = JSON.parse(source.textContent);
-    const moment = document.getElementById('moment');
+  const sources = document.querySelectorAll('.timeline-data');
+  document.querySelectorAll('.timeline').forEach((box, n) => {
+    const d = JSON.parse(sources[n].textContent);
+    const moment = box.querySelector('.moment');
     const plots = [...box.querySelectorAll('.plot')];
     const values = [d.established, d.growth];
     const at = (v, [low, high]) => 100 * (v - low) / (high - low);
@@ -41,5 +40,5 @@
       e.preventDefault();
       show(Math.min(Math.max(current + step, 0), d.seconds.length - 1));
     });
-  }
+  });
 }
