@@ -24,8 +24,8 @@ type hookTable struct {
 func hookTables(r *account.Recording) []hookTable {
 	parts := partsOf(r)
 	if len(parts) == 2 && sameHooks(parts[0].Hooks, parts[1].Hooks) {
-		t := hookTable{Label: parts[0].label() + " and " + parts[1].label() + " alike", Heads: []string{"client hits", "server hits"},
-			Lines: hookLines(parts[0].Hooks)}
+		t := hookTable{Label: parts[0].label() + " and " + parts[1].label() + " alike",
+			Heads: []string{"client hits", "server hits"}, Lines: hookLines(parts[0].Hooks)}
 		for i, h := range parts[1].Hooks {
 			t.Lines[i].Hits = []string{count(parts[0].Hooks[i].Hits), count(h.Hits)}
 			if !h.Attached {

@@ -191,7 +191,7 @@ func newReportView(r *account.Recording, c connection) *reportView {
 		Notes:      notesOf(r),
 	}
 	for _, p := range accounts(r) {
-		v.Accounts = append(v.Accounts, accountView{p.label(), reconcileFacts(p.Recording), cacheLines(p.Recording)})
+		v.Accounts = append(v.Accounts, accountView{accountOf(r, p), reconcileFacts(p.Recording), cacheLines(p.Recording)})
 	}
 	for _, p := range partsOf(r) {
 		v.Costs = append(v.Costs, factsView{p.label(), costFacts(p.Recording)})

@@ -169,27 +169,30 @@ func TestThePageLoadsNothing(t *testing.T) {
 
 func TestARecordingCannotPutAnythingIntoThePage(t *testing.T) {
 	attack := "</script><!--<script>alert(1)</script><img src=x onerror=alert(1)>\"'{{.}}</style>"
-	r := troubled(t)
-	forge(r, attack)
-	r.Top[0].Objects = map[string]int{attack: 1}
-	for name, render := range map[string]func(io.Writer, *account.Recording) error{
-		"html":      HTML,
-		"diff html": func(w io.Writer, r *account.Recording) error { return DiffHTML(w, sample(), r) },
-	} {
-		var honest, forged bytes.Buffer
-		if err := render(&honest, troubled(t)); err != nil {
-			t.Fatal(err)
-		}
-		if err := render(&forged, r); err != nil {
-			t.Fatal(err)
-		}
-		for _, tag := range []string{"<script", "</script", "<style", "</style", "<!--", "<img"} {
-			if got, want := strings.Count(forged.String(), tag), strings.Count(honest.String(), tag); got != want {
-				t.Errorf("%s: %d times %q in the forged page, %d in the honest one", name, got, tag, want)
+	for made, honest := range map[string]func() *account.Recording{"one machine": func() *account.Recording { return troubled(t) },
+		"two machines": twoMachines} {
+		r := honest()
+		forge(r, attack)
+		r.Top[0].Objects = map[string]int{attack: 1}
+		for name, render := range map[string]func(io.Writer, *account.Recording) error{
+			"html":      HTML,
+			"diff html": func(w io.Writer, r *account.Recording) error { return DiffHTML(w, sample(), r) },
+		} {
+			var before, forged bytes.Buffer
+			if err := render(&before, honest()); err != nil {
+				t.Fatal(err)
 			}
-		}
-		if flame := flameOf(t, forged.String()); !slices.Contains(flame.Names, attack) {
-			t.Errorf("%s: the name did not come through as text", name)
+			if err := render(&forged, r); err != nil {
+				t.Fatal(err)
+			}
+			for _, tag := range []string{"<script", "</script", "<style", "</style", "<!--", "<img"} {
+				if got, want := strings.Count(forged.String(), tag), strings.Count(before.String(), tag); got != want {
+					t.Errorf("%s, %s: %d times %q in the forged page, %d in the honest one", made, name, got, tag, want)
+				}
+			}
+			if flame := flameOf(t, forged.String()); !slices.Contains(flame.Names, attack) {
+				t.Errorf("%s, %s: the name did not come through as text", made, name)
+			}
 		}
 	}
 }

@@ -31,6 +31,14 @@ func accounts(r *account.Recording) []part {
 	return parts
 }
 
+// accountOf names the machine, or the machines, whose account is held against a kernel's growth.
+func accountOf(r *account.Recording, p part) string {
+	if r.Reconcile.BothEnds {
+		return "of both ends, which share a kernel"
+	}
+	return p.label()
+}
+
 // nameWidth keeps a host's name from breaking the page; the longest that Linux allows is 64.
 const nameWidth = 32
 

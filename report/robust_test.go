@@ -125,6 +125,27 @@ func oddRecordings() map[string]*account.Recording {
 	with("names of other alphabets", func(r *account.Recording) { forge(r, "ядро 内核") })
 	with("huge", func(r *account.Recording) { flood(reflect.ValueOf(r), false) })
 	with("negative", func(r *account.Recording) { flood(reflect.ValueOf(r), true) })
+	both := func(name string, change func(*account.Recording)) {
+		r := twoMachines()
+		change(r)
+		odd["two machines, "+name] = r
+	}
+	both("nothing of the other", func(r *account.Recording) { r.Peer = &account.Recording{} })
+	both("a third", func(r *account.Recording) { r.Peer.Peer = twoMachines() })
+	both("the other is itself", func(r *account.Recording) { r.Peer = r })
+	both("no lists of the other", func(r *account.Recording) {
+		r.Peer.Hooks, r.Peer.Plan, r.Peer.Notes, r.Peer.Command, r.Peer.Load.Timeline = nil, nil, nil, nil, nil
+		r.Peer.Trace.Types, r.Peer.Reconcile.Caches = nil, nil
+	})
+	both("no endpoints", func(r *account.Recording) { r.Endpoints, r.Stacks = nil, nil })
+	both("ends mixed up", func(r *account.Recording) { r.Load.End, r.Peer.Load.End = "server", "client" })
+	both("one kernel only", func(r *account.Recording) { r.Reconcile.BothEnds = true })
+	both("slab shrank at the other", func(r *account.Recording) { r.Peer.Reconcile.SlabDeltaBytes = -1 })
+	both("nameless", func(r *account.Recording) { forge(r, "") })
+	both("names of other alphabets", func(r *account.Recording) { forge(r, "ядро 内核") })
+	both("huge", func(r *account.Recording) { flood(reflect.ValueOf(r), false) })
+	both("negative", func(r *account.Recording) { flood(reflect.ValueOf(r), true) })
+	with("one kernel, one end", func(r *account.Recording) { r.Reconcile.BothEnds, r.Load.End = true, "client" })
 	return odd
 }
 

@@ -241,6 +241,74 @@ func addTop(r *account.Recording) {
 	}
 }
 
+// twoMachines is the sample with its ends on two machines that differ in kernel, hooks, losses and notes.
+func twoMachines() *account.Recording {
+	r, server := ends()
+	r.Join(server)
+	return r
+}
+
+// oneKernel is the sample with its ends in two network namespaces of one host.
+func oneKernel() *account.Recording {
+	r, server := ends()
+	server.Host, server.Hooks, server.Losses = r.Host, r.Hooks, account.Losses{}
+	// Each has seen slab memory grow by both ends.
+	grown := sample().Reconcile
+	for _, end := range []*account.Recording{r, server} {
+		end.Reconcile.SlabDeltaBytes = grown.SlabDeltaBytes
+		for i := range end.Reconcile.Caches {
+			c := &end.Reconcile.Caches[i]
+			of := grown.Caches[slices.IndexFunc(grown.Caches, func(g account.CacheRow) bool { return g.Cache == c.Cache })]
+			c.SlabinfoDeltaObjects, c.SlabinfoDeltaBytes = of.SlabinfoDeltaObjects, of.SlabinfoDeltaBytes
+		}
+	}
+	r.Join(server)
+	return r
+}
+
+// ends are what the two machines of a run have recorded, each alone.
+func ends() (client, server *account.Recording) {
+	client, server = endOf("client", "client"), endOf("server", "server", "listener")
+	client.Host.Name, client.Host.Boot = "web-1", "boot 1"
+	client.Command = []string{"connprof", "run", "--target", "db-7:8090", "--token", "TOKEN", "--ips", "20", "--conns", "20k"}
+	client.Notes = append(client.Notes, "the client's own note")
+	server.Host = account.Host{Name: "db-7", Boot: "boot 2", Kernel: "6.12.117", CPUs: 64, MemoryBytes: 512 << 30,
+		Machine: "aarch64"}
+	server.Command = []string{"connprof", "serve", "--token", "TOKEN"}
+	server.Hooks[1] = account.Hook{Name: "accept", Function: "inet_csk_accept", Kind: "kretprobe", Attached: true, Hits: 20_000}
+	server.Losses.RingFull = 7
+	server.Load.ProcessRSSBytes, server.Cost.ProfilerRSSBytes = 13<<20, 41<<20
+	server.Load.ConnectSeconds, server.ClientPorts = 0, nil
+	server.Reconcile.SlabDeltaBytes = server.Reconcile.AccountedPageBytes - server.Reconcile.AccountedPageBytes/50
+	for end, r := range map[string]*account.Recording{"client": client, "server": server} {
+		r.Plan = []account.PlanRow{{Limit: "open files (all)", Where: "fs.file-max", Need: 30_000, Have: 60_000, Verdict: "ok"}}
+		if end == "server" {
+			r.Plan[0].Verdict = "warns"
+		}
+	}
+	return client, server
+}
+
+// endOf is the sample as one end has it that is alone on its machine.
+func endOf(end string, roles ...string) *account.Recording {
+	r := sample()
+	r.Load.End = end
+	other := func(role string) bool { return !slices.Contains(roles, role) }
+	r.Endpoints = slices.DeleteFunc(r.Endpoints, func(e account.EndpointRow) bool { return other(e.Role) })
+	r.Addresses = slices.DeleteFunc(r.Addresses, func(a account.AddressRow) bool { return other(a.Role) })
+	r.Stacks = slices.DeleteFunc(r.Stacks, func(s account.Stack) bool { return other(s.Role) })
+	r.Top = slices.DeleteFunc(r.Top, func(e account.TopEndpoint) bool { return other(e.Role) })
+	r.Trace.Types = slices.DeleteFunc(r.Trace.Types, func(t account.TypeRow) bool { return other(t.Role) })
+	if end == "client" {
+		r.Trace.ServerOpens = 0
+	} else {
+		r.Trace.ClientOpens = 0
+	}
+	r.Reconcile = account.Reconcile{}
+	addReconcile(r)
+	return r
+}
+
 // copyOf lets a test change a recording without changing another's.
 func copyOf(t *testing.T, r *account.Recording) *account.Recording {
 	t.Helper()

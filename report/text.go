@@ -118,12 +118,12 @@ func textConnection(t *terminal, r *account.Recording) {
 }
 
 func textReconcile(t *terminal, r *account.Recording, opts TextOptions) {
-	of := ""
-	if r.Reconcile.BothEnds {
-		of = "of both ends, which share a kernel"
-	}
-	t.section("Account against the kernel's own figures", of)
 	parts := accounts(r)
+	aside := ""
+	if len(parts) == 1 {
+		aside = accountOf(r, parts[0])
+	}
+	t.section("Account against the kernel's own figures", aside)
 	few := fewCaches
 	if len(parts) > 1 {
 		few = fewCachesEach

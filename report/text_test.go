@@ -168,14 +168,24 @@ func TestColourChangesNoCharacter(t *testing.T) {
 }
 
 func TestARecordingCannotDriveTheTerminal(t *testing.T) {
-	r := sample()
-	forge(r, "\x1b]0;owned\x07\u202e\r\n")
-	var diff bytes.Buffer
-	if err := Diff(&diff, r, r, TextOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if strings.ContainsAny(textOf(t, r, TextOptions{})+diff.String(), "\x1b\x07\r\u202e") {
-		t.Error("control characters of the recording reached the text")
+	client, server := ends()
+	for name, r := range map[string]*account.Recording{"one machine": sample(), "two": twoMachines(), "one kernel": oneKernel(),
+		"the client's end": client, "the server's end": server} {
+		r.Interrupted = "somehow"
+		if r.Peer != nil {
+			r.Peer.Interrupted = "somehow"
+			r.Peer.Load.Failures = []account.Failure{{Count: 1}}
+		}
+		end := r.Load.End
+		forge(r, "\x1b]0;owned\x07\u202e\r\n")
+		r.Load.End = end
+		var diff bytes.Buffer
+		if err := Diff(&diff, r, r, TextOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if strings.ContainsAny(textOf(t, r, TextOptions{})+diff.String(), "\x1b\x07\r\u202e") {
+			t.Errorf("%s: control characters of the recording reached the text", name)
+		}
 	}
 }
 

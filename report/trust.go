@@ -183,7 +183,8 @@ func tracedOf(r *account.Recording) string {
 	if b <= 0 || b >= r.Load.Established {
 		return ""
 	}
-	return fmt.Sprintf("opens are those of all connections, allocations those of the first %s, each of which was traced", count(b))
+	return fmt.Sprintf("opens are those of all connections, allocations those of the first %s, each of which was traced",
+		count(b))
 }
 
 // coverage is what two machines' figures are of, where that is the same.
