@@ -52,8 +52,11 @@ func hostFacts(r *account.Recording) []fact {
 	for i, p := range parts {
 		facts[i] = fact{Key: p.role, Value: hostLine(&p.Host)}
 	}
-	if r.Reconcile.BothEnds {
+	switch {
+	case shared(r):
 		facts = append(facts, fact{Value: "both ends share one kernel: its slab growth is held against the account of both"})
+	case r.Reconcile.BothEnds:
+		facts = append(facts, fact{Value: "both ends share one kernel, whose slab growth is that of both", Warn: true})
 	}
 	return facts
 }
@@ -79,7 +82,7 @@ func loadFacts(r *account.Recording) []fact {
 	l := &r.Load
 	facts := []fact{{"established", fmt.Sprintf("%s of %s requested, %s failed", count(l.Established),
 		count(l.Requested), count(l.Failed)), l.Failed > 0 || l.Established < l.Requested}}
-	if p := r.Peer; p != nil && (p.Load.Established != l.Established || p.Load.Failed != 0) {
+	if p := r.Peer; p != nil && (p.Load.Established != l.Established || p.Load.Failed != l.Failed) {
 		facts = append(facts, fact{"", fmt.Sprintf("%s by the server's count, %s failed", count(p.Load.Established),
 			count(p.Load.Failed)), true})
 	}
@@ -210,7 +213,7 @@ func samplingSentences(r *account.Recording) (said []string, warn bool) {
 	if len(r.Stacks) == 0 {
 		return []string{"No call paths were recorded."}, false
 	}
-	parts, scaled := partsOf(r), false
+	parts, scaled := measured(r), false
 	for _, p := range parts {
 		sentence, sampled := sampledSentence(p.Recording)
 		said = append(said, p.prefixed(sentence))

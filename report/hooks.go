@@ -22,7 +22,7 @@ type hookTable struct {
 }
 
 func hookTables(r *account.Recording) []hookTable {
-	parts := partsOf(r)
+	parts := measured(r)
 	if len(parts) == 2 && sameHooks(parts[0].Hooks, parts[1].Hooks) {
 		t := hookTable{Label: parts[0].label() + " and " + parts[1].label() + " alike",
 			Heads: []string{"client hits", "server hits"}, Lines: hookLines(parts[0].Hooks)}

@@ -193,7 +193,7 @@ func newReportView(r *account.Recording, c connection) *reportView {
 	for _, p := range accounts(r) {
 		v.Accounts = append(v.Accounts, accountView{accountOf(r, p), reconcileFacts(p.Recording), cacheLines(p.Recording)})
 	}
-	for _, p := range partsOf(r) {
+	for _, p := range measured(r) {
 		v.Costs = append(v.Costs, factsView{p.label(), costFacts(p.Recording)})
 	}
 	for _, row := range sortedRows(r) {
@@ -251,7 +251,7 @@ func siteViews(r *account.Recording) []sitesView {
 				when), sites})
 		}
 	}
-	for _, p := range partsOf(r) {
+	for _, p := range measured(r) {
 		add(p, p.Trace.CallSites, forTheBatch(p.Recording))
 		add(p, p.Trace.ScenarioCallSites, " while the scenario was arranged")
 	}

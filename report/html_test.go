@@ -169,8 +169,10 @@ func TestThePageLoadsNothing(t *testing.T) {
 
 func TestARecordingCannotPutAnythingIntoThePage(t *testing.T) {
 	attack := "</script><!--<script>alert(1)</script><img src=x onerror=alert(1)>\"'{{.}}</style>"
-	for made, honest := range map[string]func() *account.Recording{"one machine": func() *account.Recording { return troubled(t) },
-		"two machines": twoMachines} {
+	for made, honest := range map[string]func() *account.Recording{
+		"one machine":  func() *account.Recording { return troubled(t) },
+		"two machines": twoMachines,
+	} {
 		r := honest()
 		forge(r, attack)
 		r.Top[0].Objects = map[string]int{attack: 1}

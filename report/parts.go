@@ -22,18 +22,30 @@ func partsOf(r *account.Recording) []part {
 	return []part{{own, "client"}, {peer, "server"}}
 }
 
+// measured are the machines that made an account: connprof serve --no-profile makes none.
+func measured(r *account.Recording) []part {
+	parts := partsOf(r)
+	if len(parts) == 2 && len(parts[1].Hooks) == 0 && len(parts[1].Endpoints) == 0 {
+		return parts[:1]
+	}
+	return parts
+}
+
 // accounts are the parts that were each held against a kernel's growth: only one where both ends share a kernel.
 func accounts(r *account.Recording) []part {
-	parts := partsOf(r)
-	if r.Reconcile.BothEnds {
+	parts := measured(r)
+	if shared(r) {
 		return []part{{parts[0].Recording, ""}}
 	}
 	return parts
 }
 
+// shared is whether the account of both ends is held against the growth of the one kernel that has both.
+func shared(r *account.Recording) bool { return r.Reconcile.BothEnds && onlyEnd(r) == "" }
+
 // accountOf names the machine, or the machines, whose account is held against a kernel's growth.
 func accountOf(r *account.Recording, p part) string {
-	if r.Reconcile.BothEnds {
+	if shared(r) {
 		return "of both ends, which share a kernel"
 	}
 	return p.label()
@@ -75,7 +87,7 @@ func (p part) labelled(f fact) fact {
 // lost sums the losses of all machines.
 func lost(r *account.Recording) uint64 {
 	n := uint64(0)
-	for _, p := range partsOf(r) {
+	for _, p := range measured(r) {
 		n += p.Losses.Total()
 	}
 	return n
@@ -83,7 +95,10 @@ func lost(r *account.Recording) uint64 {
 
 // onlyEnd is the one end, client or server, of a run between two machines that the recording has; empty where it has both.
 func onlyEnd(r *account.Recording) string {
-	if r.Peer == nil && (r.Load.End == "client" || r.Load.End == "server") {
+	switch {
+	case r.Peer != nil && len(measured(r)) == 1:
+		return "client"
+	case r.Peer == nil && (r.Load.End == "client" || r.Load.End == "server"):
 		return r.Load.End
 	}
 	return ""
@@ -91,10 +106,12 @@ func onlyEnd(r *account.Recording) string {
 
 // onlyEndSentence says plainly what such a recording lacks, and whether it should not: the client's is to have both.
 func onlyEndSentence(r *account.Recording) (sentence string, warn bool) {
-	switch onlyEnd(r) {
-	case "client":
+	switch end := onlyEnd(r); {
+	case end == "client" && r.Peer != nil:
+		return "the client's end only: the server made no account of its own", true
+	case end == "client":
 		return "the client's end only: the server's account is not in this recording", true
-	case "server":
+	case end == "server":
 		return "the server's end only: the client's account is not in this recording", false
 	}
 	return "", false

@@ -53,7 +53,8 @@ func TestTheTraceIsHeldAgainstTheWalkOfItsOwnMachine(t *testing.T) {
 		t.Errorf("what both traces are of is said %d times", n)
 	}
 	r.Peer.Trace.BatchConnections = 4000
-	wantLines(t, textOf(t, r, TextOptions{}), "all 12 figures; opens are those of all connections, allocations those of the first 5,000",
+	wantLines(t, textOf(t, r, TextOptions{}),
+		"all 12 figures; opens are those of all connections, allocations those of the first 5,000",
 		"all 10 figures; opens are those of all connections, allocations those of the first 4,000")
 	r.Peer.Trace.ServerOpens -= 3
 	wantLines(t, textOf(t, r, TextOptions{}), "trace and walk disagree at the server", "db-7: disagree on 1 of 10 figures",
@@ -104,7 +105,8 @@ func TestARecordingOfOneEndSaysThatTheOtherIsMissing(t *testing.T) {
 	if strings.Contains(text, "One connection costs") {
 		t.Error("one end was called a connection")
 	}
-	for _, want := range []string{"This is the client&#39;s end only: the server&#39;s account is not", "Interrupted: connprof serve is gone"} {
+	for _, want := range []string{"This is the client&#39;s end only: the server&#39;s account is not",
+		"Interrupted: connprof serve is gone"} {
 		if page := htmlOf(t, client); !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
@@ -119,6 +121,31 @@ func TestARecordingOfOneEndSaysThatTheOtherIsMissing(t *testing.T) {
 	if text := textOf(t, sample(), TextOptions{}); strings.Contains(text, "end only") {
 		t.Error("a recording of one host with both ends is called incomplete")
 	}
+}
+
+// connprof serve --no-profile says what machine it ran on, and makes no account.
+func TestAServerThatMadeNoAccountIsNotTakenForOneThatFoundNothing(t *testing.T) {
+	r, server := ends()
+	server.Host.Boot = r.Host.Boot
+	r.Join(&account.Recording{Host: server.Host, Load: server.Load})
+	r.Load.End = "client"
+	text := textOf(t, r, TextOptions{})
+	wantLines(t, text, "One client endpoint costs 4.07 KiB of slab pages the client's end only 20,000",
+		"established · without the server's account · nothing lost", "server db-7 · Linux",
+		"both ends share one kernel, whose slab growth is that of both",
+		"ends the client's end only: the server made no account of its own",
+		"Account against the kernel's own figures client web-1 slab growth", "client web-1: agree on all 12 figures")
+	for _, not := range []string{"Hooks server", "nothing to compare", "on either machine", "No call paths",
+		"account of both"} {
+		if strings.Contains(strings.Join(strings.Fields(text), " "), not) {
+			t.Errorf("%q of a machine that did not measure:\n%s", not, text)
+		}
+	}
+	if page := htmlOf(t, r); !strings.Contains(page, "the server made no account of its own") ||
+		strings.Contains(page, "Losses <span>server") {
+		t.Error("the page does not say that the server made no account, or shows its losses")
+	}
+	wantLines(t, diffOf(t, sample(), r), "machines one client only")
 }
 
 func TestWhatWentWrongOnEitherMachineIsShown(t *testing.T) {
@@ -222,7 +249,11 @@ func TestTheTableOfScenariosHasBothKernels(t *testing.T) {
 	if err := Scenarios(&b, []*account.Recording{twoMachines()}, TextOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	wantLines(t, b.String(), "4,171.3 0.0 +1.0 % client, −2.0 % server")
+	wantLines(t, b.String(), "idle client ESTABLISHED 20,000 3,982.4 4,171.3 0.0 +1.0 %",
+		"server ESTABLISHED 20,000 3,848.0 4,036.9 0.0 −2.0 %")
+	if n := strings.Count(b.String(), " %"); n != 2 {
+		t.Errorf("%d shares for two kernels:\n%s", n, b.String())
+	}
 }
 
 func TestLongHostNamesKeepToAHundredColumns(t *testing.T) {

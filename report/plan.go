@@ -29,7 +29,7 @@ type planView struct {
 
 func planViews(r *account.Recording) []planView {
 	var views []planView
-	for _, p := range partsOf(r) {
+	for _, p := range measured(r) {
 		if lines := planLines(p.Recording); len(lines) > 0 {
 			views = append(views, planView{p.label(), lines})
 		}

@@ -2,7 +2,6 @@ package report
 
 import (
 	"io"
-	"strings"
 
 	"github.com/connprof/connprof/account"
 )
@@ -15,18 +14,27 @@ func Scenarios(w io.Writer, recordings []*account.Recording, opts TextOptions) e
 		{title: "endpoints", right: true}, {title: "object B each", right: true}, {title: "page B each", right: true},
 		{title: "buffer B each", right: true}, {title: "unexplained", right: true}}}
 	for _, r := range recordings {
-		shares, warn := unexplainedShares(r)
-		share := strings.Join(shares, ", ")
+		left := map[string]part{} // what is still to be said of a kernel, by the end that it has
+		for _, p := range accounts(r) {
+			left[p.role] = p
+		}
 		name := clean(r.Load.Scenario)
 		for _, row := range sortedRows(r) {
 			if row.Role == "listener" && r.Load.Scenario != "listen" {
 				continue // the run's own listener
 			}
+			share, warn := "", false
+			for _, end := range []string{"", row.Role} {
+				if p, found := left[end]; found {
+					share, warn = unexplainedShare(p.Recording)
+					delete(left, end)
+				}
+			}
 			tab.add(cell{name, normal}, cell{clean(row.Role), normal}, cell{clean(row.State), normal},
 				cell{count(row.Count), normal}, cell{each(row.ObjectBytes, row.Count), normal},
 				cell{each(row.PageBytes, row.Count), bold}, cell{each(row.BufferBytes, row.Count), normal},
 				cell{share, warnStyle(warn, normal)})
-			name, share = "", ""
+			name = ""
 		}
 	}
 	t.table(&tab)

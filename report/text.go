@@ -120,7 +120,7 @@ func textConnection(t *terminal, r *account.Recording) {
 func textReconcile(t *terminal, r *account.Recording, opts TextOptions) {
 	parts := accounts(r)
 	aside := ""
-	if len(parts) == 1 {
+	if shared(r) {
 		aside = accountOf(r, parts[0])
 	}
 	t.section("Account against the kernel's own figures", aside)
@@ -206,9 +206,12 @@ func textLosses(t *terminal, r *account.Recording) {
 
 // textCost puts two machines side by side: their figures are few and of one kind.
 func textCost(t *terminal, r *account.Recording) {
-	parts := partsOf(r)
+	parts := measured(r)
 	if len(parts) == 1 {
-		textFacts(t, "Cost of the profiler", costFacts(r))
+		t.section("Cost of the profiler", parts[0].label())
+		for _, f := range costFacts(parts[0].Recording) {
+			t.fact(f)
+		}
 		return
 	}
 	t.section("Cost of the profiler", "")

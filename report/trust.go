@@ -124,7 +124,7 @@ type checkLine struct {
 // come first.
 func checkLines(r *account.Recording) []checkLine {
 	var rows []account.TypeRow
-	for _, p := range partsOf(r) {
+	for _, p := range measured(r) {
 		rows = append(rows, opensRows(p.Recording)...)
 		rows = append(rows, p.Trace.Types...)
 	}
@@ -167,7 +167,7 @@ func opensRows(r *account.Recording) []account.TypeRow {
 // agreementsOf sum up trace against walk, a sentence for each machine.
 func agreementsOf(r *account.Recording) []fact {
 	var list []fact
-	for _, p := range partsOf(r) {
+	for _, p := range measured(r) {
 		sentence, warn := agreed(checkLines(p.Recording))
 		if of := tracedOf(p.Recording); of != "" && coverage(r) == "" {
 			sentence += "; " + of
@@ -189,7 +189,7 @@ func tracedOf(r *account.Recording) string {
 
 // coverage is what two machines' figures are of, where that is the same.
 func coverage(r *account.Recording) string {
-	parts := partsOf(r)
+	parts := measured(r)
 	of := tracedOf(parts[0].Recording)
 	if len(parts) == 1 || of == "" || of != tracedOf(parts[1].Recording) {
 		return ""
@@ -222,7 +222,7 @@ type lossView struct {
 }
 
 func lossViews(r *account.Recording) []lossView {
-	parts := partsOf(r)
+	parts := measured(r)
 	if len(parts) == 2 && lost(r) == 0 {
 		return []lossView{{None: "none, on either machine", Facts: lossFacts(&r.Losses)}}
 	}
@@ -303,7 +303,7 @@ func unexplainedShares(r *account.Recording) (shares []string, warn bool) {
 
 func checkStatus(r *account.Recording) fact {
 	var where []string
-	for _, p := range partsOf(r) {
+	for _, p := range measured(r) {
 		if _, apart := agreed(checkLines(p.Recording)); apart {
 			where = append(where, p.role)
 		}
