@@ -154,10 +154,12 @@ func TestWhatWentWrongOnEitherMachineIsShown(t *testing.T) {
 	r.Load.Failures = []account.Failure{{Step: "connect", Error: "connection refused", Count: 3}}
 	r.Peer.Load.Failures = []account.Failure{{Step: "accept", Error: "too many open files", Count: 5}}
 	r.Peer.Load.Established, r.Peer.Load.Failed = 19_995, 5
+	r.Losses.WalkSkipped, r.Peer.Version = 4, "0.0.9"
 	page := htmlOf(t, r)
 	wantLines(t, textOf(t, r, TextOptions{}), "interrupted client web-1: SIGINT", "interrupted server db-7: connprof serve was",
 		"19,995 by the server's count, 5 failed", "client web-1: 3 × connect: connection refused",
-		"server db-7: 5 × accept: too many open files")
+		"server db-7: 5 × accept: too many open files", "· 11 lost ·",
+		"Losses client web-1 walk 4 endpoints", "connprof 0.1.0, the server's 0.0.9")
 	for _, want := range []string{"Interrupted: client web-1: SIGINT", "Interrupted: server db-7: connprof serve was",
 		"5 × accept: too many open files"} {
 		if !strings.Contains(page, want) {
@@ -246,7 +248,9 @@ func TestARunOfTwoMachinesIsComparedWithOneOfASingle(t *testing.T) {
 
 func TestTheTableOfScenariosHasBothKernels(t *testing.T) {
 	var b bytes.Buffer
-	if err := Scenarios(&b, []*account.Recording{twoMachines()}, TextOptions{}); err != nil {
+	r := twoMachines()
+	r.Endpoints = append(r.Endpoints, account.EndpointRow{Role: "client", State: "FIN_WAIT2", Count: 5})
+	if err := Scenarios(&b, []*account.Recording{r}, TextOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	wantLines(t, b.String(), "idle client ESTABLISHED 20,000 3,982.4 4,171.3 0.0 +1.0 %",
