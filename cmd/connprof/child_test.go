@@ -43,9 +43,15 @@ func (s *transcript) String() string {
 // start starts a child, which ends with the test at the latest.
 func start(t testing.TB, cmd *exec.Cmd) *child {
 	t.Helper()
+	return startBy(t, cmd, (*exec.Cmd).Start)
+}
+
+// startBy starts a child by a function that may put it elsewhere.
+func startBy(t testing.TB, cmd *exec.Cmd, begin func(*exec.Cmd) error) *child {
+	t.Helper()
 	c := &child{cmd: cmd, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &c.stdout, &c.stderr
-	if err := cmd.Start(); err != nil {
+	if err := begin(cmd); err != nil {
 		t.Fatal(err)
 	}
 	go func() {

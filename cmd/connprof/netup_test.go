@@ -38,17 +38,20 @@ func newHosts(t *testing.T, cidrs ...string) (h hosts, ok bool) {
 	return h, true
 }
 
-func unconnected(t *testing.T) (h hosts) {
+func unconnected(t *testing.T) hosts {
 	t.Helper()
-	for _, p := range []**netcfg.Private{&h.near, &h.far} {
-		made, err := netcfg.NewPrivate(netcfg.Config{ClientAddresses: 1, Sockets: 10})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(made.Close)
-		*p = made
+	return hosts{near: newHost(t, 10), far: newHost(t, 10)}
+}
+
+// newHost is a namespace for that many sockets, without an interface that leads out.
+func newHost(t *testing.T, sockets int) *netcfg.Private {
+	t.Helper()
+	p, err := netcfg.NewPrivate(netcfg.Config{ClientAddresses: 1, Sockets: sockets})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return h
+	t.Cleanup(p.Close)
+	return p
 }
 
 // offered tells whether the kernel made an interface of a kind. If not, it must be because it has no such kind.
@@ -432,19 +435,5 @@ func (c *child) locks() bool {
 // begins starts a child on near.
 func (h hosts) begins(t *testing.T, line string) *child {
 	t.Helper()
-	cmd := command(t, strings.Fields(line)...)
-	c := &child{cmd: cmd, done: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = &c.stdout, &c.stderr
-	if err := h.near.Start(cmd); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		c.err = cmd.Wait()
-		close(c.done)
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // an error says that it has ended
-		<-c.done
-	})
-	return c
+	return startBy(t, command(t, strings.Fields(line)...), h.near.Start)
 }
