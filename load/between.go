@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,30 +56,10 @@ func (e *Engine) Strangers() int { return int(e.shared.strangers.Load()) }
 // CloseOnPurpose says that ends which close are no losses from now on.
 func (e *Engine) CloseOnPurpose() { e.shared.closing.Store(1) }
 
-// resetHere has every connection end by a reset: otherwise those that are closed first stay in TIME_WAIT for a minute,
-// and their ports with them, on a network that is not the engine's own.
-func (e *Engine) resetHere() {
-	e.CloseOnPurpose()
-	want := e.shared.acted.Load() + e.heldHere()
-	if _, err := e.worker(e.end).control.Write([]byte{commandAct, byte(resetOnClose)}); err != nil {
-		return // it has ended
-	}
-	for end := time.Now().Add(hastenTime); e.shared.acted.Load() < want && time.Now().Before(end); {
-		select {
-		case <-e.worker(e.end).done:
-			return
-		case <-time.After(time.Millisecond):
-		}
-	}
-}
-
-// heldHere is how many connections this end has, less what the other end has closed.
-func (e *Engine) heldHere() int64 {
-	held := e.shared.accepted.Load()
-	if e.end == ClientEnd {
-		held = e.shared.established.Load()
-	}
-	return held - e.shared.lost.Load()
+// closeByReset has a socket end by a reset however its process ends: otherwise those that are closed first stay in TIME_WAIT
+// for a minute, and their ports with them, on a network that is not the engine's own. What a listener accepts inherits it.
+func closeByReset(fd int) error {
+	return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 }
 
 // HostPorts are the local ports that programs of this host may connect from: net.ipv4.ip_local_port_range, without
@@ -220,12 +199,16 @@ func newGate(c Config) *gate {
 }
 
 // guard has the kernel drop what comes from anybody else before it reaches a listener: not even a handshake is answered.
+// What is accepted ends by resets.
 func (g *gate) guard(listener int) error {
 	if g == nil {
 		return nil
 	}
 	if err := unix.SetsockoptSockFprog(listener, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, g.listeners); err != nil {
 		return fmt.Errorf("attach a socket filter: %w", err)
+	}
+	if err := closeByReset(listener); err != nil {
+		return fmt.Errorf("set SO_LINGER: %w", err)
 	}
 	return nil
 }

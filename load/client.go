@@ -181,6 +181,9 @@ func (cs *clientShard) dial(address, port int, local uint16) (fd int, at step, e
 	} else {
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	}
+	if err == nil && c.config.End != "" {
+		err = closeByReset(fd)
+	}
 	if err != nil {
 		return fd, stepOption, err
 	}

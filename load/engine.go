@@ -297,8 +297,8 @@ func (e *Engine) hasten() {
 
 // End ends both processes and waits until the kernel has closed their sockets.
 func (e *Engine) End() {
-	if e.end != "" && len(e.workers) > 0 {
-		e.resetHere()
+	if e.end != "" && e.shared != nil {
+		e.CloseOnPurpose()
 	}
 	e.hasten()
 	for _, p := range e.workers {
