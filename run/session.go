@@ -46,11 +46,9 @@ func (s *session) run(deliver func(*account.Recording) error) (*account.Recordin
 		_ = s.link.Send(&peer.Measured{Problem: peer.Text(err.Error())})
 		return nil, err
 	}
-	err := errors.Join(s.handOver(), deliver(s.recording))
-	if s.link.Err() == nil {
-		s.keep()
-	}
-	return s.recording, err
+	s.handOver()
+	err := deliver(s.recording)
+	return s.recording, errors.Join(err, s.keep())
 }
 
 // ready makes everything ready for the first connection and tells the client.
@@ -119,7 +117,7 @@ func (s *session) serve() error {
 			}
 		case <-s.link.Done():
 			if len(s.link.Messages()) == 0 {
-				s.lost()
+				s.endRamp(lostText(s.gone()))
 				return nil
 			}
 		case now := <-ticker.C:
@@ -132,12 +130,12 @@ func (s *session) serve() error {
 	}
 }
 
-func (s *session) lost() {
-	err := s.link.Err()
-	if err == nil {
-		err = &peer.LostError{Cause: errors.New("the control connection is closed")}
+// gone is why the client is no longer there.
+func (s *session) gone() error {
+	if err := s.link.Err(); err != nil {
+		return err
 	}
-	s.endRamp(lostText(err))
+	return &peer.LostError{Cause: errors.New("the control connection is closed")}
 }
 
 // tell says what has changed. Its failure ends the link, which serve notices.
@@ -205,32 +203,43 @@ func (s *session) act(step int) error {
 	return s.link.Send(answer)
 }
 
-// handOver sends the recording to whoever is still there.
-func (s *session) handOver() error {
-	if s.link.Err() != nil {
-		return nil
-	}
+// handOver sends the recording to whoever is still there. Where that fails it says so in the recording, which is then all
+// there is of the session.
+func (s *session) handOver() {
 	var text strings.Builder
-	if err := s.recording.Write(&text); err != nil {
-		return err
+	err := s.link.Err()
+	if err == nil {
+		err = s.recording.Write(&text)
 	}
-	return s.link.SendRecording([]byte(text.String()))
+	if err == nil {
+		err = s.link.SendRecording([]byte(text.String()))
+	}
+	if err != nil && s.recording.Interrupted == "" {
+		s.recording.Interrupted = lostText(err)
+	}
 }
 
-// keep holds the connections until the client says good-bye or is gone.
-func (s *session) keep() {
+// keep holds the connections until the client says good-bye or is gone. One that is gone already has been told of.
+func (s *session) keep() error {
+	if s.recording.Interrupted != "" && s.link.Err() != nil {
+		return nil
+	}
 	for {
 		select {
 		case m := <-s.link.Messages():
 			if _, ok := m.(*peer.Bye); ok {
-				return
+				return nil
 			}
 		case <-s.link.Done():
-			return
+			if len(s.link.Messages()) == 0 {
+				return fmt.Errorf("while the connections were held: %w", s.gone())
+			}
+		case <-s.engine.Ended():
+			return fmt.Errorf("while the connections were held: %w", s.engine.Err())
 		case <-s.options.Abort:
-			return
+			return nil
 		case <-s.stop:
-			return
+			return nil
 		}
 	}
 }
