@@ -161,7 +161,8 @@ func decode(kind byte, body []byte) (Message, error) {
 
 // The bounds of what a message may say, whoever says it.
 const (
-	MaxClients     = 1024
+	// MaxClients addresses with gaps between them still fit into one socket filter (BPF_MAXINSNS).
+	MaxClients     = 254
 	MaxPorts       = 1000
 	MaxConnections = 1<<31 - 1
 	MaxPayload     = 32 << 10
