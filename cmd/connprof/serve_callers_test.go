@@ -1,0 +1,336 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/connprof/connprof/netcfg"
+	"github.com/connprof/connprof/peer"
+)
+
+// dialFrom connects from a host to an address on another one.
+func dialFrom(t *testing.T, host *netcfg.Private, to string) net.Conn {
+	t.Helper()
+	var c net.Conn
+	inside(t, host, func() (err error) {
+		c, err = net.DialTCP("tcp", nil, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(to)))
+		return err
+	})
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// calls connects from near to the control port.
+func (p pair) calls(t *testing.T) net.Conn {
+	t.Helper()
+	return dialFrom(t, p.near, addressAt(farIP, servePort))
+}
+
+// greeting is what a peer of a version says first.
+func greeting(version int) []byte {
+	return append(binary.BigEndian.AppendUint16([]byte("connprof"), uint16(version)), make([]byte, 32)...)
+}
+
+// hangsUp reads to the end of what the other end has to say, within a minute.
+func hangsUp(t *testing.T, c net.Conn) []byte {
+	t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+	b, err := io.ReadAll(c)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("serve did not hang up on the caller within a minute")
+	}
+	return b
+}
+
+// admitted proves itself to the serve, as a run does, and can then say what it likes.
+func (p pair) admitted(t *testing.T) (net.Conn, *peer.Link) {
+	t.Helper()
+	c := p.calls(t)
+	link, err := peer.Dial(c, serveToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(link.Close)
+	return c, link
+}
+
+// aPlan is one that a serve accepts, from an address that near does not have.
+func aPlan() *peer.Plan {
+	return &peer.Plan{Host: "near", Program: "test", Clients: []netip.Addr{netip.MustParseAddr("10.79.9.9")}, Connections: 1000,
+		Ports: 1, Scenario: "idle"}
+}
+
+func TestEachMismatchIsOneClearLineAtEachEnd(t *testing.T) {
+	p, ok := newPair(t)
+	if !ok {
+		return
+	}
+	serve := p.serve(t, "--ports", "3")
+	few := []string{"--ips", "1", "--conns", "1k"}
+	t.Run("a wrong token", func(t *testing.T) {
+		p.run(t, append(few, "--token", "not the token that it has printed")...).wait(t).refuses(t, exitFailed, "the token is wrong",
+			"--token")
+		serve.tells(t, "turned "+nearIP+" away: the token is wrong")
+	})
+	t.Run("a short token", func(t *testing.T) {
+		p.run(t, append(few, "--token", "short")...).wait(t).refuses(t, exitUsage, "--token", "16 to 256 characters")
+		finish(t, command(t, "serve", "--token", "short")).refuses(t, exitUsage, "--token", "16 to 256 characters")
+	})
+	t.Run("another version calls", func(t *testing.T) {
+		time.Sleep(time.Second) // lines about strangers are a second apart
+		c := p.calls(t)
+		if _, err := c.Write(greeting(2)); err != nil {
+			t.Fatal(err)
+		}
+		if b := hangsUp(t, c); len(b) != len(greeting(2)) || string(b[:10]) != "connprof\x00\x01" {
+			t.Errorf("a caller of version 2 was told %q, want to be told of version 1", b)
+		}
+		serve.tells(t, "turned "+nearIP+" away", "version 1 of the protocol and the other end version 2")
+	})
+	t.Run("another version answers", func(t *testing.T) {
+		fake := p.listens(t, 9000, func(c net.Conn) { _, _ = c.Write(greeting(2)); _, _ = io.Copy(io.Discard, c) })
+		p.run(t, append(few, "--target", fake)...).wait(t).refuses(t, exitFailed,
+			"version 1 of the protocol and the other end version 2", "the same connprof on both machines")
+	})
+	t.Run("something else answers", func(t *testing.T) {
+		fake := p.listens(t, 9001, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n\r\n\r\n") })
+		p.run(t, append(few, "--target", fake)...).wait(t).refuses(t, exitFailed, "does not speak connprof's protocol")
+	})
+	t.Run("nobody answers", func(t *testing.T) {
+		p.run(t, append(few, "--target", addressAt(farIP, 9002))...).wait(t).refuses(t, exitFailed, "connection refused",
+			"is it running there", "9002")
+	})
+	t.Run("too few addresses", func(t *testing.T) {
+		p.run(t, "--conns", "1k").wait(t).refuses(t, exitFailed, "--ips 20", "connprof netup")
+	})
+	t.Run("more ports than there are", func(t *testing.T) {
+		p.run(t, append(few, "--ports", "4")...).wait(t).refuses(t, exitFailed, "refuses", "no 4 consecutive free data ports",
+			"--ports")
+		serve.tells(t, "refused "+nearIP, "no 4 consecutive free data ports")
+	})
+	t.Run("more connections than it may hold", func(t *testing.T) {
+		small := p.serve(t, "--listen", ":8200", "--conns", "500")
+		p.run(t, append(few, "--target", addressAt(farIP, 8200))...).wait(t).refuses(t, exitFailed, "refuses", "--conns")
+		small.tells(t, "refused "+nearIP, "--conns")
+	})
+	p.goesOn(t, serve)
+}
+
+// listens has something else than a connprof serve answer on far.
+func (p pair) listens(t *testing.T, port int, answer func(net.Conn)) string {
+	t.Helper()
+	at := addressAt(farIP, port)
+	var l net.Listener
+	inside(t, p.far, func() (err error) {
+		l, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.MustParseAddrPort(at)))
+		return err
+	})
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			answer(c)
+			c.Close()
+		}
+	}()
+	return at
+}
+
+func TestCallersThatWasteTheServersTime(t *testing.T) {
+	p, ok := newPair(t)
+	if !ok {
+		return
+	}
+	serve := p.serve(t)
+	p.nextRun(t) // what a run leaves in memory is none of the callers' doing
+	before := residentKiB(t, serve.pid(), "VmRSS")
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", serve.pid()), []byte("5"), 0); err != nil { // resets VmHWM
+		t.Fatal(err)
+	}
+	t.Run("a thousand that say nothing", func(t *testing.T) {
+		var silent []net.Conn
+		for range 1000 {
+			silent = append(silent, p.calls(t))
+		}
+		// Those that are let in are silent for as long as they may be; the others are hung up on at once.
+		for _, c := range silent {
+			if b := hangsUp(t, c); len(b) > 0 {
+				t.Fatalf("a silent caller was told %q", b)
+			}
+		}
+	})
+	p.nextRun(t)
+	t.Run("garbage", func(t *testing.T) {
+		for _, text := range []string{"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x00" + strings.Repeat("\x00", 600), "\x1b[2J\x1b]0;x\a", "c"} {
+			c := p.calls(t)
+			_, _ = io.WriteString(c, text)
+			_ = c.(*net.TCPConn).CloseWrite()
+			if b := hangsUp(t, c); len(b) > 0 {
+				t.Errorf("%q was answered by %q", text, b)
+			}
+		}
+	})
+	t.Run("a greeting a byte at a time", func(t *testing.T) {
+		c := p.calls(t)
+		gone := make(chan struct{})
+		go func() { hangsUp(t, c); close(gone) }()
+		for _, b := range greeting(1)[:41] {
+			select {
+			case <-gone:
+				return
+			case <-time.After(200 * time.Millisecond):
+			}
+			_, _ = c.Write([]byte{b})
+		}
+		t.Error("serve waited for 41 slow bytes")
+	})
+	t.Run("a frame of 2 GiB before it has proved itself", func(t *testing.T) {
+		c := p.calls(t)
+		_, _ = c.Write(append(greeting(1), "\x02\x7f\xff\xff\xff and then as many bytes as it takes, or so it says"...))
+		hangsUp(t, c)
+	})
+	t.Run("a frame of 2 GiB afterwards", func(t *testing.T) {
+		c, link := p.admitted(t)
+		_, _ = c.Write([]byte("\x02\x7f\xff\xff\xff"))
+		<-link.Done()
+	})
+	p.plans(t, serve)
+	// A thousand buffers of one frame each would be 64 MiB, and one frame of the claimed length 2 GiB.
+	peak := residentKiB(t, serve.pid(), "VmHWM")
+	t.Logf("serve had %d KiB resident before all of that, and %d at most", before, peak)
+	if peak > before+48<<10 {
+		t.Errorf("serve had %d KiB resident before all of that, and %d at most", before, peak)
+	}
+	lines := strings.Split(serve.stdout.String(), "\n")
+	strangers := 0
+	for _, line := range lines {
+		if strings.HasPrefix(line, "turned ") {
+			strangers++
+		}
+	}
+	// There were more than a thousand of them, and a line a second at most.
+	if strangers == 0 || strangers > 100 || !strings.Contains(serve.stdout.String(), "more before)") {
+		t.Errorf("serve has %d lines about strangers:\n%s", strangers, serve.stdout.String())
+	}
+	if i := strings.IndexFunc(serve.stdout.String(), func(r rune) bool { return r != '\n' && (r < ' ' || r == 0x7f) }); i >= 0 {
+		t.Errorf("serve says %q", serve.stdout.String()[i:])
+	}
+	p.goesOn(t, serve)
+}
+
+// plans are those of somebody who knows the token and asks for too much.
+func (p pair) plans(t *testing.T, serve *child) {
+	many := make([]netip.Addr, peer.MaxClients)
+	for i := range many { // no two of them follow each other
+		many[i] = netip.AddrFrom4([4]byte{10, 80, byte(i), 1})
+	}
+	for name, change := range map[string]func(*peer.Plan){
+		"two thousand million connections": func(q *peer.Plan) { q.Connections, q.Exact = peer.MaxConnections, true },
+		"a thousand ports":                 func(q *peer.Plan) { q.Ports = peer.MaxPorts },
+		"an unknown scenario":              func(q *peer.Plan) { q.Scenario = "time-wait" },
+		"addresses of the other family":    func(q *peer.Plan) { q.Clients = []netip.Addr{netip.MustParseAddr("fd79::9")} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, link := p.admitted(t)
+			plan := aPlan()
+			change(plan)
+			if err := link.Send(plan); err != nil {
+				t.Fatal(err)
+			}
+			var refusal *peer.RefusedError
+			if _, err := peer.Await[*peer.Ready](link, time.Minute, peer.Unexpected); !errors.As(err, &refusal) {
+				t.Errorf("want a refusal, not %v", err)
+			}
+			serve.tells(t, refusal.Reason[:min(len(refusal.Reason), 30)])
+		})
+	}
+	for name, change := range map[string]func(*peer.Plan){
+		"as many as it can hold": func(q *peer.Plan) { q.Connections, q.Ports, q.Clients = peer.MaxConnections, 20, many },
+		"scattered addresses":    func(q *peer.Plan) { q.Clients = many },
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, link := p.admitted(t)
+			plan := aPlan()
+			change(plan)
+			if err := link.Send(plan); err != nil {
+				t.Fatal(err)
+			}
+			ready, err := peer.Await[*peer.Ready](link, time.Minute, peer.Unexpected)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ready.Connections > plan.Connections || plan.Ports == 20 && ready.Capped == "" {
+				t.Errorf("it is ready for %+v", ready)
+			}
+			link.Close()
+			serve.tells(t, "session", "failed with 0 connections up", lostPeer)
+		})
+	}
+}
+
+// residentKiB is what a process has in memory, or has had at most, by the field's name.
+func residentKiB(t *testing.T, pid int, field string) int {
+	t.Helper()
+	n := 0
+	for _, line := range strings.Split(string(readFile(t, fmt.Sprintf("/proc/%d/status", pid))), "\n") {
+		if _, err := fmt.Sscanf(line, field+": %d kB", &n); err == nil {
+			return n
+		}
+	}
+	t.Fatalf("process %d has no %s", pid, field)
+	return 0
+}
+
+// The listeners answer the announced addresses, and nobody else: not by a handshake, and not by a reset.
+func TestADataPortAnswersTheAnnouncedAddressesOnly(t *testing.T) {
+	p, ok := newPair(t)
+	if !ok {
+		return
+	}
+	inside(t, p.near, func() error {
+		link, err := eth0()
+		if err != nil {
+			return err
+		}
+		return addAddresses(link, "10.79.0.77/16")
+	})
+	serve := p.serve(t, "--once")
+	run := p.held(t) // from near's first address
+	knock := func(from string) error {
+		var err error
+		inside(t, p.near, func() error {
+			d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from + ":0")), Timeout: 2500 * time.Millisecond}
+			var c net.Conn
+			if c, err = d.Dial("tcp", addressAt(farIP, servePort+1)); err == nil {
+				c.Close()
+			}
+			return nil
+		})
+		return err
+	}
+	var silence net.Error
+	if err := knock("10.79.0.77"); !errors.As(err, &silence) || !silence.Timeout() {
+		t.Errorf("an address that was not announced got an answer: %v", err)
+	}
+	if far := sockets(t, p.far, servePort+1, servePort+1); far[tcpEstablished] != 2000 || len(far) != 2 {
+		t.Errorf("the accepting host has sockets by state %v, want the run's 2,000 and a listener", far)
+	}
+	if err := knock(nearIP); err != nil { // so that the silence is not the network's
+		t.Errorf("the announced address got no answer: %v", err)
+	}
+	run.ends(t, syscall.SIGINT).exits(t, exitDone)
+	serve.wait(t).exits(t, exitDone)
+	p.gone(t)
+}
