@@ -202,7 +202,7 @@ func (s *server) begin() (number int, ok bool) {
 
 // session serves one run. What it says names the session.
 func (s *server) session(number int, link *peer.Link, from netip.Addr) error {
-	plan, err := peer.Await[*peer.Plan](link, planTime, peer.Unexpected)
+	plan, err := awaitUnless[*peer.Plan](s.options.Stop, link, planTime)
 	if err != nil {
 		link.Close()
 		s.say("session %d from %s: %v", number, from, err)

@@ -82,7 +82,7 @@ func (s *session) sampleSoftirqs() error {
 
 // open takes the first look at the kernel when the client is ready to connect.
 func (s *session) open() error {
-	if _, err := peer.Await[*peer.Begin](s.link, answerTime, peer.Unexpected); err != nil {
+	if _, err := awaitUnless[*peer.Begin](s.stop, s.link, answerTime); err != nil {
 		return err
 	}
 	if err := s.takeBaseline(); err != nil {
@@ -93,6 +93,31 @@ func (s *session) open() error {
 		return err
 	}
 	return s.link.Send(&peer.Begun{})
+}
+
+// errStopped is what a client is told, and the session ends by, when the server is stopped.
+var errStopped = errors.New("connprof serve was interrupted")
+
+// awaitUnless awaits what a client has to say before its first connection, unless the server is stopped: then there is
+// nothing to account for.
+func awaitUnless[M peer.Message](stop <-chan struct{}, link *peer.Link, timeout time.Duration) (M, error) {
+	over, hungUp := make(chan struct{}), make(chan bool)
+	go func() {
+		select {
+		case <-stop:
+			_ = link.Send(&peer.Refusal{Reason: errStopped.Error()})
+			link.Close()
+			hungUp <- true
+		case <-over:
+			hungUp <- false
+		}
+	}()
+	m, err := peer.Await[M](link, timeout, peer.Unexpected)
+	close(over)
+	if <-hungUp {
+		err = errStopped
+	}
+	return m, err
 }
 
 // serve does what the client asks for until that is the account, or the client is gone.
@@ -107,7 +132,7 @@ func (s *session) serve() error {
 			return ErrAborted
 		case <-stop:
 			stop = nil
-			s.endRamp("connprof serve was interrupted")
+			s.endRamp(errStopped.Error())
 		case <-ended:
 			ended = nil
 			s.endRamp(s.engine.Err().Error())
