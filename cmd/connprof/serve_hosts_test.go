@@ -53,26 +53,32 @@ func (p *pair) addressed(t *testing.T) {
 	t.Helper()
 	for host, cidrs := range map[*netcfg.Private][]string{p.near: {nearIP + "/16", "fd79::1/64"},
 		p.far: {farIP + "/16", farIP6 + "/64"}} {
-		inside(t, host, func() error {
-			link, err := eth0()
-			if err != nil {
-				return err
-			}
-			for _, cidr := range cidrs {
-				a, err := netlink.ParseAddr(cidr)
-				if err != nil {
-					return err
-				}
-				a.Flags = unix.IFA_F_NODAD // an IPv6 address that is still being asked about cannot be bound to
-				if err := netlink.AddrAdd(link, a); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		inside(t, host, func() error { return plugged("eth0", cidrs...) })
 	}
 	inside(t, p.near, untilCarrier)
 	p.journal = filepath.Join(t.TempDir(), "aliases.json")
+}
+
+// plugged brings an interface up and gives it addresses.
+func plugged(name string, cidrs ...string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		return err
+	}
+	for _, cidr := range cidrs {
+		a, err := netlink.ParseAddr(cidr)
+		if err != nil {
+			return err
+		}
+		a.Flags = unix.IFA_F_NODAD // an IPv6 address that is still being asked about cannot be bound to
+		if err := netlink.AddrAdd(link, a); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // netup adds 20 addresses of each family on near.
