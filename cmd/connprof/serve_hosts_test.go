@@ -12,9 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
 	"github.com/connprof/connprof/netcfg"
 )
 
@@ -25,6 +22,7 @@ const (
 	serveToken = "0123456789abcdef0123456789abcdef"
 	nearIP     = "10.79.0.1"
 	farIP      = "10.79.0.2"
+	nearIP6    = "fd79::1"
 	farIP6     = "fd79::2"
 	servePort  = 8090
 	// moreSockets is what an established hash is sized for that no test fills.
@@ -41,7 +39,7 @@ type pair struct {
 func newPair(t *testing.T) (p pair, ok bool) {
 	t.Helper()
 	p.near, p.far = newHost(t, moreSockets), newHost(t, moreSockets)
-	if !connect(t, p.near, "eth0", p.far, "eth0") {
+	if err := p.connect(t, "eth0"); !offered(t, "CONFIG_VETH", err) {
 		return p, false
 	}
 	p.addressed(t)
@@ -51,34 +49,10 @@ func newPair(t *testing.T) (p pair, ok bool) {
 // addressed gives both ends of the cable their addresses, and a run a place for its journal.
 func (p *pair) addressed(t *testing.T) {
 	t.Helper()
-	for host, cidrs := range map[*netcfg.Private][]string{p.near: {nearIP + "/16", "fd79::1/64"},
-		p.far: {farIP + "/16", farIP6 + "/64"}} {
-		inside(t, host, func() error { return plugged("eth0", cidrs...) })
-	}
-	inside(t, p.near, untilCarrier)
+	inside(t, p.near, func() error { return addAddresses("eth0", nearIP+"/16", nearIP6+"/64") })
+	inside(t, p.far, func() error { return addAddresses("eth0", farIP+"/16", farIP6+"/64") })
+	p.ready(t, "eth0", "eth0")
 	p.journal = filepath.Join(t.TempDir(), "aliases.json")
-}
-
-// plugged brings an interface up and gives it addresses.
-func plugged(name string, cidrs ...string) error {
-	link, err := netlink.LinkByName(name)
-	if err != nil {
-		return err
-	}
-	if err := netlink.LinkSetUp(link); err != nil {
-		return err
-	}
-	for _, cidr := range cidrs {
-		a, err := netlink.ParseAddr(cidr)
-		if err != nil {
-			return err
-		}
-		a.Flags = unix.IFA_F_NODAD // an IPv6 address that is still being asked about cannot be bound to
-		if err := netlink.AddrAdd(link, a); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // netup adds 20 addresses of each family on near.

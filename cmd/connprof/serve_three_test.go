@@ -7,7 +7,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/connprof/connprof/netcfg"
 	"github.com/connprof/connprof/peer"
 )
 
@@ -18,16 +17,12 @@ func three(t *testing.T) (first, second pair, ok bool) {
 		return first, second, false
 	}
 	second = pair{hosts: hosts{near: newHost(t, moreSockets), far: first.far}, journal: first.journal + ".second"}
-	if !connect(t, second.near, "eth0", second.far, "eth1") {
-		return first, second, false
+	if err := second.connect(t, "eth1"); err != nil {
+		t.Fatal(err)
 	}
-	for _, end := range []struct {
-		host       *netcfg.Private
-		name, cidr string
-	}{{second.near, "eth0", "10.80.0.1/16"}, {second.far, "eth1", "10.80.0.2/16"}} {
-		inside(t, end.host, func() error { return plugged(end.name, end.cidr) })
-	}
-	inside(t, second.near, untilCarrier)
+	inside(t, second.near, func() error { return addAddresses("eth1", "10.80.0.1/16") })
+	inside(t, second.far, func() error { return addAddresses("eth1", "10.80.0.2/16") })
+	second.ready(t, "eth1", "eth1")
 	return first, second, true
 }
 
@@ -37,7 +32,7 @@ func TestTwoHostsAtOnceAreServedOnPortsOfTheirOwn(t *testing.T) {
 		return
 	}
 	first.netup(t, "10.79.1.1/16")
-	second.netup(t, "10.80.1.1/16")
+	second.connprof(t, second.journal, "netup --dev eth1 --journal JOURNAL --ips 20 --cidr 10.80.1.1/16").exits(t, exitDone)
 	const conns, ports = 6000, 3
 	serve := first.serve(t, "--ports", fmt.Sprint(ports+2), "-o", "server.json")
 	args := []string{"--conns", fmt.Sprint(conns), "--rate", "4k", "--hold", "1h"}
