@@ -84,8 +84,9 @@ type (
 	}
 )
 
-// Bye ends a session in peace; Alive says nothing else.
+// Taken says that the server's account has come and is understood; Bye ends a session in peace; Alive says nothing else.
 type (
+	Taken struct{}
 	Bye   struct{}
 	Alive struct{}
 )
@@ -117,6 +118,7 @@ var kinds = []struct {
 	13: {func() Message { return &Measured{} }, 4 << 10},
 	14: {func() Message { return &Bye{} }, smallBytes},
 	15: {func() Message { return &Alive{} }, smallBytes},
+	16: {func() Message { return &Taken{} }, smallBytes},
 }
 
 // mostOf is how long a message of a kind may be, 0 for a kind that there is not.
@@ -254,5 +256,6 @@ func (*Begin) check() error     { return nil }
 func (*Begun) check() error     { return nil }
 func (*Measure) check() error   { return nil }
 func (*Chunk) check() error     { return nil }
+func (*Taken) check() error     { return nil }
 func (*Bye) check() error       { return nil }
 func (*Alive) check() error     { return nil }

@@ -74,7 +74,7 @@ func TestEveryMessageArrivesAsItWasSent(t *testing.T) {
 	client, server := linked(t)
 	for _, m := range []Message{aPlan, &Ready{Host: "far", FirstPort: 8091, Backlog: 4096, Connections: 10},
 		&Refusal{Reason: "no"}, &Begin{}, &Begun{}, &Rest{5}, &Rested{5, "x", ""},
-		&Act{1}, &Acted{"y"}, &Measure{}, &Chunk{[]byte{0, 1, 255}}, &Measured{3, ""}, &Bye{}} {
+		&Act{1}, &Acted{"y"}, &Measure{}, &Chunk{[]byte{0, 1, 255}}, &Measured{3, ""}, &Taken{}, &Bye{}} {
 		for _, way := range []struct{ from, to *Link }{{client, server}, {server, client}} {
 			if err := way.from.Send(m); err != nil {
 				t.Fatal(err)

@@ -46,9 +46,12 @@ func (s *session) run(deliver func(*account.Recording) error) (*account.Recordin
 		_ = s.link.Send(&peer.Measured{Problem: peer.Text(err.Error())})
 		return nil, err
 	}
-	s.handOver()
+	left := s.handOver()
 	err := deliver(s.recording)
-	return s.recording, errors.Join(err, s.keep())
+	if !left {
+		err = errors.Join(err, s.keep())
+	}
+	return s.recording, err
 }
 
 // ready makes everything ready for the first connection and tells the client.
@@ -228,9 +231,9 @@ func (s *session) act(step int) error {
 	return s.link.Send(answer)
 }
 
-// handOver sends the recording to whoever is still there. Where that fails it says so in the recording, which is then all
-// there is of the session.
-func (s *session) handOver() {
+// handOver sends the recording to whoever is still there, and tells whether the client has left. One that does not take it
+// is noted in the recording, which is then all there is of the session.
+func (s *session) handOver() (left bool) {
 	var text strings.Builder
 	err := s.link.Err()
 	if err == nil {
@@ -239,32 +242,44 @@ func (s *session) handOver() {
 	if err == nil {
 		err = s.link.SendRecording([]byte(text.String()))
 	}
+	if err == nil {
+		// Not even a server that is stopped hangs up before: what is on its way would be lost.
+		left, err = s.hears(func(m peer.Message) bool { _, taken := m.(*peer.Taken); return taken }, nil)
+	}
 	if err != nil && s.recording.Interrupted == "" {
 		s.recording.Interrupted = lostText(err)
 	}
+	return left || err != nil
 }
 
-// keep holds the connections until the client says good-bye or is gone. One that is gone already has been told of.
+// keep holds the connections until the client says good-bye.
 func (s *session) keep() error {
-	if s.recording.Interrupted != "" && s.link.Err() != nil {
-		return nil
+	_, err := s.hears(func(peer.Message) bool { return false }, s.stop)
+	if err != nil {
+		return fmt.Errorf("while the connections were held: %w", err)
 	}
+	return nil
+}
+
+// hears waits for something that the client says. That it has left is no error, nor that the server is stopped; that it is
+// gone without a good-bye is one, and so is the end of the load.
+func (s *session) hears(wanted func(peer.Message) bool, stop <-chan struct{}) (left bool, err error) {
 	for {
 		select {
 		case m := <-s.link.Messages():
-			if _, ok := m.(*peer.Bye); ok {
-				return nil
+			if _, bye := m.(*peer.Bye); bye || wanted(m) {
+				return bye, nil
 			}
 		case <-s.link.Done():
 			if len(s.link.Messages()) == 0 {
-				return fmt.Errorf("while the connections were held: %w", s.gone())
+				return true, s.gone()
 			}
 		case <-s.engine.Ended():
-			return fmt.Errorf("while the connections were held: %w", s.engine.Err())
+			return false, s.engine.Err()
 		case <-s.options.Abort:
-			return nil
-		case <-s.stop:
-			return nil
+			return true, nil
+		case <-stop:
+			return true, nil
 		}
 	}
 }

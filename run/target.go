@@ -338,6 +338,7 @@ func (f *far) join(r *runner) {
 	}
 	if err == nil {
 		r.recording.Join(rec)
+		_ = f.link.Send(&peer.Taken{}) // the hold notices
 		return
 	}
 	why := fmt.Sprintf("the server's account did not come: %v; the report has this end only", err)
