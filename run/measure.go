@@ -163,7 +163,7 @@ func (r *runner) note(text string) { r.recording.Notes = append(r.recording.Note
 func (r *runner) fillLoad() {
 	p := r.engine.Progress()
 	l := &r.recording.Load
-	l.Established, l.Failed = p.Up(), p.Failed
+	l.Established, l.Failed = r.up(p), p.Failed
 	r.recording.Interrupted = r.interrupt
 	if p.Last > p.First && p.First > 0 {
 		l.ConnectSeconds = (p.Last - p.First).Seconds()
@@ -183,6 +183,18 @@ func (r *runner) fillLoad() {
 	client, server := r.engine.PIDs()
 	l.ProcessRSSBytes = residentBytes(client) + residentBytes(server)
 	r.fillServer()
+}
+
+// up is how many connections are up. The accepting end counts its own: the client's last word may be on its way, or lost. So
+// does a connecting end that no longer hears of the other.
+func (r *runner) up(p load.Progress) int {
+	switch {
+	case r.between.elsewhere(load.ClientEnd):
+		return p.Accepted
+	case r.far.err() != nil:
+		return p.Established
+	}
+	return p.Up()
 }
 
 // fillTrace writes down what the probes counted and lost, and what they cost.
