@@ -1,0 +1,165 @@
+package load
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func parsed(texts ...string) (list []netip.Addr) {
+	for _, text := range texts {
+		list = append(list, netip.MustParseAddr(text))
+	}
+	return list
+}
+
+func TestNeighboursShareASpan(t *testing.T) {
+	for _, c := range []struct {
+		addresses []string
+		spans     int
+	}{
+		{[]string{"10.0.0.1"}, 1},
+		{[]string{"10.0.0.2", "10.0.0.1", "10.0.0.3", "10.0.0.2"}, 1},
+		{[]string{"10.0.0.1", "10.0.0.3"}, 2},
+		{[]string{"10.0.0.255", "10.0.1.0"}, 1},
+		{[]string{"0.0.0.1", "255.255.255.255"}, 2},
+		{[]string{"fd00::1", "fd00::2", "fd00::4"}, 2},
+		{[]string{"fd00::ffff:ffff", "fd00::1:0:0"}, 2}, // next to each other, with another prefix
+		{[]string{"fd00::1", "fd01::2"}, 2},
+	} {
+		if got := spans(parsed(c.addresses...)); len(got) != c.spans {
+			t.Errorf("%v are in the spans %v, want %d", c.addresses, got, c.spans)
+		}
+	}
+}
+
+// passes runs a filter on a segment from an address, as far as the kernel's machine is needed for it (net/core/filter.c).
+func passes(t *testing.T, program []unix.SockFilter, from netip.Addr) bool {
+	t.Helper()
+	header, source := make([]byte, 40), uint32(sourceOfIP4)
+	if from.Is6() {
+		source = sourceOfIP6
+	}
+	copy(header[source-skfNetOff:], from.AsSlice())
+	var a uint32
+	for i := 0; i < len(program); i++ {
+		p := program[i]
+		jump := func(taken bool) {
+			if i += int(p.Jf); taken {
+				i += int(p.Jt) - int(p.Jf)
+			}
+		}
+		switch p.Code {
+		case unix.BPF_LD | unix.BPF_W | unix.BPF_ABS:
+			a = binary.BigEndian.Uint32(header[p.K-skfNetOff:])
+		case unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K:
+			jump(a == p.K)
+		case unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K:
+			jump(a >= p.K)
+		case unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K:
+			jump(a > p.K)
+		case unix.BPF_RET | unix.BPF_K:
+			return p.K != 0
+		default:
+			t.Fatalf("instruction %d is %+v, which no filter here needs", i, p)
+		}
+	}
+	t.Fatal("the filter ends without a verdict")
+	return false
+}
+
+func TestTheFilterPassesTheAddressesAndNoOthers(t *testing.T) {
+	for _, list := range [][]netip.Addr{
+		parsed("10.0.0.1"), parsed("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.9", "192.168.7.7"),
+		parsed("0.0.0.1", "255.255.255.255", "127.255.255.255", "128.0.0.0"),
+		parsed("fd00::1"), parsed("fd00::1", "fd00::2", "fd00::5", "fd00:0:0:1::1", "fe00::1", "fd00::ffff:ffff", "fd00::1:0:0"),
+	} {
+		program := gateFilter(list)
+		asked := slices.Clone(list)
+		for _, a := range list {
+			asked = append(asked, a.Prev(), a.Next())
+			if a.Is6() { // each other word differs
+				for i := 0; i < 16; i += 4 {
+					b := a.As16()
+					b[i] ^= 1
+					asked = append(asked, netip.AddrFrom16(b))
+				}
+			}
+		}
+		for _, a := range asked {
+			if a.IsValid() && passes(t, program, a) != slices.Contains(list, a) {
+				t.Errorf("the filter for %v passes %v: %v", list, a, !slices.Contains(list, a))
+			}
+		}
+	}
+}
+
+// scattered are addresses of which no two can share an instruction.
+func scattered(n int, v6 bool) (list []netip.Addr) {
+	for i := range n {
+		if v6 {
+			list = append(list, netip.AddrFrom16([16]byte{0xfd, byte(i), 15: 1}))
+		} else {
+			list = append(list, netip.AddrFrom4([4]byte{10, 0, byte(i), 1}))
+		}
+	}
+	return list
+}
+
+// 254 is as many as a run can have, and as package peer lets through.
+func TestTheKernelTakesTheLongestFilter(t *testing.T) {
+	for _, v6 := range []bool{false, true} {
+		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		program := gateFilter(scattered(254, v6))
+		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, fprog(program)); err != nil {
+			t.Errorf("a filter of %d instructions: %v", len(program), err)
+		}
+	}
+}
+
+// The kernel's own machine agrees: what is not announced does not arrive.
+func TestTheFilterHoldsOnARealSocket(t *testing.T) {
+	to, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	raw, err := to.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := parsed("127.3.0.1", "127.3.0.2", "127.3.0.9")
+	var attach error
+	if err := raw.Control(func(fd uintptr) {
+		attach = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, fprog(gateFilter(list)))
+	}); err != nil || attach != nil {
+		t.Fatal(err, attach)
+	}
+	for _, text := range []string{"127.3.0.1", "127.3.0.3", "127.3.0.8", "127.3.0.2", "127.3.0.10", "127.3.0.9"} {
+		from, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.ParseIP(text)}, to.LocalAddr().(*net.UDPAddr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := from.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		from.Close()
+	}
+	b := make([]byte, 100)
+	_ = to.SetReadDeadline(time.Now().Add(time.Minute))
+	for _, want := range []string{"127.3.0.1", "127.3.0.2", "127.3.0.9"} {
+		n, err := to.Read(b)
+		if err != nil || string(b[:n]) != want {
+			t.Fatalf("from %q came next, want %q: %v", b[:n], want, err)
+		}
+	}
+}
