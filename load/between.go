@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -124,6 +125,9 @@ func clientPlan(c Config) (plan, error) {
 		return newPlan(c), nil
 	}
 	ports, err := HostPorts()
+	if i := slices.Index(ports, c.Shared); i >= 0 {
+		ports = append(slices.Delete(ports, i, i+1), c.Shared)
+	}
 	return plan{addresses: len(c.Clients), ports: len(c.Ports), local: ports}, err
 }
 

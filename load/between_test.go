@@ -96,6 +96,20 @@ func TestSparesAreThePortsThatThePlanLeaves(t *testing.T) {
 	}
 }
 
+func TestASharedPortIsUsedLast(t *testing.T) {
+	elsewhere(t, func() {
+		if err := os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40003"), 0); err != nil {
+			t.Error(err)
+		}
+		for shared, want := range map[uint16][]uint16{40001: {40000, 40002, 40003, 40001}, 50000: {40000, 40001, 40002, 40003}} {
+			p, err := clientPlan(Config{End: ClientEnd, Clients: addresses(1), Ports: ports(1), Shared: shared})
+			if err != nil || !slices.Equal(p.local, want) {
+				t.Errorf("with port %d shared the plan takes %v, want %v: %v", shared, p.local, want, err)
+			}
+		}
+	})
+}
+
 // apart are the two ends of a load as two machines have them: each in an engine of its own, which is told of the other.
 func apart(t *testing.T, connections int, clients ...string) (client, server *Engine) {
 	t.Helper()

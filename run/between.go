@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -24,6 +25,7 @@ type between struct {
 	server  netip.Addr
 	clients []netip.Addr
 	ports   []uint16 // consecutive
+	control uint16   // the local port of the control connection
 	backlog int      // of each port
 	most    int      // connections wanted where none need be, 0 for no bound
 	why     string   // what set most
@@ -96,6 +98,7 @@ func (b *between) loadConfig(c load.Config) load.Config {
 	c.Backlog = b.backlog
 	if b.end == load.ClientEnd {
 		c.Backlog = min(b.backlog*len(b.ports), netcfg.Backlog) // the window is over all ports
+		c.Shared = b.control
 	}
 	return c
 }
@@ -183,6 +186,21 @@ func (r *runner) walkOwn(visit func(*kernel.Endpoint) error) error {
 		}
 		return visit(e)
 	})
+}
+
+// spareTime is how much later than this end a silent peer may have noticed that nothing is heard, and looked at its end.
+const spareTime = 5 * time.Second
+
+// spare keeps the connections for a peer that is silent and may be there: it makes its account of them about now.
+func spare(lost error, abort <-chan struct{}) {
+	var silent *peer.SilentError
+	if !errors.As(lost, &silent) {
+		return
+	}
+	select {
+	case <-time.After(spareTime):
+	case <-abort:
+	}
 }
 
 // talkEvery is how often an end tells the other what has changed: often enough that a full accept queue is noticed to

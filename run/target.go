@@ -61,8 +61,10 @@ func (f *far) agree(r *runner) error {
 		return fmt.Errorf("connect to connprof serve at %s: %w; is it running there, and does no firewall block TCP port %d?",
 			f.name, plainDial(err), target.Port())
 	}
+	local := conn.LocalAddr().(*net.TCPAddr).AddrPort()
+	f.between.control = local.Port()
 	if len(f.between.clients) == 0 { // one address, and none of netup's
-		f.between.setClients([]netip.Addr{conn.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()})
+		f.between.setClients([]netip.Addr{local.Addr().Unmap()})
 	}
 	if f.link, err = peer.Dial(conn, o.Token); err != nil {
 		return fmt.Errorf("talk to connprof serve at %s: %w", f.name, err)
