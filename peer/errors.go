@@ -3,6 +3,7 @@ package peer
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // VersionError says that the other end speaks another version of the protocol.
@@ -30,3 +31,10 @@ type LostError struct{ Cause error }
 
 func (e *LostError) Error() string { return "lost the peer: " + e.Cause.Error() }
 func (e *LostError) Unwrap() error { return e.Cause }
+
+// SilentError is the cause of a LostError where nothing was heard: the other end may still be there, and think the same.
+type SilentError struct{ For time.Duration }
+
+func (e *SilentError) Error() string {
+	return fmt.Sprintf("nothing came or went on the control connection for %v", e.For)
+}

@@ -150,7 +150,7 @@ func plain(err error, limit time.Duration) error {
 	var op *net.OpError
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("nothing came or went on the control connection for %v", limit)
+		return &SilentError{limit}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
 		errors.Is(err, syscall.EPIPE):
 		return errors.New("it closed the control connection")

@@ -92,6 +92,7 @@ func (r *runner) run() (*account.Recording, error) {
 	}
 	r.far.join(r)
 	err := r.options.measured(r.recording)
+	spare(r.far.err(), r.options.Abort)
 	err = errors.Join(err, r.hold())
 	return r.recording, err
 }

@@ -48,10 +48,11 @@ func (s *session) run(deliver func(*account.Recording) error) (*account.Recordin
 	}
 	left := s.handOver()
 	err := deliver(s.recording)
-	if !left {
-		err = errors.Join(err, s.keep())
+	if left {
+		spare(s.link.Err(), s.options.Abort)
+		return s.recording, err
 	}
-	return s.recording, err
+	return s.recording, errors.Join(err, s.keep())
 }
 
 // ready makes everything ready for the first connection and tells the client.
@@ -146,6 +147,7 @@ func (s *session) serve() error {
 		case <-s.link.Done():
 			if len(s.link.Messages()) == 0 {
 				s.endRamp(lostText(s.gone()))
+				s.quiet()
 				return nil
 			}
 		case now := <-ticker.C:
@@ -155,6 +157,18 @@ func (s *session) serve() error {
 			}
 			s.tell()
 		}
+	}
+}
+
+// quiet waits until what is queued has been accepted, for as long as that goes on.
+func (s *session) quiet() {
+	last := -1
+	for end := time.Now().Add(giveUp); time.Now().Before(end); time.Sleep(tick) {
+		now := s.engine.Progress().Accepted
+		if now == last {
+			return
+		}
+		last = now
 	}
 }
 
