@@ -6,9 +6,10 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/account"
 	"github.com/connprof/connprof/load"
@@ -310,11 +311,19 @@ func (s *server) promised(port int) bool {
 	return false
 }
 
+// canBind tells whether a port is free. It does not listen: a caller would be answered.
 func canBind(at netip.AddrPort) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort(at.Addr().String(), strconv.Itoa(int(at.Port()))))
+	family, to := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Port: int(at.Port())})
+	if at.Addr().Is6() {
+		family, to = unix.AF_INET6, &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}
+	} else {
+		to.(*unix.SockaddrInet4).Addr = at.Addr().As4()
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}
-	_ = l.Close()
-	return true
+	defer unix.Close(fd)
+	// As the listener itself will: what is left of earlier connections does not matter.
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) == nil && unix.Bind(fd, to) == nil
 }
