@@ -22,22 +22,22 @@ type cabled struct {
 
 // over runs a test of one network beside the others, as many as there are: t.Parallel has no more than there are cores.
 func (n *cabled) over(name string, test func(t *testing.T, p pair, c *cable)) {
-	n.all.Go(func() {
-		n.t.Run(name, func(t *testing.T) {
-			if p, c, ok := newCabled(t); ok {
-				test(t, p, c)
-			}
-		})
+	n.all.Go(func() { alone(n.t, name, test) })
+}
+
+func alone(t *testing.T, name string, test func(t *testing.T, p pair, c *cable)) {
+	t.Run(name, func(t *testing.T) {
+		if p, c, ok := newCabled(t); ok {
+			test(t, p, c)
+		}
 	})
 }
 
 // silent is what both ends say of a network that has fallen silent.
 const silent = "lost the peer: nothing came or went on the control connection for 10s"
 
-func TestNetworksThatAreNotPerfect(t *testing.T) {
-	n := &cabled{t: t}
-	defer n.all.Wait()
-	n.over("loses a fiftieth", func(t *testing.T, p pair, c *cable) {
+func TestNetworksThatLoseAndDelay(t *testing.T) {
+	alone(t, "loses a fiftieth", func(t *testing.T, p pair, c *cable) {
 		serve := p.serve(t, "--once")
 		c.lose(losing(1.0 / 50))
 		run := p.run(t, "--ips", "1", "--conns", "3k")
@@ -45,7 +45,7 @@ func TestNetworksThatAreNotPerfect(t *testing.T) {
 		serve.wait(t).exits(t, exitDone)
 		checkEnds(t, readRecording(t, run.cmd.Dir+"/rec.json"), 3000)
 	})
-	n.over("takes 50 ms each way", func(t *testing.T, p pair, c *cable) {
+	alone(t, "takes 50 ms each way", func(t *testing.T, p pair, c *cable) {
 		serve := p.serve(t, "--once")
 		c.delay.Store(int64(50 * time.Millisecond))
 		run := p.run(t, "--ips", "1", "--conns", "6k", "--scenario", "hello")
@@ -53,6 +53,11 @@ func TestNetworksThatAreNotPerfect(t *testing.T) {
 		serve.wait(t).exits(t, exitDone)
 		checkEnds(t, readRecording(t, run.cmd.Dir+"/rec.json"), 6000)
 	})
+}
+
+func TestNetworksThatAreCut(t *testing.T) {
+	n := &cabled{t: t}
+	defer n.all.Wait()
 	n.over("lets no SYN through to the data ports", func(t *testing.T, p pair, c *cable) {
 		serve := p.serve(t)
 		c.lose(synsTo(servePort+1, servePort+20))
