@@ -116,8 +116,8 @@ func TestARecordingFromANetworkIsReadWithCare(t *testing.T) {
 	if err := far.Write(&nested); err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{"another machine's": nested.Bytes(), "nothing": nil, "half": good.Bytes()[:good.Len()/2],
-		"another schema": bytes.Replace(good.Bytes(), []byte(Schema), []byte("other/1"), 1)} {
+	for name, data := range map[string][]byte{"another machine's": nested.Bytes(), "nothing": nil,
+		"half": good.Bytes()[:good.Len()/2], "another schema": bytes.Replace(good.Bytes(), []byte(Schema), []byte("other/1"), 1)} {
 		if got, err := Decode(data); err == nil {
 			t.Errorf("%s was taken for a recording: %+v", name, got)
 		} else if name == "another machine's" && !strings.Contains(err.Error(), name) {

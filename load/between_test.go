@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -16,8 +15,8 @@ import (
 )
 
 func TestListsOfPorts(t *testing.T) {
-	for list, want := range map[string][]int{"": nil, "8080": {8080}, "1,65535": {1, 65535}, "9000-9003,80": {80, 9000, 9001, 9002, 9003},
-		"5-5": {5}, "7-6": nil} {
+	for list, want := range map[string][]int{"": nil, "8080": {8080}, "1,65535": {1, 65535},
+		"9000-9003,80": {80, 9000, 9001, 9002, 9003}, "5-5": {5}, "7-6": nil} {
 		got, err := parsePorts(list)
 		if err != nil {
 			t.Errorf("%q: %v", list, err)
@@ -38,18 +37,19 @@ func TestListsOfPorts(t *testing.T) {
 	}
 }
 
-// elsewhere runs f in a network namespace of its own, with its loopback device up.
+// elsewhere runs f in a network namespace of its own.
 func elsewhere(t *testing.T, f func()) {
 	t.Helper()
 	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread, and with it the namespace, ends with this function
+	// The thread stays locked, and ends with the function, and the namespace with it. It must not be the process's first,
+	// whose namespace is what /proc/net shows.
+	go offMainThread(func() {
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		if err == nil {
 			f()
 		}
 		done <- err
-	}()
+	})
 	if err := <-done; err != nil {
 		t.Fatalf("make a network namespace: %v (run as root)", err)
 	}
@@ -209,7 +209,8 @@ func TestTheGateAdmitsTheAnnouncedOnly(t *testing.T) {
 		if want && filtered(t, fd) != 0 {
 			t.Error("an admitted connection keeps the filter, and is charged for it")
 		}
-		if linger, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER); err != nil || linger.Onoff != 1 || linger.Linger != 0 {
+		linger, err := unix.GetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER)
+		if err != nil || linger.Onoff != 1 || linger.Linger != 0 {
 			t.Errorf("an accepted connection does not end by a reset: %+v, %v", linger, err)
 		}
 	}

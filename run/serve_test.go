@@ -133,8 +133,9 @@ func TestNamesOfManyThings(t *testing.T) {
 	a := netip.MustParseAddr
 	for got, want := range map[string]string{
 		portsText([]uint16{8091}): "8091", portsText([]uint16{8091, 8092, 8093}): "8091-8093",
-		addressesText([]netip.Addr{a("10.0.0.1")}): "10.0.0.1", addressesText([]netip.Addr{a("10.0.0.1"), a("10.0.0.2")}): "10.0.0.1 and 1 more",
-		counted(1, "address"): "1 address", counted(20, "address"): "20 addresses",
+		addressesText([]netip.Addr{a("10.0.0.1")}):                "10.0.0.1",
+		addressesText([]netip.Addr{a("10.0.0.1"), a("10.0.0.2")}): "10.0.0.1 and 1 more",
+		counted(1, "address"):                                     "1 address", counted(20, "address"): "20 addresses",
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

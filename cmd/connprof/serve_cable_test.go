@@ -16,8 +16,8 @@ import (
 	"github.com/connprof/connprof/netcfg"
 )
 
-// cable is an Ethernet cable of the test's own: eth0 is a TAP device at both ends, and each frame is carried over by hand, or
-// late, or not at all. So loss, delay and cuts need nothing of the kernel but CONFIG_TUN; netem is not in every kernel.
+// cable is an Ethernet cable of the test's own: eth0 is a TAP device at both ends, and each frame is carried over by hand,
+// or late, or not at all. So loss, delay and cuts need nothing of the kernel but CONFIG_TUN; netem is not in every kernel.
 type cable struct {
 	ends  [2]*os.File // near's, far's
 	fate  atomic.Pointer[fate]

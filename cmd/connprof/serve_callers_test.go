@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -63,12 +62,6 @@ func (p pair) admitted(t *testing.T) (net.Conn, *peer.Link) {
 	return c, link
 }
 
-// aPlan is one that a serve accepts, from an address that near does not have.
-func aPlan() *peer.Plan {
-	return &peer.Plan{Host: "near", Program: "test", Clients: []netip.Addr{netip.MustParseAddr("10.79.9.9")}, Connections: 1000,
-		Ports: 1, Scenario: "idle"}
-}
-
 func TestEachMismatchIsOneClearLineAtEachEnd(t *testing.T) {
 	p, ok := newPair(t)
 	if !ok {
@@ -77,8 +70,8 @@ func TestEachMismatchIsOneClearLineAtEachEnd(t *testing.T) {
 	serve := p.serve(t, "--ports", "3")
 	few := []string{"--ips", "1", "--conns", "1k"}
 	t.Run("a wrong token", func(t *testing.T) {
-		p.run(t, append(few, "--token", "not the token that it has printed")...).wait(t).refuses(t, exitFailed, "the token is wrong",
-			"--token")
+		p.run(t, append(few, "--token", "not the token that it has printed")...).wait(t).refuses(t, exitFailed,
+			"the token is wrong", "--token")
 		serve.tells(t, "turned "+nearIP+" away: the token is wrong")
 	})
 	t.Run("a short token", func(t *testing.T) {
@@ -102,7 +95,9 @@ func TestEachMismatchIsOneClearLineAtEachEnd(t *testing.T) {
 			"version 1 of the protocol and the other end version 2", "the same connprof on both machines")
 	})
 	t.Run("something else answers", func(t *testing.T) {
-		fake := p.listens(t, 9001, func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n\r\n\r\n") })
+		fake := p.listens(t, 9001, func(c net.Conn) {
+			_, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n\r\n\r\n")
+		})
 		p.run(t, append(few, "--target", fake)...).wait(t).refuses(t, exitFailed, "does not speak connprof's protocol")
 	})
 	t.Run("nobody answers", func(t *testing.T) {
@@ -173,7 +168,8 @@ func TestCallersThatWasteTheServersTime(t *testing.T) {
 	})
 	p.nextRun(t)
 	t.Run("garbage", func(t *testing.T) {
-		for _, text := range []string{"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x00" + strings.Repeat("\x00", 600), "\x1b[2J\x1b]0;x\a", "c"} {
+		for _, text := range []string{"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x02\x00" + strings.Repeat("\x00", 600),
+			"\x1b[2J\x1b]0;x\a", "c"} {
 			c := p.calls(t)
 			_, _ = io.WriteString(c, text)
 			_ = c.(*net.TCPConn).CloseWrite()
@@ -230,56 +226,6 @@ func TestCallersThatWasteTheServersTime(t *testing.T) {
 	p.goesOn(t, serve)
 }
 
-// plans are those of somebody who knows the token and asks for too much.
-func (p pair) plans(t *testing.T, serve *child) {
-	many := make([]netip.Addr, peer.MaxClients)
-	for i := range many { // no two of them follow each other
-		many[i] = netip.AddrFrom4([4]byte{10, 80, byte(i), 1})
-	}
-	for name, change := range map[string]func(*peer.Plan){
-		"two thousand million connections": func(q *peer.Plan) { q.Connections, q.Exact = peer.MaxConnections, true },
-		"a thousand ports":                 func(q *peer.Plan) { q.Ports = peer.MaxPorts },
-		"an unknown scenario":              func(q *peer.Plan) { q.Scenario = "time-wait" },
-		"addresses of the other family":    func(q *peer.Plan) { q.Clients = []netip.Addr{netip.MustParseAddr("fd79::9")} },
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, link := p.admitted(t)
-			plan := aPlan()
-			change(plan)
-			if err := link.Send(plan); err != nil {
-				t.Fatal(err)
-			}
-			var refusal *peer.RefusedError
-			if _, err := peer.Await[*peer.Ready](link, time.Minute, peer.Unexpected); !errors.As(err, &refusal) {
-				t.Errorf("want a refusal, not %v", err)
-			}
-			serve.tells(t, refusal.Reason[:min(len(refusal.Reason), 30)])
-		})
-	}
-	for name, change := range map[string]func(*peer.Plan){
-		"as many as it can hold": func(q *peer.Plan) { q.Connections, q.Ports, q.Clients = peer.MaxConnections, 20, many },
-		"scattered addresses":    func(q *peer.Plan) { q.Clients = many },
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, link := p.admitted(t)
-			plan := aPlan()
-			change(plan)
-			if err := link.Send(plan); err != nil {
-				t.Fatal(err)
-			}
-			ready, err := peer.Await[*peer.Ready](link, time.Minute, peer.Unexpected)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if ready.Connections > plan.Connections || plan.Ports == 20 && ready.Capped == "" {
-				t.Errorf("it is ready for %+v", ready)
-			}
-			link.Close()
-			serve.tells(t, "session", "failed with 0 connections up", lostPeer)
-		})
-	}
-}
-
 // residentKiB is what a process has in memory, or has had at most, by the field's name.
 func residentKiB(t *testing.T, pid int, field string) int {
 	t.Helper()
@@ -291,40 +237,4 @@ func residentKiB(t *testing.T, pid int, field string) int {
 	}
 	t.Fatalf("process %d has no %s", pid, field)
 	return 0
-}
-
-// The listeners answer the announced addresses, and nobody else: not by a handshake, and not by a reset.
-func TestADataPortAnswersTheAnnouncedAddressesOnly(t *testing.T) {
-	p, ok := newPair(t)
-	if !ok {
-		return
-	}
-	inside(t, p.near, func() error { return addAddresses("eth0", "10.79.0.77/16") })
-	serve := p.serve(t, "--once")
-	run := p.held(t) // from near's first address
-	knock := func(from string) error {
-		var err error
-		inside(t, p.near, func() error {
-			d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from + ":0")), Timeout: 2500 * time.Millisecond}
-			var c net.Conn
-			if c, err = d.Dial("tcp", addressAt(farIP, servePort+1)); err == nil {
-				c.Close()
-			}
-			return nil
-		})
-		return err
-	}
-	var silence net.Error
-	if err := knock("10.79.0.77"); !errors.As(err, &silence) || !silence.Timeout() {
-		t.Errorf("an address that was not announced got an answer: %v", err)
-	}
-	if far := sockets(t, p.far, servePort+1, servePort+1); far[tcpEstablished] != 2000 || len(far) != 2 {
-		t.Errorf("the accepting host has sockets by state %v, want the run's 2,000 and a listener", far)
-	}
-	if err := knock(nearIP); err != nil { // so that the silence is not the network's
-		t.Errorf("the announced address got no answer: %v", err)
-	}
-	run.ends(t, syscall.SIGINT).exits(t, exitDone)
-	serve.wait(t).exits(t, exitDone)
-	p.gone(t)
 }

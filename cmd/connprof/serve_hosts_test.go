@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -74,8 +73,9 @@ func (p pair) serve(t *testing.T, args ...string) *child {
 // run starts a connprof run on near against far. Later flags win over these.
 func (p pair) run(t *testing.T, args ...string) *child {
 	t.Helper()
-	return startBy(t, command(t, append([]string{"run", "--target", fmt.Sprintf("%s:%d", farIP, servePort), "--token", serveToken,
-		"--journal", p.journal, "-o", "rec.json"}, args...)...), p.near.Start)
+	all := append([]string{"run", "--target", addressAt(farIP, servePort), "--token", serveToken, "--journal", p.journal,
+		"-o", "rec.json"}, args...)
+	return startBy(t, command(t, all...), p.near.Start)
 }
 
 // holding waits until a run has made its account and holds the connections.

@@ -74,8 +74,8 @@ func TestNetworksThatAreCut(t *testing.T) {
 	})
 	n.over("lets no SYN through to the control port", func(t *testing.T, p pair, c *cable) {
 		c.lose(synsTo(servePort, servePort))
-		p.run(t, "--ips", "1", "--conns", "3k").wait(t).refuses(t, exitFailed, "no answer within 10s", "does no firewall block TCP "+
-			"port 8090")
+		p.run(t, "--ips", "1", "--conns", "3k").wait(t).refuses(t, exitFailed, "no answer within 10s",
+			"does no firewall block TCP port 8090")
 	})
 	n.over("is cut in the ramp", func(t *testing.T, p pair, c *cable) {
 		serve := p.serve(t, "-o", "server.json")
@@ -154,8 +154,8 @@ func TestNetworksThatAreCut(t *testing.T) {
 	})
 }
 
-// bothLose waits until both ends have noticed that they hear nothing of each other any more. Each says so in one line and has
-// an account of its own end.
+// bothLose waits until both ends have noticed that they hear nothing of each other any more. Each says so in one line and
+// has an account of its own end.
 func (p pair) bothLose(t *testing.T, serve, run *child) (near, far *account.Recording) {
 	t.Helper()
 	run.wait(t).complains(t, exitFailed, silent, "the report has this end only")

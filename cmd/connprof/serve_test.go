@@ -79,7 +79,8 @@ func (p pair) large(t *testing.T, ips, ports, conns int) {
 		r := run.ends(t, syscall.SIGINT).exits(t, exitDone)
 		says(t, "stderr", r.stderr, "held for", fmt.Sprintf("all %d connections are still up", conns))
 		s := serve.wait(t).exits(t, exitDone)
-		says(t, "serve", s.stdout, fmt.Sprintf("session 1 is over: %d connections accepted and accounted for", conns), "wrote server.json")
+		says(t, "serve", s.stdout, fmt.Sprintf("session 1 is over: %d connections accepted and accounted for", conns),
+			"wrote server.json")
 		p.gone(t)
 		rec, server := readRecording(t, run.cmd.Dir+"/rec.json"), readRecording(t, serve.cmd.Dir+"/server.json")
 		misses := rec.Losses.RecursionMisses + rec.Peer.Losses.RecursionMisses
@@ -132,9 +133,10 @@ func checkEnds(t *testing.T, rec *account.Recording, n int) {
 	if l := rec.Peer.Load; l.End != "server" || l.Established != n || rec.Peer.Interrupted != "" {
 		t.Errorf("the server has %+v, interrupted %q", l, rec.Peer.Interrupted)
 	}
-	if rec.Trace.ClientOpens != n || rec.Trace.ServerOpens != 0 || rec.Peer.Trace.ServerOpens != n || rec.Peer.Trace.ClientOpens != 0 {
-		t.Errorf("the traces saw %d and %d client, %d and %d server endpoints open, want each at its own end", rec.Trace.ClientOpens,
-			rec.Peer.Trace.ClientOpens, rec.Trace.ServerOpens, rec.Peer.Trace.ServerOpens)
+	near, far := rec.Trace, rec.Peer.Trace
+	if near.ClientOpens != n || near.ServerOpens != 0 || far.ServerOpens != n || far.ClientOpens != 0 {
+		t.Errorf("the traces saw %d and %d client, %d and %d server endpoints open, want each at its own end", near.ClientOpens,
+			far.ClientOpens, near.ServerOpens, far.ServerOpens)
 	}
 	if !rec.Reconcile.BothEnds {
 		t.Error("both ends are on one kernel, and are not reconciled together")
@@ -181,7 +183,7 @@ func checkServers(t *testing.T, server, joint *account.Recording, n int) {
 		kept.PageBytes != sent.PageBytes || kept.BufferBytes != sent.BufferBytes {
 		t.Errorf("the server kept %+v and sent %+v", kept, sent)
 	}
-	if strings.Contains(strings.Join(server.Command, " "), serveToken) || strings.Contains(strings.Join(joint.Command, " "), serveToken) {
+	if strings.Contains(strings.Join(append(server.Command, joint.Command...), " "), serveToken) {
 		t.Error("the token is in a recording")
 	}
 }
