@@ -32,6 +32,7 @@ type Plan struct {
 type Ready struct {
 	Host        string `json:"host"`
 	Program     string `json:"program"`
+	Boot        string `json:"boot"`       // of the running kernel, empty where it is not known
 	FirstPort   int    `json:"first_port"` // of as many as were asked for
 	Backlog     int    `json:"backlog"`    // of each port, as the server's kernel allows it
 	Connections int    `json:"connections"`
@@ -230,7 +231,7 @@ func (r *Ready) check() error {
 	if r.FirstPort < 1 || r.FirstPort > 65535 || r.Backlog < 1 || r.Connections < 1 {
 		return errors.New("a port, a backlog or a number of connections that cannot be")
 	}
-	return errors.Join(checkCounts(r.Connections, r.Backlog), checkTexts(r.Host, r.Program, r.Capped))
+	return errors.Join(checkCounts(r.Connections, r.Backlog), checkTexts(r.Host, r.Program, r.Boot, r.Capped))
 }
 
 func (p *Progress) check() error {

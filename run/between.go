@@ -31,10 +31,20 @@ type between struct {
 	why     string   // what set most
 	others  int      // connections that are promised to other sessions
 	known   map[netip.Addr]bool
+
+	oneKernel bool // the other end is in another network namespace of this very kernel
 }
 
 // elsewhere tells whether a role's end is on the other machine.
 func (b *between) elsewhere(role string) bool { return b != nil && b.end != role }
+
+// ends is how many ends of each connection are in this kernel's memory.
+func (b *between) ends() int {
+	if b == nil || b.oneKernel {
+		return 2
+	}
+	return 1
+}
 
 // files is how many files a connection takes here; 0 stands for both ends'.
 func (b *between) files() uint64 {

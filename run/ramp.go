@@ -146,7 +146,7 @@ func (w *rampWatch) report(p load.Progress, now time.Time, slab int64) {
 		s.Left = time.Duration(float64(w.r.conns-p.Up()) / s.PerSecond * float64(time.Second))
 	}
 	if p.Up() > 0 {
-		s.PerEndpoint = float64(slab) / float64(2*p.Up())
+		s.PerEndpoint = float64(slab) / float64(w.r.between.ends()*p.Up())
 	}
 	s.Done = w.over(p, now)
 	w.r.options.Progress(s)

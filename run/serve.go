@@ -58,6 +58,7 @@ type server struct {
 	strangers map[netip.Addr]int
 	knocking  int
 	sessions  map[int]*promise
+	closing   bool      // no session may begin any more
 	number    int       // of the last session
 	said      time.Time // when a line about strangers was last written
 	unsaid    int       // such lines since
@@ -89,6 +90,9 @@ func Serve(o ServeOptions) error {
 	case ended = <-s.once:
 	}
 	_ = l.Close()
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
 	s.all.Wait()
 	return ended
 }
@@ -158,9 +162,9 @@ func (s *server) receive(c net.Conn, from netip.Addr) {
 		s.sayStranger(fmt.Sprintf("turned %s away: %v", from, err))
 		return
 	}
-	number, ok := s.begin()
-	if !ok {
-		s.refuse(link, from, fmt.Errorf("it has %d sessions already; try again when one has ended", maxSessions))
+	number, err := s.begin()
+	if err != nil {
+		s.refuse(link, from, err)
 		return
 	}
 	defer s.all.Done()
@@ -189,16 +193,19 @@ func (s *server) say(format string, args ...any) {
 }
 
 // begin counts a session, if there may be one more.
-func (s *server) begin() (number int, ok bool) {
+func (s *server) begin() (number int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closing {
+		return 0, errors.New("connprof serve is ending")
+	}
 	if len(s.sessions) >= maxSessions {
-		return 0, false
+		return 0, fmt.Errorf("it has %d sessions already; try again when one has ended", maxSessions)
 	}
 	s.number++
 	s.sessions[s.number] = &promise{}
 	s.all.Add(1)
-	return s.number, true
+	return s.number, nil
 }
 
 // session serves one run. What it says names the session.

@@ -90,8 +90,12 @@ func TestPromisesAreKept(t *testing.T) {
 			t.Errorf("where nothing is left %+v is promised: %v", got, err)
 		}
 	}
-	if _, ok := s.begin(); ok {
-		t.Errorf("there are more than %d sessions", maxSessions)
+	if _, err := s.begin(); err == nil || !strings.Contains(err.Error(), "sessions already") {
+		t.Errorf("there are more than %d sessions: %v", maxSessions, err)
+	}
+	ending := &server{closing: true}
+	if _, err := ending.begin(); err == nil || !strings.Contains(err.Error(), "ending") {
+		t.Errorf("a session begins when the server ends: %v", err)
 	}
 	s.options.Conns = 0
 	if _, _, err := s.promise(3, plan(1, 2, true), on); err == nil || !strings.Contains(err.Error(), "no 2 consecutive") {

@@ -67,8 +67,8 @@ func (s *session) ready() error {
 		}
 	}
 	b := s.between
-	return s.link.Send(&peer.Ready{Host: hostName(), Program: peer.Text(s.options.Version), FirstPort: int(b.ports[0]),
-		Backlog: b.backlog, Connections: s.conns, Capped: peer.Text(s.capped)})
+	return s.link.Send(&peer.Ready{Host: hostName(), Program: peer.Text(s.options.Version), Boot: bootID(),
+		FirstPort: int(b.ports[0]), Backlog: b.backlog, Connections: s.conns, Capped: peer.Text(s.capped)})
 }
 
 // sampleSoftirqs finds the cache of accepted socks by the listeners, which have the same.

@@ -139,6 +139,7 @@ func (f *far) settle(r *runner) error {
 	}
 	f.between.setPorts(ready.FirstPort, o.Ports)
 	f.between.backlog = ready.Backlog
+	f.between.oneKernel = ready.Boot != "" && ready.Boot == bootID()
 	f.lower(r, ready.Connections, ready.Capped)
 	return nil
 }

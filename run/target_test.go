@@ -115,6 +115,16 @@ func TestEachEndKnowsItsOwnEndpoints(t *testing.T) {
 	}
 }
 
+func TestMemoryGrowsByTheEndsThatThisKernelHas(t *testing.T) {
+	for want, list := range map[int][]*between{2: {nil, {oneKernel: true}}, 1: {{}}} {
+		for _, b := range list {
+			if got := b.ends(); got != want {
+				t.Errorf("%+v has %d ends of a connection here, want %d", b, got, want)
+			}
+		}
+	}
+}
+
 func TestEachEndCountsWhatItCanKnow(t *testing.T) {
 	p := load.Progress{Established: 7, Accepted: 5}
 	if got := (&runner{}).up(p); got != 5 {

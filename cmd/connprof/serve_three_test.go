@@ -36,8 +36,10 @@ func TestTwoHostsAtOnceAreServedOnPortsOfTheirOwn(t *testing.T) {
 	const conns, ports = 6000, 3
 	serve := first.serve(t, "--ports", fmt.Sprint(ports+2), "-o", "server.json")
 	args := []string{"--conns", fmt.Sprint(conns), "--rate", "4k", "--hold", "1h"}
-	runs := []*child{first.run(t, append(args, "--ips", "20")...),
-		second.run(t, append(args, "--ips", "20", "--ports", fmt.Sprint(ports), "--target", addressAt("10.80.0.2", servePort))...)}
+	runs := []*child{first.run(t, append(args, "--ips", "20")...)}
+	serve.tells(t, "session 1 from "+nearIP)
+	runs = append(runs, second.run(t, append(args, "--ips", "20", "--ports", fmt.Sprint(ports), "--target",
+		addressAt("10.80.0.2", servePort))...))
 	for i, p := range []pair{first, second} {
 		runs[i].holding(t)
 		if near := sockets(t, p.near, servePort+1, servePort+ports+2); near[tcpEstablished] != conns || len(near) != 1 {
