@@ -58,7 +58,7 @@ func (l *Link) Messages() <-chan Message { return l.messages }
 // Done is closed when the link is; Err then says why.
 func (l *Link) Done() <-chan struct{} { return l.done }
 
-// Err is why the link is closed, nil while it is not and where Close was called.
+// Err is why the link is closed, nil while it is not and where Close was called: a *RefusedError or a *LostError.
 func (l *Link) Err() error {
 	select {
 	case <-l.done:
@@ -68,13 +68,28 @@ func (l *Link) Err() error {
 	}
 }
 
-// Close ends the link. Once it returns, OnProgress's function is not called any more.
+// lingerTime is how long Close waits for the other end to hang up.
+const lingerTime = time.Second
+
+// Close ends the link, once the other end has read what was sent to it: one that is still talking would be answered with a
+// reset, and not see the last words. Once Close returns, OnProgress's function is not called any more.
 func (l *Link) Close() {
-	l.end(nil)
-	<-l.received
+	l.once.Do(func() {
+		close(l.done)
+		if c, ok := l.conn.(interface{ CloseWrite() error }); !ok || c.CloseWrite() != nil {
+			_ = l.conn.Close()
+		}
+	})
+	select {
+	case <-l.received:
+	case <-time.After(lingerTime):
+		_ = l.conn.Close()
+		<-l.received
+	}
 }
 
-func (l *Link) end(err error) {
+// fail ends the link at once.
+func (l *Link) fail(err error) {
 	l.once.Do(func() {
 		l.err = err
 		close(l.done)
@@ -82,13 +97,14 @@ func (l *Link) end(err error) {
 	})
 }
 
-// Send says something. An error ends the link, and is a *LostError.
+// Send says something. An error ends the link. It is a *RefusedError if the other end has refused and hung up, otherwise a
+// *LostError.
 func (l *Link) Send(m Message) error {
 	l.sending.Lock()
 	defer l.sending.Unlock()
 	_ = l.conn.SetWriteDeadline(time.Now().Add(writeTime))
 	if err := l.out.write(l.conn, m); err != nil {
-		l.end(&LostError{plain(err, writeTime)})
+		l.fail(&LostError{plain(err, writeTime)})
 		return l.lost()
 	}
 	return nil
@@ -104,14 +120,28 @@ func (l *Link) lost() error {
 
 func (l *Link) receive() {
 	defer close(l.received)
+	defer l.conn.Close()
+	l.take()
+	_, _ = io.Copy(io.Discard, l.conn) // nothing, unless Close was called
+}
+
+// take gives out what comes in, until the link ends.
+func (l *Link) take() {
+	var refusal *RefusedError
 	for {
 		_ = l.conn.SetReadDeadline(time.Now().Add(silence))
 		m, err := l.in.read(l.conn, frameBytes)
 		if err != nil {
-			l.end(&LostError{plain(err, silence)})
+			if refusal != nil {
+				l.fail(refusal)
+			} else {
+				l.fail(&LostError{plain(err, silence)})
+			}
 			return
 		}
 		switch m := m.(type) {
+		case *Refusal:
+			refusal = &RefusedError{m.Reason}
 		case *Alive:
 			continue
 		case *Progress:
@@ -125,7 +155,7 @@ func (l *Link) receive() {
 		case <-l.done:
 			return
 		case <-time.After(patience):
-			l.end(&LostError{errors.New("it says more than anybody asked for")})
+			l.fail(&LostError{errors.New("it says more than anybody asked for")})
 			return
 		}
 	}

@@ -232,6 +232,48 @@ func TestAPeerThatHangsUpIsLost(t *testing.T) {
 	}
 }
 
+// A server that refuses a session does so while its client, which has just proved itself, tells its plan.
+func TestLastWordsReachAnEndThatIsTalking(t *testing.T) {
+	for range 50 {
+		client, server := linked(t)
+		if err := server.Send(&Refusal{Reason: "full"}); err != nil {
+			t.Fatal(err)
+		}
+		closed := make(chan struct{})
+		go func() { server.Close(); close(closed) }()
+		var sent error
+		for sent == nil {
+			sent = client.Send(aPlan)
+		}
+		_, awaited := Await[*Ready](client, time.Minute, Unexpected)
+		for _, err := range []error{sent, awaited} {
+			var refusal *RefusedError
+			if !errors.As(err, &refusal) || refusal.Reason != "full" {
+				t.Fatalf("the client was told %v, want that the server is full", err)
+			}
+		}
+		<-closed
+	}
+}
+
+func TestAnEndThatNeverHangsUpDoesNotKeepTheOther(t *testing.T) {
+	a, b := sockets(t)
+	go func() { _, _ = open(a, testToken, Version, asClient) }()
+	server, err := open(neverParts{b}, testToken, Version, asServer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Close()
+	if err := server.Send(&Bye{}); err == nil {
+		t.Error("something was sent over a link that is closed")
+	}
+}
+
+// neverParts is a connection whose other end is not told that this one has said its last word.
+type neverParts struct{ net.Conn }
+
+func (neverParts) CloseWrite() error { return nil }
+
 func TestMessagesThatSayTheImpossibleAreRefused(t *testing.T) {
 	address := func(a ...string) (list []netip.Addr) {
 		for _, s := range a {

@@ -128,7 +128,7 @@ func (f *far) settle(r *runner) error {
 	plan := &peer.Plan{Host: hostName(), Program: peer.Text(o.Version), Clients: f.between.clients, Connections: r.conns,
 		Exact: o.Conns != 0, Ports: o.Ports, Scenario: r.scenario.Name, Payload: o.Payload, Profile: !o.NoProfile}
 	if err := f.link.Send(plan); err != nil {
-		return err
+		return f.refused(err)
 	}
 	ready, err := peer.Await[*peer.Ready](f.link, answerTime, peer.Unexpected)
 	if err != nil {
@@ -166,7 +166,7 @@ func (f *far) begin(r *runner) error {
 		return nil
 	}
 	if err := f.link.Send(&peer.Begin{}); err != nil {
-		return err
+		return f.refused(err)
 	}
 	f.link.OnProgress(func(p *peer.Progress) {
 		r.engine.Tell(toldOf(p))
