@@ -37,9 +37,10 @@ run: build ## the main job: profile CONNS (20k) connections from 20 addresses, a
 test: ## all tests against the kernel that runs here (as root; one package at a time, for they measure the host's slab)
 	go test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./...
 
+# The first and the last of the kernels are also put at the two ends of a cable (connprof serve, run --target).
 # The limits of the whole host are run into on 6.12 only; CONNPROF_VM_ALL=1 does so on the other kernels as well.
 test-vm: vm-tools ## the same tests and the main job under stock kernels in virtual machines: KERNEL="5.10 7.2"
-	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$' ./vmtest
+	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$|TestTwoMachines$$' ./vmtest
 
 scenario-table: build vm-tools ## every scenario in the virtual machines and on this kernel, as a table in docs/scenarios.md
 	rm -rf $(SCENARIOS) && mkdir -p $(SCENARIOS)

@@ -75,7 +75,7 @@ func open(c net.Conn, token string, version int, as func(net.Conn, string, int) 
 	l, err := as(c, token, version)
 	if err != nil {
 		_ = c.Close()
-		return nil, err
+		return nil, plain(err, handshakeTime)
 	}
 	_ = c.SetDeadline(time.Time{})
 	l.begin()

@@ -184,6 +184,14 @@ func TestStrangersAreTurnedAway(t *testing.T) {
 	}
 }
 
+func TestACallerThatHangsUpIsToldInWords(t *testing.T) {
+	a, b := sockets(t)
+	a.Close()
+	if _, err := Accept(b, testToken); err == nil || err.Error() != "it closed the control connection" {
+		t.Errorf("error %v, want that the caller hung up", err)
+	}
+}
+
 func TestAChangedFrameEndsTheLink(t *testing.T) {
 	var sent bytes.Buffer
 	d := direction{key: []byte("k"), name: "client"}

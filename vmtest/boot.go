@@ -5,8 +5,8 @@
 // the commands to run. It gives back what each command printed, its exit status, and the files left in /out.
 //
 // Data goes in through the initramfs and comes back over a second serial port (package wire), which no kernel message
-// can get into. The virtual machine has no disk, no network but what a test makes, and no tracefs: connprof must not need it.
-// The package may import wire and the standard library, nothing of connprof.
+// can get into. The virtual machine has no disk, no network but what a test makes or a cable to another one, and no
+// tracefs: connprof must not need it. The package may import wire and the standard library, nothing of connprof.
 package vmtest
 
 import (
@@ -36,7 +36,15 @@ type Config struct {
 	Append    string         // added to the kernel's command line, e.g. slab_nomerge
 	MemoryMB  int            // 2,048 when 0
 	CPUs      int            // when 0: 2, or 1 for kernels that lose kprobe hits with 2
+	Cable     *Cable         // to another virtual machine; none when nil
 	Timeout   time.Duration  // for the whole life of the virtual machine; 5 minutes when 0
+}
+
+// Cable connects the interfaces eth0 of two virtual machines.
+type Cable struct {
+	Socket  string // on the host, made by the machine that listens and used by the other; short, as a Unix socket's path is
+	Listen  bool   // exactly one of the two does, and is started first
+	Address string // of this end, as ADDRESS/LENGTH
 }
 
 // Result is what came back.
@@ -68,7 +76,7 @@ func Boot(ctx context.Context, config Config) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	modules, err := orderModules(config.ModuleDir, config.Modules)
+	modules, err := orderModules(config.ModuleDir, append(config.Cable.modules(config.ModuleDir), config.Modules...))
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +85,11 @@ func Boot(ctx context.Context, config Config) (*Result, error) {
 		files[wire.ModulePath(m.Name)] = filepath.Join(config.ModuleDir, m.Name+".ko")
 	}
 	initramfs := filepath.Join(dir, "initramfs.cpio")
-	if err := writeInitramfs(initramfs, init, files, wire.Plan{Modules: modules, Commands: config.Commands}); err != nil {
+	plan := wire.Plan{Modules: modules, Commands: config.Commands}
+	if config.Cable != nil {
+		plan.Address = config.Cable.Address
+	}
+	if err := writeInitramfs(initramfs, init, files, plan); err != nil {
 		return nil, fmt.Errorf("write the initramfs: %w", err)
 	}
 	return runMachine(ctx, config, machine{

@@ -24,7 +24,8 @@ TABLE
 # What the tests load, and all that these depend on in one of the kernels. One that a kernel does not have is left out
 # here, and named by the test that wants it.
 modules="veth dummy macvlan bridge stp llc 8021q garp mrp bonding tls
-nf_conntrack nf_defrag_ipv4 nf_defrag_ipv6 nfnetlink nf_tables nft_ct libcrc32c"
+nf_conntrack nf_defrag_ipv4 nf_defrag_ipv6 nfnetlink nf_tables nft_ct libcrc32c
+virtio_net net_failover failover virtio_pci virtio_pci_modern_dev virtio_pci_legacy_dev virtio_ring virtio"
 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 

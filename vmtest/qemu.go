@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/connprof/connprof/vmtest/wire"
 )
 
 const qemuBinary = "qemu-system-x86_64"
@@ -33,7 +36,7 @@ type machine struct {
 
 func (m machine) args(config Config) []string {
 	cmdline := strings.TrimSpace("console=ttyS0 panic=-1 quiet " + config.Append)
-	return []string{
+	return append(config.Cable.args(), []string{
 		// Emulation only: a machine with /dev/kvm and one without must give the same results.
 		// One host thread for all emulated processors: with one each, qemu may run a half-patched instruction while
 		// the kernel turns a tracepoint on, and the guest panics (kmem_cache_alloc+0x148, invalid opcode).
@@ -46,7 +49,34 @@ func (m machine) args(config Config) []string {
 		"-append", cmdline,
 		"-serial", "stdio",
 		"-serial", "file:" + m.results,
+	}...)
+}
+
+// args are the network card and its cable: a stream, which loses nothing.
+func (c *Cable) args() []string {
+	if c == nil {
+		return nil
 	}
+	end, mac := "off", "52:54:00:00:00:01"
+	if c.Listen {
+		end, mac = "on", "52:54:00:00:00:02"
+	}
+	return []string{
+		"-netdev", fmt.Sprintf("stream,id=cable,server=%s,addr.type=unix,addr.path=%s", end, c.Socket),
+		"-device", "virtio-net-pci,netdev=cable,romfile=,mac=" + mac,
+	}
+}
+
+// modules drive the network card. Its bus is part of the newer kernels.
+func (c *Cable) modules(folder string) []wire.Module {
+	if c == nil {
+		return nil
+	}
+	list := []wire.Module{{Name: "virtio_net"}}
+	if _, err := os.Stat(filepath.Join(folder, "virtio_pci.ko")); err == nil {
+		list = append(list, wire.Module{Name: "virtio_pci"})
+	}
+	return list
 }
 
 // run starts qemu and waits until the virtual machine has powered itself off, the timeout has passed, or ctx has ended.

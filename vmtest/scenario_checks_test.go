@@ -21,7 +21,7 @@ func checkScenario(r *account.Recording, s load.Scenario, conns int) error {
 		checkLosses(r, preemptible(r) || s.Acts()),
 		checkStates(r, s, conns),
 		checkCaches(r),
-		checkTypes(r),
+		checkTypes(r, preempted(r)),
 		checkNotes(r),
 	)
 }

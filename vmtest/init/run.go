@@ -63,6 +63,11 @@ func carryOut(port io.Writer) error {
 			return err
 		}
 	}
+	if plan.Address != "" {
+		if err := addressEth0(plan.Address); err != nil {
+			return err
+		}
+	}
 	for _, c := range plan.Commands {
 		if err := wire.WriteJSON(port, wire.CommandFrame, execute(c)); err != nil {
 			return err
@@ -118,6 +123,10 @@ func execute(c wire.Command) wire.CommandResult {
 	fmt.Println("init: run", strings.Join(c.Argv, " "))
 	ctx, cancel := commandContext(c)
 	defer cancel()
+	if err := await(ctx, c.Await); err != nil {
+		result.Error = err.Error()
+		return result
+	}
 	output := &tee{console: os.Stdout}
 	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
 	cmd.Dir = c.Dir

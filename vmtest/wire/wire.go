@@ -42,6 +42,8 @@ type Command struct {
 	Argv []string `json:"argv"` // Argv[0] is an absolute path in the virtual machine
 	Env  []string `json:"env"`  // added to the environment that every command gets
 	Dir  string   `json:"dir"`  // working directory; / when empty
+	// Await is an address and port that has to take TCP connections before the command starts; none when empty.
+	Await string `json:"await"`
 	// TimeoutSeconds is how long the command may run before it is killed; 0 means until the host gives up.
 	TimeoutSeconds float64 `json:"timeout_seconds"`
 }
@@ -55,6 +57,7 @@ type Module struct {
 // Plan is what the init process is to do.
 type Plan struct {
 	Modules  []Module  `json:"modules"` // loaded in this order, before the first command
+	Address  string    `json:"address"` // of the interface eth0, as ADDRESS/LENGTH; the interface is left alone when empty
 	Commands []Command `json:"commands"`
 }
 
