@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -11,21 +10,12 @@ import (
 	"github.com/connprof/connprof/account"
 )
 
-// betweenConns is how many connections the large runs between two hosts open; CONNPROF_BETWEEN_CONNS=100k raises it.
-func betweenConns(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("CONNPROF_BETWEEN_CONNS")
-	switch {
-	case text == "" && testing.Short(): // on an emulated CPU
+// betweenConns is how many connections the large runs between hosts open.
+func betweenConns() int {
+	if testing.Short() { // on an emulated CPU
 		return 6000
-	case text == "":
-		return 20_000
 	}
-	n, err := parseCount(text)
-	if err != nil {
-		t.Fatalf("CONNPROF_BETWEEN_CONNS=%s: %v", text, err)
-	}
-	return n
+	return 100_000
 }
 
 func TestRunsBetweenTwoHosts(t *testing.T) {
@@ -34,7 +24,7 @@ func TestRunsBetweenTwoHosts(t *testing.T) {
 		return
 	}
 	p.netup(t, "10.79.1.1/16", "fd79::1:1/64")
-	conns := betweenConns(t)
+	conns := betweenConns()
 	t.Run("20 addresses to 1 port", func(t *testing.T) { p.large(t, 20, 1, conns) })
 	t.Run("1 address to 20 ports", func(t *testing.T) { p.large(t, 1, 20, conns) })
 	for _, scenario := range []string{"hello", "unread", "unread-client", "half-closed"} {

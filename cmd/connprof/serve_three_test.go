@@ -33,9 +33,10 @@ func TestTwoHostsAtOnceAreServedOnPortsOfTheirOwn(t *testing.T) {
 	}
 	first.netup(t, "10.79.1.1/16")
 	second.connprof(t, second.journal, "netup --dev eth1 --journal JOURNAL --ips 20 --cidr 10.80.1.1/16").exits(t, exitDone)
-	const conns, ports = 6000, 3
+	const ports = 3
+	conns := betweenConns()
 	serve := first.serve(t, "--ports", fmt.Sprint(ports+2), "-o", "server.json")
-	args := []string{"--conns", fmt.Sprint(conns), "--rate", "4k", "--hold", "1h"}
+	args := []string{"--conns", fmt.Sprint(conns), "--rate", "15k", "--hold", "1h"}
 	runs := []*child{first.run(t, append(args, "--ips", "20")...)}
 	serve.tells(t, "session 1 from "+nearIP)
 	runs = append(runs, second.run(t, append(args, "--ips", "20", "--ports", fmt.Sprint(ports), "--target",
