@@ -137,7 +137,7 @@ func (d device) addAll(aliases []Alias, o UpOptions) (added int, err error) {
 		default:
 		}
 		if err := addAlias(d.index, a); err != nil {
-			return i, fmt.Errorf("add %s to %s: %w%s", a.Address, Printable(d.name), err, addFix(err))
+			return i, fmt.Errorf("add %s to %s: %w%s", a.Address, Printable(d.name), err, addFixes.of(err))
 		}
 		if o.afterAdding != nil {
 			o.afterAdding(i + 1)
@@ -146,17 +146,22 @@ func (d device) addAll(aliases []Alias, o UpOptions) (added int, err error) {
 	return len(aliases), w.announce(aliases)
 }
 
-// addFix is what to do about the kernel's refusals that have a cause of their own.
-func addFix(err error) string {
-	fixes := map[unix.Errno]string{
-		unix.EEXIST: " (somebody has added it meanwhile); try again with other addresses",
-		unix.ENODEV: " (the interface has vanished meanwhile)",
-		unix.EPERM:  "; run as root with CAP_NET_ADMIN in the namespace of the interface",
-		unix.EACCES: " (IPv6 was switched off on the interface meanwhile)",
-	}
+// addFixes are what to do about the kernel's refusals that have a cause of their own.
+var addFixes = fixes{
+	unix.EEXIST: " (somebody has added it meanwhile); try again with other addresses",
+	unix.ENODEV: " (the interface has vanished meanwhile)",
+	unix.EPERM:  "; run as root with CAP_NET_ADMIN in the namespace of the interface",
+	unix.EACCES: " (IPv6 was switched off on the interface meanwhile)",
+}
+
+// fixes are what to say after an error of the kernel.
+type fixes map[unix.Errno]string
+
+// of is empty for an error that explains itself.
+func (f fixes) of(err error) string {
 	var number unix.Errno
 	if errors.As(err, &number) {
-		return fixes[number]
+		return f[number]
 	}
 	return ""
 }

@@ -93,27 +93,20 @@ func (w *wire) send(packet []byte, to net.HardwareAddr) error {
 	return unix.Sendto(w.fd, packet, 0, at)
 }
 
-// sendFix is what lies behind the kernel's refusals to send. Without a carrier an interface drops what it is given, and
+// sendFixes are what lies behind the kernel's refusals to send. Without a carrier an interface drops what it is given, and
 // the kernel reports that as a queue without room.
-func sendFix(err error) string {
-	fixes := map[unix.Errno]string{
-		unix.ENOBUFS:  " (the interface has no carrier any more, or its queue is full); see ip link and try again",
-		unix.ENETDOWN: " (the interface was set down meanwhile); bring it up and try again",
-		unix.ENODEV:   " (the interface has vanished meanwhile)",
-		unix.ENXIO:    " (the interface has vanished meanwhile)",
-	}
-	var number unix.Errno
-	if errors.As(err, &number) {
-		return fixes[number]
-	}
-	return ""
+var sendFixes = fixes{
+	unix.ENOBUFS:  " (the interface has no carrier any more, or its queue is full); see ip link and try again",
+	unix.ENETDOWN: " (the interface was set down meanwhile); bring it up and try again",
+	unix.ENODEV:   " (the interface has vanished meanwhile)",
+	unix.ENXIO:    " (the interface has vanished meanwhile)",
 }
 
 // announce tells the neighbours of the addresses, once, so that those who remember an earlier owner forget it.
 func (w *wire) announce(aliases []Alias) error {
 	for _, a := range aliases {
 		if err := w.send(w.announcement(w.mac, a.Address.Addr())); err != nil {
-			return fmt.Errorf("announce %s on %s: %w%s", a.Address.Addr(), Printable(w.name), err, sendFix(err))
+			return fmt.Errorf("announce %s on %s: %w%s", a.Address.Addr(), Printable(w.name), err, sendFixes.of(err))
 		}
 	}
 	return nil
@@ -132,7 +125,7 @@ func (w *wire) prove(plan []netip.Prefix, stop <-chan struct{}) error {
 	for round := range probeRounds {
 		for _, p := range plan {
 			if err := w.send(w.question(w.mac, p.Addr())); err != nil {
-				return fmt.Errorf("ask for %s on %s: %w%s", p.Addr(), Printable(w.name), err, sendFix(err))
+				return fmt.Errorf("ask for %s on %s: %w%s", p.Addr(), Printable(w.name), err, sendFixes.of(err))
 			}
 		}
 		wait := probeInterval

@@ -1,0 +1,106 @@
+package netcfg
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/connprof/connprof/kernel"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// kinds are interfaces on top of both hosts' eth0, and the option that a kernel needs for them.
+var kinds = []struct {
+	name, option string
+	make         func(lower int) netlink.Link
+	takesPort    bool // eth0 becomes its port
+}{
+	{"bridge", "CONFIG_BRIDGE", func(int) netlink.Link { return &netlink.Bridge{LinkAttrs: top(0)} }, true},
+	{"bond", "CONFIG_BONDING", func(int) netlink.Link { return netlink.NewLinkBond(top(0)) }, true},
+	{"vlan", "CONFIG_VLAN_8021Q", func(lower int) netlink.Link { return &netlink.Vlan{LinkAttrs: top(lower), VlanId: 5} }, false},
+	{"macvlan", "CONFIG_MACVLAN", func(lower int) netlink.Link {
+		return &netlink.Macvlan{LinkAttrs: top(lower), Mode: netlink.MACVLAN_MODE_BRIDGE}
+	}, false},
+}
+
+func top(lower int) netlink.LinkAttrs {
+	a := netlink.NewLinkAttrs()
+	a.Name, a.ParentIndex = "top0.5$@é", lower // odd, and legal
+	return a
+}
+
+func TestAllKindsOfEthernetInterfacesWork(t *testing.T) {
+	t.Parallel()
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			near, far, ok := newCable(t)
+			if !ok {
+				return
+			}
+			for _, h := range []*host{near, far} {
+				var err error
+				_ = h.Do(func() error { err = stack(k.make, k.takesPort); return nil })
+				if errors.Is(err, unix.EOPNOTSUPP) {
+					if value, known := kernel.ConfigOption(k.option); known && value == "y" {
+						t.Errorf("the kernel has %s and makes none: %v", k.option, err)
+					}
+					t.Logf("this kernel has no %s interfaces (%s): %v", k.name, k.option, err)
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			// eth0 first: what is on top has no carrier that stays without it.
+			name := top(0).Name
+			for _, device := range []string{"eth0", name} {
+				for _, h := range []*host{near, far} {
+					h.do(t, func() error { return untilRunning(h, device) })
+				}
+			}
+			n := onHost(t, near)
+			// Else eth0 answers for addresses on top of it as well, with its own MAC.
+			far.do(t, func() error { return setSysctl("net.ipv4.conf.all.arp_ignore", "1") })
+			far.has(t, name, "192.0.2.203/24", "2001:db8::203/64")
+			for _, f := range families {
+				_, err := n.up(t, name, f.first, 20)
+				n.refused(t, err, name, nil, f.nth(3)+" is in use by "+far.mac.String())
+			}
+			u := n.added(t, name, "192.0.2.210/24", 3)
+			if l := u.Aliases[0].Label; l != "top0.5$@é:cp0" {
+				t.Errorf("label %q", l)
+			}
+			if k.takesPort {
+				_, err := n.up(t, "eth0", "192.0.2.230/24", 3)
+				if err == nil || !strings.Contains(err.Error(), "interface eth0 is a port of the "+k.name+" "+name) {
+					t.Errorf("an alias on a port: %v", err)
+				}
+			}
+			n.down(t, name)
+			if got := near.addresses(t, name); len(got) != 0 {
+				t.Errorf("after netdown %s has %v", name, got)
+			}
+		})
+	}
+}
+
+// stack makes an interface on top of eth0.
+func stack(make func(lower int) netlink.Link, takesPort bool) error {
+	lower, err := netlink.LinkByName("eth0")
+	if err != nil {
+		return err
+	}
+	link := make(lower.Attrs().Index)
+	if err := netlink.LinkAdd(link); err != nil {
+		return err
+	}
+	if takesPort {
+		// A bond takes only interfaces that are down.
+		if err := errors.Join(netlink.LinkSetDown(lower), netlink.LinkSetMaster(lower, link), netlink.LinkSetUp(lower)); err != nil {
+			return err
+		}
+	}
+	return netlink.LinkSetUp(link)
+}
