@@ -209,12 +209,21 @@ func (g *gate) guard(listener int) error {
 		return nil
 	}
 	if err := unix.SetsockoptSockFprog(listener, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, g.listeners); err != nil {
-		return fmt.Errorf("attach a socket filter: %w", err)
+		return g.refused(err)
 	}
 	if err := closeByReset(listener); err != nil {
 		return fmt.Errorf("set SO_LINGER: %w", err)
 	}
 	return nil
+}
+
+// refused says why the kernel does not take the filter. It has room for all addresses that netup can add at once.
+func (g *gate) refused(err error) error {
+	if err != unix.ENOMEM {
+		return fmt.Errorf("attach a socket filter: %w", err)
+	}
+	return fmt.Errorf("attach a socket filter for %d addresses: %w; let the run take fewer, or consecutive ones, or raise "+
+		"net.core.optmem_max on the accepting host", len(g.allowed), err)
 }
 
 // admits looks at an accepted connection again, and takes off the filter that it has inherited, which the kernel would

@@ -49,34 +49,66 @@ func wordsOf(a netip.Addr) (words []uint32) {
 	return words
 }
 
-// gateFilter passes segments whose source is one of the addresses, and drops all others.
+// gateFilter passes segments whose source is one of the addresses, and drops all others. The kernel charges the program to
+// the listener, in its own longer instructions, and before 6.7 allows 20 KiB for it (net.core.optmem_max): so a source is
+// read once, and no instruction is spent twice on what addresses have in common.
 func gateFilter(addresses []netip.Addr) []unix.SockFilter {
-	source := uint32(sourceOfIP4)
-	if addresses[0].Is6() {
-		source = sourceOfIP6
+	list := spans(addresses)
+	if addresses[0].Is4() {
+		return append([]unix.SockFilter{load(unix.BPF_ABS, sourceOfIP4)}, testLast(list)...)
 	}
 	var program []unix.SockFilter
-	for _, s := range spans(addresses) {
-		program = append(program, s.test(source)...)
+	for word := range uint32(4) {
+		program = append(program, load(unix.BPF_ABS, sourceOfIP6+4*word), unix.SockFilter{Code: unix.BPF_ST, K: word})
 	}
-	return append(program, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0})
+	return append(program, testWord(list, 0)...)
 }
 
-// test passes the segment if its source is in the span, and goes on behind itself if not.
-func (s span) test(source uint32) []unix.SockFilter {
-	load := func(word int) unix.SockFilter {
-		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: source + uint32(4*word)}
+// load is of a word, from the packet or from where it was stored.
+func load(mode uint16, at uint32) unix.SockFilter {
+	return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | mode, K: at}
+}
+
+func jump(test uint16, k uint32, yes, no uint8) unix.SockFilter {
+	return unix.SockFilter{Code: unix.BPF_JMP | test | unix.BPF_K, Jt: yes, Jf: no, K: k}
+}
+
+func verdict(k uint32) unix.SockFilter { return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: k} }
+
+// testWord comes to a verdict on a source by one of its words and those behind it; the spans have the words before in common.
+func testWord(list []span, word int) []unix.SockFilter {
+	p := []unix.SockFilter{load(unix.BPF_MEM, uint32(word))}
+	if word == len(list[0].prefix) {
+		return append(p, testLast(list)...)
 	}
-	var p []unix.SockFilter
-	left := uint8(2*len(s.prefix) + 4) // instructions of this test that follow
-	for i, word := range s.prefix {
-		left -= 2
-		p = append(p, load(i), unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: left, K: word})
+	for len(list) > 0 {
+		value := list[0].prefix[word]
+		alike := slices.IndexFunc(list, func(s span) bool { return s.prefix[word] != value })
+		if alike < 0 {
+			alike = len(list)
+		}
+		rest := testWord(list[:alike], word+1)
+		if len(rest) <= 255 {
+			p = append(p, jump(unix.BPF_JEQ, value, 0, uint8(len(rest))))
+		} else {
+			p = append(p, jump(unix.BPF_JEQ, value, 1, 0), jump(unix.BPF_JA, uint32(len(rest)), 0, 0))
+		}
+		p, list = append(p, rest...), list[alike:]
 	}
-	return append(p, load(len(s.prefix)),
-		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, Jf: 2, K: s.low},
-		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K, Jt: 1, K: s.high},
-		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: passAll})
+	return append(p, verdict(0))
+}
+
+// testLast comes to a verdict by the last word, which is loaded.
+func testLast(list []span) (p []unix.SockFilter) {
+	for _, s := range list {
+		if s.low == s.high {
+			p = append(p, jump(unix.BPF_JEQ, s.low, 0, 1))
+		} else {
+			p = append(p, jump(unix.BPF_JGE, s.low, 0, 2), jump(unix.BPF_JGT, s.high, 1, 0))
+		}
+		p = append(p, verdict(passAll))
+	}
+	return append(p, verdict(0))
 }
 
 func fprog(program []unix.SockFilter) *unix.SockFprog {

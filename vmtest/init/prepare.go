@@ -40,7 +40,15 @@ func prepare() error {
 	if err := unix.Sethostname([]byte("vmtest")); err != nil {
 		failed = errors.Join(failed, fmt.Errorf("set the host name: %w", err))
 	}
-	return errors.Join(failed, raiseLoopback())
+	return errors.Join(failed, nameLoopback(), raiseLoopback())
+}
+
+// nameLoopback has localhost found, as everywhere.
+func nameLoopback() error {
+	if err := os.MkdirAll("/etc", 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile("/etc/hosts", []byte("127.0.0.1 localhost\n::1 localhost\n"), 0o644)
 }
 
 // raiseLoopback sets the interface lo up; the kernel then gives it 127.0.0.1 and ::1 by itself.
