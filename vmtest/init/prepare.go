@@ -45,9 +45,6 @@ func prepare() error {
 
 // nameLoopback has localhost found, as everywhere.
 func nameLoopback() error {
-	if err := os.MkdirAll("/etc", 0o755); err != nil {
-		return err
-	}
 	return os.WriteFile("/etc/hosts", []byte("127.0.0.1 localhost\n::1 localhost\n"), 0o644)
 }
 
