@@ -31,7 +31,12 @@ func dialFrom(t *testing.T, host *netcfg.Private, to string) net.Conn {
 // calls connects from near to the control port.
 func (p pair) calls(t *testing.T) net.Conn {
 	t.Helper()
-	return dialFrom(t, p.near, addressAt(farIP, servePort))
+	return p.callsAt(t, farIP)
+}
+
+func (p pair) callsAt(t *testing.T, ip string) net.Conn {
+	t.Helper()
+	return dialFrom(t, p.near, addressAt(ip, servePort))
 }
 
 // greeting is what a peer of a version says first.
@@ -53,7 +58,12 @@ func hangsUp(t *testing.T, c net.Conn) []byte {
 // admitted proves itself to the serve, as a run does, and can then say what it likes.
 func (p pair) admitted(t *testing.T) (net.Conn, *peer.Link) {
 	t.Helper()
-	c := p.calls(t)
+	return p.admittedAt(t, farIP)
+}
+
+func (p pair) admittedAt(t *testing.T, ip string) (net.Conn, *peer.Link) {
+	t.Helper()
+	c := p.callsAt(t, ip)
 	link, err := peer.Dial(c, serveToken)
 	if err != nil {
 		t.Fatal(err)

@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -65,6 +67,39 @@ func (p pair) plans(t *testing.T, serve *child) {
 			serve.tells(t, "session", "failed with 0 connections up", lostPeer)
 		})
 	}
+}
+
+// Before Linux 6.7 a socket has 20 KiB for its filter and all other options. Since 6.8 each namespace has a number of its own.
+func TestMoreNetworksThanAFilterHasRoomForAreRefused(t *testing.T) {
+	p, ok := newPair(t)
+	if !ok {
+		return
+	}
+	inside(t, p.far, func() error {
+		err := os.WriteFile("/proc/sys/net/core/optmem_max", []byte("20480"), 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil // the host's counts
+		}
+		return err
+	})
+	serve := p.serve(t)
+	_, link := p.admittedAt(t, farIP6)
+	plan := aPlan()
+	plan.Clients = nil
+	for i := range peer.MaxClients {
+		plan.Clients = append(plan.Clients, netip.AddrFrom16([16]byte{0xfd, byte(i), 15: 1}))
+	}
+	if err := link.Send(plan); err != nil {
+		t.Fatal(err)
+	}
+	var refusal *peer.RefusedError
+	_, err := peer.Await[*peer.Ready](link, time.Minute, peer.Unexpected)
+	if !errors.As(err, &refusal) {
+		t.Fatalf("want a refusal, not %v", err)
+	}
+	says(t, "the refusal", refusal.Reason, "socket filter for 254 addresses", "cannot allocate memory", "net.core.optmem_max")
+	serve.tells(t, "session 1 failed with 0 connections up", "net.core.optmem_max")
+	p.goesOn(t, serve)
 }
 
 // The listeners answer the announced addresses, and nobody else: not by a handshake, and not by a reset.
