@@ -107,9 +107,17 @@ func (c *child) tells(t *testing.T, parts ...string) (line string) {
 	return line
 }
 
-// sockets counts a host's sockets by state, as the kernel lists them: those whose server port is in the range, and which are
-// not the control connection's.
-func sockets(t *testing.T, host *netcfg.Private, low, high int) map[string]int {
+// serverPort is which column of /proc/net/tcp has a connection's server port: on the accepting host the local address's, on the
+// connecting one the remote one's. The other column is of no use: in these namespaces a client's port can be any.
+type serverPort int
+
+const (
+	serverPortIsLocal  serverPort = 1
+	serverPortIsRemote serverPort = 2
+)
+
+// sockets counts a host's sockets by state, as the kernel lists them: those whose server port is in the range.
+func sockets(t *testing.T, host *netcfg.Private, column serverPort, low, high int) map[string]int {
 	t.Helper()
 	states := map[string]int{}
 	inside(t, host, func() error {
@@ -123,7 +131,7 @@ func sockets(t *testing.T, host *netcfg.Private, low, high int) map[string]int {
 				if len(f) < 4 {
 					continue
 				}
-				if local, remote := portOf(f[1]), portOf(f[2]); low <= local && local <= high || low <= remote && remote <= high {
+				if port := portOf(f[column]); low <= port && port <= high {
 					states[f[3]]++
 				}
 			}
@@ -131,6 +139,13 @@ func sockets(t *testing.T, host *netcfg.Private, low, high int) map[string]int {
 		return nil
 	})
 	return states
+}
+
+// listed is what both hosts have on that many data ports.
+func (p pair) listed(t *testing.T, ports int) (near, far map[string]int) {
+	t.Helper()
+	return sockets(t, p.near, serverPortIsRemote, servePort+1, servePort+ports),
+		sockets(t, p.far, serverPortIsLocal, servePort+1, servePort+ports)
 }
 
 // The states of /proc/net/tcp (include/net/tcp_states.h).
@@ -148,7 +163,7 @@ func portOf(address string) int {
 func (p pair) gone(t *testing.T) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute / 2); ; time.Sleep(20 * time.Millisecond) {
-		near, far := sockets(t, p.near, servePort+1, servePort+20), sockets(t, p.far, servePort+1, servePort+20)
+		near, far := p.listed(t, 20)
 		if len(near)+len(far) == 0 {
 			return
 		}

@@ -61,8 +61,7 @@ func (p pair) large(t *testing.T, ips, ports, conns int) {
 		serve := p.serve(t, "--once", "-o", "server.json")
 		run := p.run(t, "--ips", fmt.Sprint(ips), "--ports", fmt.Sprint(ports), "--conns", fmt.Sprint(conns), "--hold", "1h")
 		run.holding(t)
-		near := sockets(t, p.near, servePort+1, servePort+ports)
-		far := sockets(t, p.far, servePort+1, servePort+ports)
+		near, far := p.listed(t, ports)
 		if near[tcpEstablished] != conns || far[tcpEstablished] != conns || far[tcpListen] != ports {
 			t.Errorf("the kernel lists %v and %v, want %d connections and %d listeners", near, far, conns, ports)
 		}
