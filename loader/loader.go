@@ -72,6 +72,7 @@ type Probes struct {
 	links       []link.Link
 	hooks       []Hook
 	walk        *ebpf.Program
+	skipsBucket bool // what the walk has to reckon with
 	slab        *ebpf.Collection
 	slabRung    rung
 	slabLinks   []link.Link // empty while allocations are not traced
@@ -95,6 +96,7 @@ func Load(config Config) (*Probes, error) {
 		return nil, fmt.Errorf("read the kernel's types from %s: %w", btfPath, err)
 	}
 	p.accountFlag = accountFlag(kernelTypes)
+	p.skipsBucket = skipsBucket(kernelTypes)
 	if err := p.attachAll(); err != nil {
 		p.Close()
 		return nil, err

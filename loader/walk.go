@@ -27,16 +27,30 @@ func (p *Probes) Walk(inNetns func(func() error) error, visit func(*kernel.Endpo
 	}
 	defer iter.Close()
 	var records io.ReadCloser
+	var beside bystanders
+	defer beside.close()
 	// The kernel takes the namespace of whoever opens the iterator; reading is free to happen anywhere.
-	err = inNetns(func() error {
-		records, err = iter.Open()
-		return err
+	err = inNetns(func() (err error) {
+		if p.skipsBucket {
+			if err := beside.listen(); err != nil {
+				return err
+			}
+		}
+		if records, err = iter.Open(); err != nil {
+			return fmt.Errorf("open iterator tcp: %w", err)
+		}
+		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("open iterator tcp: %w", err)
+		return err
 	}
 	defer records.Close()
-	return readRecords(records, visit)
+	return readRecords(records, func(e *kernel.Endpoint) error {
+		if isBystander(e) {
+			return nil
+		}
+		return visit(e)
+	})
 }
 
 // chunkBytes is what one read of an iterator returns at most (bpf_seq_read: eight pages), in whole records.

@@ -35,7 +35,13 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	network, err := netcfg.NewPrivate(netcfg.Config{ClientAddresses: 1, IPv6: true, Sockets: 16384})
+	return newSceneFor(t, 16384)
+}
+
+// newSceneFor has a network whose established hash is sized for so many sockets.
+func newSceneFor(t *testing.T, sockets int) *scene {
+	t.Helper()
+	network, err := netcfg.NewPrivate(netcfg.Config{ClientAddresses: 1, IPv6: true, Sockets: sockets})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,11 +86,11 @@ func (r *runner) account(after account.Snapshot) error {
 	}
 	aliases := kernel.Aliases("/sys/kernel/slab", after.Slabs)
 	caches := account.NewCaches(after.Slabs, aliases, byAddress, sites, r.symbols)
-	walkSeconds, err := r.walk(caches)
+	counters, err := r.probes.Counters() // before a walk opens sockets of its own, see loader.Walk
 	if err != nil {
 		return err
 	}
-	counters, err := r.probes.Counters()
+	walkSeconds, err := r.walk(caches)
 	if err != nil {
 		return err
 	}
@@ -315,17 +315,24 @@ func (r *runner) stillUp() (int, error) {
 		p := r.engine.Progress()
 		return p.Up() - p.Lost, nil
 	}
-	states := map[string]int{}
+	type end struct {
+		role  kernel.Role
+		state string
+	}
+	ends := map[end]int{}
 	err := r.walkOwn(func(e *kernel.Endpoint) error {
-		states[e.State.String()]++
+		ends[end{r.ledger.Role(e), e.State.String()}]++
 		return nil
 	})
+	clients, servers := ends[end{kernel.RoleClient, r.scenario.Client}], ends[end{kernel.RoleServer, r.scenario.Server}]
 	switch s := r.scenario; {
 	case s.Listens:
-		return states["LISTEN"], err
-	case s.Client == s.Server && r.between == nil:
-		return states[s.Client] / 2, err
+		return ends[end{kernel.RoleListener, kernel.StateListen.String()}], err
+	case s.Server == "" || r.between.elsewhere(load.ServerEnd):
+		return clients, err
+	case r.between.elsewhere(load.ClientEnd):
+		return servers, err
 	default:
-		return states[s.Client], err
+		return min(clients, servers), err
 	}
 }

@@ -165,14 +165,14 @@ func (p *plain) account(before account.Snapshot) (*account.Recording, loader.Cou
 		p.t.Fatal(err)
 	}
 	caches := account.NewCaches(after.Slabs, kernel.Aliases("/sys/kernel/slab", after.Slabs), byAddress, sites, symbols)
+	counters, err := p.probes.Counters()
+	if err != nil {
+		p.t.Fatal(err)
+	}
 	if err := p.probes.Walk(p.network.Do, func(e *kernel.Endpoint) error {
 		p.ledger.Visit(e, caches)
 		return nil
 	}); err != nil {
-		p.t.Fatal(err)
-	}
-	counters, err := p.probes.Counters()
-	if err != nil {
 		p.t.Fatal(err)
 	}
 	rec := &account.Recording{}
