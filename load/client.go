@@ -214,7 +214,7 @@ func (cs *clientShard) take(events []unix.EpollEvent) {
 			cs.catchUp(cs.client.actor)
 		case cs.up[fd]:
 			if closed(e.Events) && s.closing.Load() == 0 {
-				s.lost.Add(1)
+				s.clientsLost.Add(1)
 				cs.up[fd] = false
 				_ = unix.Close(fd)
 			}

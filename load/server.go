@@ -178,7 +178,7 @@ func (sv *server) take(s *shard, events []unix.EpollEvent) {
 		case int(e.Fd) == sv.wake:
 			s.catchUp(sv.actor)
 		case closed(e.Events) && sv.shared.closing.Load() == 0:
-			sv.shared.lost.Add(1)
+			sv.shared.serversLost.Add(1)
 			_ = unix.Close(int(e.Fd))
 		}
 	}

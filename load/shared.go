@@ -19,16 +19,17 @@ type counter struct {
 
 // shared is the memory that the parent and both workers map.
 type shared struct {
-	attempted, established, accepted, failed, lost counter
-	first, last                                    counter // CLOCK_MONOTONIC in ns
-	stop                                           counter // 1: open no more
-	limit                                          counter // attempts that may be made so far
-	closing                                        counter // 1: ends close on purpose
-	acted                                          counter // what the steps of a scenario have done to connections
-	inUse, strangers                               counter // see Engine.PortsInUse, Engine.Strangers
-	failures                                       [maxFailures]failureSlot
-	otherFailures                                  counter
-	clientSwitches, serverSwitches                 switchesSlot
+	attempted, established, accepted, failed counter
+	clientsLost, serversLost                 counter // ends that closed after they were up
+	first, last                              counter // CLOCK_MONOTONIC in ns
+	stop                                     counter // 1: open no more
+	limit                                    counter // attempts that may be made so far
+	closing                                  counter // 1: ends close on purpose
+	acted                                    counter // what the steps of a scenario have done to connections
+	inUse, strangers                         counter // see Engine.PortsInUse, Engine.Strangers
+	failures                                 [maxFailures]failureSlot
+	otherFailures                            counter
+	clientSwitches, serverSwitches           switchesSlot
 }
 
 const maxFailures = 64
@@ -141,7 +142,7 @@ func (s *shared) listFailures() []Failure {
 
 func (s *shared) progress() Progress {
 	return Progress{Attempted: int(s.attempted.Load()), Established: int(s.established.Load()),
-		Accepted: int(s.accepted.Load()), Failed: int(s.failed.Load()), Lost: int(s.lost.Load()),
+		Accepted: int(s.accepted.Load()), Failed: int(s.failed.Load()), Lost: int(max(s.clientsLost.Load(), s.serversLost.Load())),
 		First: time.Duration(s.first.Load()), Last: time.Duration(s.last.Load())}
 }
 

@@ -46,7 +46,7 @@ func (c Config) checkThreads() error {
 // serveByThread gives a connection its thread. Once the kernel has refused one, the ramp is over: the connection, and
 // what is queued behind it, wait for the end.
 func (sv *server) serveByThread(_ *shard, fd int) (step, error) {
-	e := startThread(fd, &sv.shared.lost)
+	e := startThread(fd, &sv.shared.serversLost)
 	if e == 0 {
 		return 0, nil
 	}

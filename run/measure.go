@@ -303,8 +303,8 @@ func (r *runner) hold() error {
 	}
 	l.LostInHold = l.Established - still
 	if l.LostInHold != 0 {
-		return fmt.Errorf("%d of %d connections were lost while they were held for %v", l.LostInHold, l.Established,
-			r.options.Hold)
+		return fmt.Errorf("%d of %d connections were lost while they were held, for %.1f s", l.LostInHold, l.Established,
+			l.HoldSeconds)
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ const (
 	twoServer  = "192.0.2.1"
 	twoClient  = "192.0.2.2"
 	twoAliases = "192.0.2.100"
+	// twoTimeout is for one program, and how long one end waits for another that never comes.
+	twoTimeout = 4 * time.Minute
 )
 
 // scheme is one of the two ways to hold many connections.
@@ -126,7 +128,7 @@ func running() []wire.Command {
 }
 
 func twoCommand(args ...string) wire.Command {
-	return wire.Command{Argv: append([]string{"/connprof"}, args...), TimeoutSeconds: commandTimeout.Seconds()}
+	return wire.Command{Argv: append([]string{"/connprof"}, args...), TimeoutSeconds: twoTimeout.Seconds()}
 }
 
 // checkTwo holds the joint recording against what must be so, each machine's part by itself, and the server's against the

@@ -179,14 +179,15 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	}
 	rec, err := f.withEndpoints(&o)
 	p.clear()
+	held := rec != nil && rec.Load.HoldSeconds > 0
+	if held { // the recording was written before
+		err = errors.Join(err, f.writeRecording(rec))
+	}
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
-	if rec.Load.HoldSeconds > 0 {
+	if held {
 		fmt.Fprintf(os.Stderr, "held for %.1f s: all %d connections are still up\n", rec.Load.HoldSeconds, rec.Load.Established)
-		if err := f.writeRecording(rec); err != nil {
-			return err
-		}
 	}
 	return f.verdict(rec)
 }

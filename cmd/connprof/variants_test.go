@@ -4,12 +4,18 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/account"
 )
@@ -134,6 +140,58 @@ func TestAHoldChecksThatAllAreStillUp(t *testing.T) {
 				t.Errorf("held for %g s, %d lost", l.HoldSeconds, l.LostInHold)
 			}
 		})
+	}
+}
+
+func TestAConnectionThatIsLostInAHoldIsAFailure(t *testing.T) {
+	for _, more := range [][]string{nil, {"--no-profile"}} {
+		t.Run(strings.Join(more, " "), func(t *testing.T) {
+			c := start(t, command(t, append([]string{"run", "--conns", "2k", "--hold", "1h", "-o", "rec.json"}, more...)...))
+			c.holding(t)
+			aborts(t, c.worker("client"), 3)
+			c.ends(t, syscall.SIGINT).complains(t, exitFailed, "3 of 2000 connections were lost while they were held")
+			if l := readRecording(t, c.cmd.Dir+"/rec.json").Load; l.Established != 2000 || l.LostInHold != 3 {
+				t.Errorf("%d established and %d lost, want 2000 and 3", l.Established, l.LostInHold)
+			}
+		})
+	}
+}
+
+// aborts has the kernel reset n of the connections in a load process's network namespace, as ss -K does.
+func aborts(t *testing.T, pid, n int) {
+	t.Helper()
+	const serverPort = 8090
+	failed := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread stays in that namespace until it ends
+		failed <- func() error {
+			netns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+			if err != nil {
+				return err
+			}
+			defer netns.Close()
+			if err := unix.Setns(int(netns.Fd()), unix.CLONE_NEWNET); err != nil {
+				return err
+			}
+			list, err := netlink.SocketDiagTCP(unix.AF_INET)
+			if err != nil {
+				return err
+			}
+			list = slices.DeleteFunc(list, func(s *netlink.Socket) bool { return s.ID.DestinationPort != serverPort })
+			if len(list) < n {
+				return fmt.Errorf("there are %d connecting ends", len(list))
+			}
+			for _, s := range list[:n] {
+				if err := netlink.SocketDestroy(&net.TCPAddr{IP: s.ID.Source, Port: int(s.ID.SourcePort)},
+					&net.TCPAddr{IP: s.ID.Destination, Port: int(s.ID.DestinationPort)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}()
+	}()
+	if err := <-failed; err != nil {
+		t.Fatalf("reset a connection: %v", err)
 	}
 }
 
