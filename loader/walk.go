@@ -20,6 +20,7 @@ const recordBytes = int(unsafe.Sizeof(bpf.WalkEndpointRecord{}))
 
 // Walk visits every TCP endpoint of the network namespace that inNetns runs its argument in, listeners first, and
 // calls visit for each. The endpoint is only valid during the call. An error of visit ends the walk.
+// Where the kernel's iterator passes over some, listeners of the walk's own stand beside it, which are not visited.
 func (p *Probes) Walk(inNetns func(func() error) error, visit func(*kernel.Endpoint) error) error {
 	iter, err := link.AttachIter(link.IterOptions{Program: p.walk})
 	if err != nil {
