@@ -1,7 +1,10 @@
 package load
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"slices"
@@ -119,16 +122,56 @@ func parsePorts(list string) (map[int]bool, error) {
 	return ports, nil
 }
 
-// clientPlan is the plan for the ports that the connecting end may have.
+// clientPlan is the plan for the ports that the connecting end may have. Those that some socket of the host has, even one in
+// TIME_WAIT, come last: the kernel has a bind bucket for them, and does not allocate another.
 func clientPlan(c Config) (plan, error) {
 	if c.End != ClientEnd {
 		return newPlan(c), nil
 	}
 	ports, err := HostPorts()
-	if i := slices.Index(ports, c.Shared); i >= 0 {
-		ports = append(slices.Delete(ports, i, i+1), c.Shared)
+	if err != nil {
+		return plan{}, err
 	}
-	return plan{addresses: len(c.Clients), ports: len(c.Ports), local: ports}, err
+	used, err := usedPorts()
+	if err != nil {
+		return plan{}, err
+	}
+	slices.SortStableFunc(ports, func(a, b uint16) int { return used[a] - used[b] })
+	return plan{addresses: len(c.Clients), ports: len(c.Ports), local: ports}, nil
+}
+
+// usedPorts has a 1 for each local port of a TCP socket in the calling thread's network namespace, in whatever state.
+func usedPorts() (*[1 << 16]int, error) {
+	var used [1 << 16]int
+	for _, name := range []string{"tcp", "tcp6"} {
+		f, err := os.Open("/proc/thread-self/net/" + name)
+		if name == "tcp6" && errors.Is(err, fs.ErrNotExist) {
+			break // the kernel has no IPv6
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list the host's TCP sockets: %w (is /proc mounted?)", err)
+		}
+		defer f.Close()
+		lines := bufio.NewScanner(f)
+		lines.Scan() // the heading
+		for lines.Scan() {
+			// "   0: 0100007F:1F90 00000000:0000 0A ...": address and port, in hexadecimal
+			fields := strings.Fields(lines.Text())
+			if len(fields) < 2 {
+				continue
+			}
+			_, port, _ := strings.Cut(fields[1], ":")
+			n, err := strconv.ParseUint(port, 16, 16)
+			if err != nil {
+				return nil, fmt.Errorf("parse %s: %q is no address and port", f.Name(), fields[1])
+			}
+			used[n] = 1
+		}
+		if err := lines.Err(); err != nil {
+			return nil, fmt.Errorf("read %s: %w", f.Name(), err)
+		}
+	}
+	return &used, nil
 }
 
 // spares are the local ports that the plan does not need: they stand in for those that somebody else has.

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -96,16 +97,41 @@ func TestSparesAreThePortsThatThePlanLeaves(t *testing.T) {
 	}
 }
 
-func TestASharedPortIsUsedLast(t *testing.T) {
+func TestPortsThatTheHostUsesComeLast(t *testing.T) {
 	elsewhere(t, func() {
-		if err := os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40003"), 0); err != nil {
+		if err := os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40005"), 0); err != nil {
 			t.Error(err)
 		}
-		for shared, want := range map[uint16][]uint16{40001: {40000, 40002, 40003, 40001}, 50000: {40000, 40001, 40002, 40003}} {
-			p, err := clientPlan(Config{End: ClientEnd, Clients: addresses(1), Ports: ports(1), Shared: shared})
-			if err != nil || !slices.Equal(p.local, want) {
-				t.Errorf("with port %d shared the plan takes %v, want %v: %v", shared, p.local, want, err)
-			}
+		// A listener of each family, and both ends of a connection that is closed.
+		lo, err := netlink.LinkByName("lo")
+		if err != nil || netlink.LinkSetUp(lo) != nil {
+			t.Errorf("set lo up: %v", err)
+		}
+		listener, err := net.Listen("tcp4", "127.0.0.1:40001")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer listener.Close()
+		listener6, err := net.Listen("tcp6", "[::1]:40003")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer listener6.Close()
+		near, err := net.DialTCP("tcp4", &net.TCPAddr{Port: 40004}, listener.Addr().(*net.TCPAddr))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		near.Close() // first, so that this end stays in TIME_WAIT
+		if far, err := listener.Accept(); err != nil || far.Close() != nil {
+			t.Error(err)
+		}
+		want := []uint16{40000, 40002, 40005, 40001, 40003, 40004}
+		if p, err := clientPlan(Config{End: ClientEnd, Clients: addresses(1), Ports: ports(1)}); err != nil ||
+			!slices.Equal(p.local, want) {
+			t.Errorf("the plan takes %v, want %v: %v", p.local, want, err)
 		}
 	})
 }
@@ -154,14 +180,14 @@ func TestAPortInUseIsReplacedByASpare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Bound without SO_REUSEADDR, the first of the plan's ports is nobody else's.
+	// Bound without SO_REUSEADDR, the first of the plan's ports is nobody else's; and bound only, it is in no list of sockets.
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
 	at := &unix.SockaddrInet4{Port: int(ports[0]), Addr: [4]byte{127, 1, 0, 1}}
-	if err := errors.Join(unix.Bind(fd, at), unix.Listen(fd, 1)); err != nil {
+	if err := unix.Bind(fd, at); err != nil {
 		t.Fatal(err)
 	}
 	client, server := apart(t, 100, "127.1.0.1")

@@ -18,11 +18,8 @@ import (
 // Config describes what to open. It is handed to the worker processes as JSON.
 type Config struct {
 	// End is the only end to make here, ClientEnd or ServerEnd, where the other one is on another machine; empty for both.
-	End     string
-	Clients []netip.Addr // local addresses of the connecting end
-	// Shared is a local port of ClientEnd to use last: the program itself has a connection from it, whose bind bucket the
-	// kernel would not allocate again.
-	Shared      uint16
+	End         string
+	Clients     []netip.Addr // local addresses of the connecting end
 	Server      netip.Addr
 	Ports       []uint16 // the server listens on all of them
 	Connections int

@@ -25,7 +25,6 @@ type between struct {
 	server  netip.Addr
 	clients []netip.Addr
 	ports   []uint16 // consecutive
-	control uint16   // the local port of the control connection
 	backlog int      // of each port
 	most    int      // connections wanted where none need be, 0 for no bound
 	why     string   // what set most
@@ -108,7 +107,6 @@ func (b *between) loadConfig(c load.Config) load.Config {
 	c.Backlog = b.backlog
 	if b.end == load.ClientEnd {
 		c.Backlog = min(b.backlog*len(b.ports), netcfg.Backlog) // the window is over all ports
-		c.Shared = b.control
 	}
 	return c
 }

@@ -62,7 +62,6 @@ func (f *far) agree(r *runner) error {
 			f.name, plainDial(err), target.Port())
 	}
 	local := conn.LocalAddr().(*net.TCPAddr).AddrPort()
-	f.between.control = local.Port()
 	if len(f.between.clients) == 0 { // one address, and none of netup's
 		f.between.setClients([]netip.Addr{local.Addr().Unmap()})
 	}

@@ -25,8 +25,12 @@ func (p pair) calls(t *testing.T) net.Conn {
 func (p pair) callsFrom(t *testing.T, port int, ip string) net.Conn {
 	t.Helper()
 	var c net.Conn
+	var from *net.TCPAddr // the kernel's choice
+	if port > 0 {
+		from = &net.TCPAddr{Port: port}
+	}
 	inside(t, p.near, func() (err error) {
-		c, err = net.DialTCP("tcp", &net.TCPAddr{Port: port}, &net.TCPAddr{IP: net.ParseIP(ip), Port: servePort})
+		c, err = net.DialTCP("tcp", from, &net.TCPAddr{IP: net.ParseIP(ip), Port: servePort})
 		return err
 	})
 	t.Cleanup(func() { c.Close() })

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -31,6 +32,7 @@ func TestRunsBetweenTwoHosts(t *testing.T) {
 		t.Run(scenario, func(t *testing.T) { p.scenario(t, scenario) })
 	}
 	t.Run("IPv6", p.overIPv6)
+	t.Run("beside sockets of others", p.besideOthers)
 	t.Run("without a profile", p.withoutProfile)
 	t.Run("by tracepoints", func(t *testing.T) {
 		serve := p.serve(t, "--once", "--hooks", "tracepoint")
@@ -92,13 +94,10 @@ func (p pair) large(t *testing.T, ips, ports, conns int) {
 }
 
 // checkBetween checks the recording of a run between two hosts: each connection is there at both ends, for the trace and for
-// the walk.
+// the walk. An end's trace is short where the kernel has skipped probes, and says so.
 func checkBetween(t *testing.T, rec *account.Recording, n int) {
 	t.Helper()
 	checkEnds(t, rec, n)
-	if rec.Losses != (account.Losses{}) || rec.Peer.Losses != (account.Losses{}) {
-		t.Errorf("losses: %+v, the server's %+v", rec.Losses, rec.Peer.Losses)
-	}
 	for _, end := range []struct {
 		role string
 		rec  *account.Recording
@@ -108,6 +107,24 @@ func checkBetween(t *testing.T, rec *account.Recording, n int) {
 		}
 		checkTrace(t, end.rec, end.role, min(n, 5000))
 	}
+}
+
+// besideOthers has a connection from the first of the local ports that a run would take. The bind bucket of that port is none
+// of the run's allocations.
+func (p pair) besideOthers(t *testing.T) {
+	localPorts := func(from, to int) {
+		inside(t, p.near, func() error {
+			return os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", fmt.Appendf(nil, "%d %d", from, to), 0)
+		})
+	}
+	serve := p.serve(t, "--once")
+	localPorts(1024, 1024)
+	p.calls(t) // and says nothing
+	localPorts(1024, 65535)
+	run := p.run(t, "--ips", "1", "--conns", "2k")
+	run.wait(t).exits(t, exitDone)
+	serve.wait(t).exits(t, exitDone)
+	checkBetween(t, readRecording(t, run.cmd.Dir+"/rec.json"), 2000)
 }
 
 // checkEnds checks what is so in every scenario.
@@ -138,17 +155,23 @@ func checkEnds(t *testing.T, rec *account.Recording, n int) {
 }
 
 // checkTrace checks that one end's trace and walk of the batch agree, and that they are of this end's objects.
+// Skipped probes may make the trace fall short of the walk, by so many at most in all.
 func checkTrace(t *testing.T, rec *account.Recording, role string, batch int) {
 	t.Helper()
 	if rec.Trace.BatchConnections != batch {
 		t.Errorf("%s: a batch of %d connections, want %d", role, rec.Trace.BatchConnections, batch)
 	}
-	compared := map[string]bool{}
+	compared, missing := map[string]bool{}, 0
 	for _, row := range rec.Trace.Types {
-		if row.Trace != row.Walk || row.Role != role && row.Role != "listener" {
-			t.Errorf("%s %s: %d by the %s's trace, %d by its walk", row.Role, row.Type, row.Trace, role, row.Walk)
+		if row.Role != role && row.Role != "listener" {
+			t.Errorf("the %s compares %s %s", role, row.Role, row.Type)
 		}
-		if row.Role == role && row.Trace == batch {
+		missing += row.Walk - row.Trace
+		if row.Trace > row.Walk || missing > int(rec.Losses.RecursionMisses) {
+			t.Errorf("%s %s: %d by the %s's trace, %d by its walk, %d short so far; losses %+v", row.Role, row.Type, row.Trace, role,
+				row.Walk, missing, rec.Losses)
+		}
+		if row.Role == role && row.Walk == batch {
 			compared[row.Type] = true
 		}
 	}
