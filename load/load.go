@@ -87,7 +87,7 @@ type Progress struct {
 	Established int // up on the connecting end
 	Accepted    int // accepted and in the server's epoll set, or with a thread of their own
 	Failed      int // given up
-	Lost        int // gone after they were up, by the end that more of them are gone from
+	Lost        int // gone after they were up: the higher of the two ends' counts
 	// First and Last are when the first connect() was made and the last connection came up, by CLOCK_MONOTONIC;
 	// zero before.
 	First, Last time.Duration
