@@ -58,7 +58,12 @@ func (b *bystanders) close() {
 	}
 }
 
-// isBystander knows them in a walk, this one's and any other's.
-func isBystander(e *kernel.Endpoint) bool {
-	return e.State == kernel.StateListen && e.Local.Addr() == bystanderAddress
+// leavingOutBystanders visits all others than those of this walk and of any other.
+func leavingOutBystanders(visit func(*kernel.Endpoint) error) func(*kernel.Endpoint) error {
+	return func(e *kernel.Endpoint) error {
+		if e.State == kernel.StateListen && e.Local.Addr() == bystanderAddress {
+			return nil
+		}
+		return visit(e)
+	}
 }

@@ -46,12 +46,10 @@ func (p *Probes) Walk(inNetns func(func() error) error, visit func(*kernel.Endpo
 		return err
 	}
 	defer records.Close()
-	return readRecords(records, func(e *kernel.Endpoint) error {
-		if isBystander(e) {
-			return nil
-		}
-		return visit(e)
-	})
+	if p.skipsBucket {
+		visit = leavingOutBystanders(visit)
+	}
+	return readRecords(records, visit)
 }
 
 // chunkBytes is what one read of an iterator returns at most (bpf_seq_read: eight pages), in whole records.

@@ -104,3 +104,52 @@ func stack(make func(lower int) netlink.Link, takesPort bool) error {
 	}
 	return netlink.LinkSetUp(link)
 }
+
+func TestInterfacesThatCannotBeAskedAreRefused(t *testing.T) {
+	t.Parallel()
+	near, far, ok := newCable(t)
+	if !ok {
+		return
+	}
+	n := onHost(t, near)
+	refused := func(device string, says ...string) {
+		t.Helper()
+		_, err := n.up(t, device, "192.0.2.200/24", 3)
+		n.refused(t, err, "eth0", nil, says...)
+	}
+	refused("lo", "interface lo is the loopback interface", "give an interface that leads to a network")
+	refused("eth9", "there is no interface eth9 here", "eth0, lo")
+	refused("odd@\x1bname", `"odd@\x1bname"`)
+	far.do(t, func() error { return setDown("eth0") })
+	refused("eth0", "eth0 is up but has no carrier")
+	near.do(t, func() error { return setDown("eth0") })
+	refused("eth0", "interface eth0 is down; bring it up with ip link set eth0 up")
+	near.do(t, func() error {
+		link, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetARPOff(link)
+	})
+	refused("eth0", "NOARP", "ip link set eth0 arp on")
+}
+
+func TestIPv6ThatIsSwitchedOffIsNamed(t *testing.T) {
+	t.Parallel()
+	near, _, ok := newCable(t)
+	if !ok {
+		return
+	}
+	near.do(t, func() error { return setSysctl("net.ipv6.conf.eth0.disable_ipv6", "1") })
+	n := onHost(t, near)
+	_, err := n.up(t, "eth0", "2001:db8::200/64", 3)
+	n.refused(t, err, "eth0", nil, "IPv6 is switched off on interface eth0", "disable_ipv6=0")
+}
+
+func setDown(name string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetDown(link)
+}

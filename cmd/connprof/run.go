@@ -198,7 +198,8 @@ func (f *runFlags) options(p *progress) run.Options {
 		Target: f.target, Token: f.token, Journal: f.journal, Version: version(), Command: commandLine(), Hooked: p.hooks, Progress: p.show}
 }
 
-// withEndpoints runs, and writes the endpoints' CSV while the run makes it.
+// withEndpoints runs, and writes the endpoints' CSV while the run makes it. What goes wrong once there is a recording leaves the
+// CSV as whole as that.
 func (f *runFlags) withEndpoints(o *run.Options) (rec *account.Recording, err error) {
 	if f.endpoints == "" {
 		return run.Run(*o)
@@ -206,7 +207,9 @@ func (f *runFlags) withEndpoints(o *run.Options) (rec *account.Recording, err er
 	var runErr error
 	err = writeFile(f.endpoints, func(w io.Writer) error {
 		o.Endpoints = w
-		rec, runErr = run.Run(*o)
+		if rec, runErr = run.Run(*o); rec != nil {
+			return nil
+		}
 		return runErr
 	})
 	if runErr != nil {

@@ -144,14 +144,21 @@ func TestAHoldChecksThatAllAreStillUp(t *testing.T) {
 }
 
 func TestAConnectionThatIsLostInAHoldIsAFailure(t *testing.T) {
-	for _, more := range [][]string{nil, {"--no-profile"}} {
-		t.Run(strings.Join(more, " "), func(t *testing.T) {
+	for _, more := range [][]string{{"--endpoints", "ep.csv"}, {"--no-profile"}} {
+		t.Run(more[0], func(t *testing.T) {
 			c := start(t, command(t, append([]string{"run", "--conns", "2k", "--hold", "1h", "-o", "rec.json"}, more...)...))
 			c.holding(t)
 			aborts(t, c.worker("client"), 3)
 			c.ends(t, syscall.SIGINT).complains(t, exitFailed, "3 of 2000 connections were lost while they were held")
 			if l := readRecording(t, c.cmd.Dir+"/rec.json").Load; l.Established != 2000 || l.LostInHold != 3 {
 				t.Errorf("%d established and %d lost, want 2000 and 3", l.Established, l.LostInHold)
+			}
+			if more[0] != "--endpoints" {
+				return
+			}
+			// A heading, both ends of all that was up when it was measured, and a listener.
+			if n := bytes.Count(readFile(t, c.cmd.Dir+"/ep.csv"), []byte("\n")); n != 1+2*2000+1 {
+				t.Errorf("the list of endpoints has %d lines", n)
 			}
 		})
 	}
