@@ -40,23 +40,23 @@ test: ## all tests against the kernel that runs here (as root; one package at a 
 # The first and the last of the kernels are also put at the two ends of a cable (connprof serve, run --target).
 # The limits of the whole host are run into on 6.12 only; CONNPROF_VM_ALL=1 does so on the other kernels as well.
 test-vm: vm-tools ## the same tests and the main job under stock kernels in virtual machines: KERNEL="5.10 7.2"
-	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$|TestTwoMachines$$' ./vmtest
+	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$|TestTwoMachines$$' ./test/vm
 
 scenario-table: build vm-tools ## every scenario in the virtual machines and on this kernel, as a table in docs/scenarios.md
 	rm -rf $(SCENARIOS) && mkdir -p $(SCENARIOS)
-	KERNEL="$(KERNEL)" CONNPROF_VM_OUT=$(SCENARIOS) go test -tags vm -count=1 -timeout 60m -run 'TestScenarios$$' ./vmtest
+	KERNEL="$(KERNEL)" CONNPROF_VM_OUT=$(SCENARIOS) go test -tags vm -count=1 -timeout 60m -run 'TestScenarios$$' ./test/vm
 	$(SUDO) ./connprof run --scenario all --conns 20k -o $(SCENARIOS)/host.json
-	go run ./vmtest/table --scenarios docs/scenarios.md $(SCENARIOS)/*.json
+	go run ./tools/table --scenarios docs/scenarios.md $(SCENARIOS)/*.json
 
 bench: ## every benchmark once (BENCHTIME=5x for more)
 	go test -p 1 -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1x) -exec '$(SUDO)' ./...
 
 bench-overhead: CONNS = 150k
 bench-overhead: build ## connections a second with the profiler over without: PAIRS (7) interleaved pairs of CONNS (150k)
-	$(SUDO) ./scripts/bench-overhead.sh $(or $(PAIRS),7) $(CONNS)
+	$(SUDO) ./tools/bench-overhead.sh $(or $(PAIRS),7) $(CONNS)
 
 bench-scale: build ## what grows with the number of connections: 10k to 1M, as a table (SIZES="10000 50000" for others)
-	@go build -o .cache/scale ./scripts/scale
+	@go build -o .cache/scale ./tools/scale
 	@$(SUDO) .cache/scale -chart .cache/scale.svg ./connprof $(SIZES)
 
 generate: generate-tools ## rebuild the BPF objects and their Go bindings
@@ -69,7 +69,7 @@ check-generated: ## fail if the committed BPF objects are not what the sources g
 
 lint: ## formatting, vet, and no test that could skip itself
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -50; exit 1; }
-	go vet ./... && go vet -tags vm ./vmtest/...
+	go vet ./... && go vet -tags vm ./test/vm/...
 	@! grep -rnE '\bt\.(Skip|Skipf|SkipNow)\(' --include='*_test.go' . || \
 	{ echo "a test skips itself: have it check what the kernel offers instead" >&2; exit 1; }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
-	"github.com/connprof/connprof/kernel"
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // skipsBucket tells whether the kernel's iterator over TCP sockets can leave out a bucket of established sockets. Having found

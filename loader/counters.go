@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/bpf"
-	"github.com/connprof/connprof/kernel"
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // Counters are the programs' own counts since they were attached, summed over all CPUs.

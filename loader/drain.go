@@ -11,7 +11,7 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/connprof/connprof/bpf"
-	"github.com/connprof/connprof/kernel"
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // Handler takes what the probes report. Its methods are called one after the other from the draining goroutine.

@@ -11,7 +11,7 @@ import (
 	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 
-	"github.com/connprof/connprof/kernel"
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // MissingError says that this host lacks something that the measurement cannot do without.

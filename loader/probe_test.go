@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/kernel"
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // bpfDescriptors counts the descriptors of this process that are programs, maps or links: nothing is pinned, so what is

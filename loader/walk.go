@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/bpf"
-	"github.com/connprof/connprof/kernel"
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 const recordBytes = int(unsafe.Sizeof(bpf.WalkEndpointRecord{}))

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/kernel"
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )

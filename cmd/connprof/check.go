@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/connprof/connprof/limits"
-	"github.com/connprof/connprof/report"
+	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/report"
 )
 
 // defaultCheckConns is the number that the published experiment reaches.

@@ -6,12 +6,12 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/connprof/connprof/account"
-	"github.com/connprof/connprof/kernel"
-	"github.com/connprof/connprof/limits"
+	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/loader"
-	"github.com/connprof/connprof/report"
-	"github.com/connprof/connprof/run"
+	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/experiment"
 )
 
 // defaultRecording is the file that connprof run writes unless told otherwise.
@@ -121,7 +121,7 @@ func runCapacity(d limits.Demand) *uint64 {
 	if errMemory != nil || errFiles != nil {
 		return nil
 	}
-	n := uint64(min(run.Capacity(int(d.Addresses), int(d.Ports)),
+	n := uint64(min(experiment.Capacity(int(d.Addresses), int(d.Ports)),
 		limits.SafeConnections(memory, defaultAllowMemory, files, limits.ConnectionBytes)))
 	return &n
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/connprof/connprof/account"
-	"github.com/connprof/connprof/run"
+	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/experiment"
 )
 
 // progress shows a run on stderr: one line that is written over on a terminal, else a plain line now and then.
@@ -32,7 +32,7 @@ func (p *progress) hooks(list []account.Hook) {
 	}
 }
 
-func (p *progress) show(s run.Status) {
+func (p *progress) show(s experiment.Status) {
 	if !p.terminal && !s.Done && time.Since(p.printed) < between {
 		return
 	}
@@ -54,7 +54,7 @@ func (p *progress) clear() {
 	}
 }
 
-func statusLine(s run.Status) string {
+func statusLine(s experiment.Status) string {
 	line := fmt.Sprintf("%5.1f s  %d of %d up", s.Elapsed.Seconds(), s.Established, s.Requested)
 	if s.Failed > 0 {
 		line += fmt.Sprintf(", %d failed", s.Failed)

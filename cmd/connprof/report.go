@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/connprof/connprof/account"
-	"github.com/connprof/connprof/report"
+	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/report"
 )
 
 // formats is the table of what a recording can be rendered as, each with the flag that asks for it.

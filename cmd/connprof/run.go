@@ -14,13 +14,13 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/connprof/connprof/account"
-	"github.com/connprof/connprof/limits"
+	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/netcfg"
-	"github.com/connprof/connprof/report"
-	"github.com/connprof/connprof/run"
+	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/experiment"
 )
 
 // maxPorts bounds the listeners: beyond a few hundred they would eat into the client ports.
@@ -99,9 +99,9 @@ func (f *runFlags) check() error {
 		problem = fmt.Sprintf("--ips %d: want 1 to %d client addresses", f.ips, netcfg.MaxClientAddresses)
 	case f.ports < 1 || f.ports > maxPorts:
 		problem = fmt.Sprintf("--ports %d: want 1 to %d server ports", f.ports, maxPorts)
-	case int(f.conns) > run.Capacity(f.ips, f.ports):
+	case int(f.conns) > experiment.Capacity(f.ips, f.ports):
 		problem = fmt.Sprintf("--conns %d: %d addresses and %d server ports give %d four-tuples; raise --ips or --ports",
-			f.conns, f.ips, f.ports, run.Capacity(f.ips, f.ports))
+			f.conns, f.ips, f.ports, experiment.Capacity(f.ips, f.ports))
 	case !knownScenario(f.scenario):
 		problem = fmt.Sprintf("--scenario %q: want one of %s, or all", f.scenario, scenarioNames())
 	case f.payload < 1 || f.payload > maxPayload:
@@ -151,7 +151,7 @@ func (f *runFlags) checkTarget() error {
 	if f.token == "" {
 		return errors.New("--target needs --token; connprof serve has printed the whole command to type")
 	}
-	return run.CheckTarget(run.Options{Target: f.target, Token: f.token, Journal: f.journal, Scenario: f.scenario,
+	return experiment.CheckTarget(experiment.Options{Target: f.target, Token: f.token, Journal: f.journal, Scenario: f.scenario,
 		ThreadPerConnection: f.threadEach})
 }
 
@@ -192,22 +192,22 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	return f.verdict(rec)
 }
 
-func (f *runFlags) options(p *progress) run.Options {
-	return run.Options{IPs: f.ips, Ports: f.ports, Conns: int(f.conns), Hold: f.hold, Rate: int(f.rate),
+func (f *runFlags) options(p *progress) experiment.Options {
+	return experiment.Options{IPs: f.ips, Ports: f.ports, Conns: int(f.conns), Hold: f.hold, Rate: int(f.rate),
 		NoProfile: f.noProfile, Hooks: f.hooks, Scenario: f.scenario, Payload: f.payload, IPv6: f.ipv6, ThreadPerConnection: f.threadEach, AllowMemory: f.allowMemory, Started: f.started,
 		Target: f.target, Token: f.token, Journal: f.journal, Version: version(), Command: commandLine(), Hooked: p.hooks, Progress: p.show}
 }
 
 // withEndpoints runs, and writes the endpoints' CSV while the run makes it. What goes wrong once there is a recording leaves the
 // CSV as whole as that.
-func (f *runFlags) withEndpoints(o *run.Options) (rec *account.Recording, err error) {
+func (f *runFlags) withEndpoints(o *experiment.Options) (rec *account.Recording, err error) {
 	if f.endpoints == "" {
-		return run.Run(*o)
+		return experiment.Run(*o)
 	}
 	var runErr error
 	err = writeFile(f.endpoints, func(w io.Writer) error {
 		o.Endpoints = w
-		if rec, runErr = run.Run(*o); rec != nil {
+		if rec, runErr = experiment.Run(*o); rec != nil {
 			return nil
 		}
 		return runErr

@@ -10,10 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/connprof/connprof/account"
+	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/load"
-	"github.com/connprof/connprof/report"
-	"github.com/connprof/connprof/run"
+	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/experiment"
 )
 
 // allScenarios is the value of --scenario that runs them one after the other.
@@ -74,7 +74,7 @@ func (f *runFlags) runOne(s load.Scenario, p *progress, stop, abort <-chan struc
 	o := one.options(p)
 	o.Hooked = nil // the same for all
 	o.Stop, o.Abort = stop, abort
-	return run.Run(o)
+	return experiment.Run(o)
 }
 
 // scenarioFile puts a scenario's name before the endings of a recording's.

@@ -14,12 +14,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/connprof/connprof/account"
-	"github.com/connprof/connprof/limits"
+	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/loader"
-	"github.com/connprof/connprof/peer"
-	"github.com/connprof/connprof/report"
-	"github.com/connprof/connprof/run"
+	"github.com/connprof/connprof/internal/remote/peer"
+	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/experiment"
 )
 
 // tokenEnv keeps the token off the command line, where every user of the host can read it.
@@ -124,7 +124,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	}
 	stop, abort, release := watchSignals()
 	defer release()
-	err := run.Serve(run.ServeOptions{Listen: f.listen, Ports: f.ports, Token: f.token, Conns: int(f.conns), Once: f.once,
+	err := experiment.Serve(experiment.ServeOptions{Listen: f.listen, Ports: f.ports, Token: f.token, Conns: int(f.conns), Once: f.once,
 		NoProfile: f.noProfile, Hooks: f.hooks, AllowMemory: f.allowMemory, Version: version(), Command: commandLine(),
 		Listening: f.listening, Said: func(line string) { fmt.Println(line) }, Stop: stop, Abort: abort,
 		Recorded: func(session int, rec *account.Recording) error { return f.keep(cmd, session, rec) }})

@@ -1,0 +1,44 @@
+package account
+
+import "github.com/connprof/connprof/internal/kernel"
+
+// Batch is the beginning of a run, held at rest: the connections whose every allocation was traced. What the trace
+// counted is compared with what a walk found at that moment; the rest of the run is too dear to be traced so closely.
+type Batch struct {
+	Connections int
+	Sites       []kernel.Site // counted by then
+	ServerOpens int           // endpoints that a handshake had brought to ESTABLISHED by then
+	endpoints   []kernel.Endpoint
+}
+
+// Visit keeps a walked endpoint. The account of the batch is made later, when the load no longer waits for it.
+func (b *Batch) Visit(e *kernel.Endpoint) error {
+	b.endpoints = append(b.endpoints, *e)
+	return nil
+}
+
+// ledger enters the batch's endpoints into a ledger of their own.
+func (b *Batch) ledger(caches *Caches) *Ledger {
+	l := NewLedger(0)
+	for i := range b.endpoints {
+		l.Visit(&b.endpoints[i], caches)
+	}
+	return l
+}
+
+// EndpointBytes is what a connecting and an accepted end of the batch occupy in slab pages, on average.
+func (b *Batch) EndpointBytes(caches *Caches) (client, server uint64) {
+	sums := map[string]uint64{}
+	for _, row := range b.ledger(caches).walk.endpointRows(caches) {
+		sums[row.Role] += row.PageBytes
+	}
+	n := uint64(max(b.Connections, 1))
+	return sums[kernel.RoleClient.String()] / n, sums[kernel.RoleServer.String()] / n
+}
+
+// types compares the batch's allocations with the batch's objects.
+func (b *Batch) types(caches *Caches, symbols *kernel.Symbols) []TypeRow {
+	l := b.ledger(caches)
+	return l.typeRows(l.walk.endpointRows(caches), Evidence{Caches: caches, Sites: b.Sites, Symbols: symbols,
+		ServerOpens: b.ServerOpens})
+}

@@ -1,0 +1,74 @@
+package account
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/connprof/connprof/internal/kernel"
+)
+
+// The rest of a run is not traced: its objects must not be held against allocations that nobody counted.
+func TestBatchIsComparedWithItsOwnWalk(t *testing.T) {
+	c := testCaches()
+	traced := []kernel.Site{
+		{CallSite: site("sk_prot_alloc"), Cache: cacheTCP, Role: kernel.RoleClient, Count: 2},
+		{CallSite: site("alloc_empty_file"), Cache: cacheFilp, Role: kernel.RoleClient, Count: 2},
+		{CallSite: site("alloc_empty_file"), Cache: cacheFilp, Role: kernel.RoleServer, Count: 1}, // one is missing
+	}
+	acted := []kernel.Site{{CallSite: site("vfs_read"), Cache: cacheFilp, Count: 7}}
+	b := &Batch{Connections: 2, Sites: traced, ServerOpens: 2}
+	for _, e := range []*kernel.Endpoint{listener(), client(0), server(0), client(1), server(1)} {
+		if err := b.Visit(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := []*kernel.Endpoint{listener()}
+	for i := range 9 {
+		all = append(all, client(i), server(i))
+	}
+	ev := evidence(c, append(traced, acted...)...)
+	ev.Batch, ev.ScenarioSites = b, acted
+	ev.ClientOpens, ev.ServerOpens = 9, 9
+	r := &Recording{}
+	visited(c, all...).Fill(r, ev)
+
+	got := map[string]TypeRow{}
+	for _, row := range r.Trace.Types {
+		got[row.Role+" "+row.Type] = row
+	}
+	for key, want := range map[string][2]int{"client tcp_sock": {2, 2}, "server tcp_sock": {2, 2}, "client file": {2, 2},
+		"server file": {1, 2}, "client dentry": {0, 2}} {
+		if row := got[key]; row.Trace != want[0] || row.Walk != want[1] {
+			t.Errorf("%s: trace %d and walk %d, want %v", key, row.Trace, row.Walk, want)
+		}
+	}
+	if r.Trace.BatchConnections != 2 || r.Trace.ClientOpens != 9 || r.Trace.ServerOpens != 9 {
+		t.Errorf("a batch of %d, %d and %d opens, want 2, 9 and 9", r.Trace.BatchConnections, r.Trace.ClientOpens,
+			r.Trace.ServerOpens)
+	}
+	if rowOf(t, r, "client", "ESTABLISHED").Count != 9 {
+		t.Errorf("the account is not the whole run's: %+v", r.Endpoints)
+	}
+	if want := []CallSite{{"vfs_read", "filp", "", 7, 0}}; !reflect.DeepEqual(r.Trace.ScenarioCallSites, want) {
+		t.Errorf("the scenario's call sites are %+v, want %+v", r.Trace.ScenarioCallSites, want)
+	}
+	for _, s := range r.Trace.CallSites {
+		if s.Function == "vfs_read" {
+			t.Errorf("the scenario's allocations are among the batch's: %+v", s)
+		}
+	}
+}
+
+func TestBatchKeepsItsEndpointsWhenTheReaderReusesItsOwn(t *testing.T) {
+	b := &Batch{}
+	e := client(0)
+	for i := range 2 {
+		*e = *client(i)
+		if err := b.Visit(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b.endpoints[0].Sock == b.endpoints[1].Sock {
+		t.Error("both endpoints are the last one")
+	}
+}

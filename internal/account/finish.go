@@ -1,0 +1,218 @@
+package account
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/connprof/connprof/internal/kernel"
+)
+
+// Snapshot is what the kernel says of its slab memory at one moment.
+type Snapshot struct {
+	SlabBytes uint64 // Slab in /proc/meminfo
+	Slabs     map[string]kernel.Slab
+}
+
+// Evidence is what the ledger is closed with.
+type Evidence struct {
+	Before, After Snapshot
+	Caches        *Caches
+	// Sites were counted between Before and After, by the batch or, where there is none, by the whole run.
+	Sites []kernel.Site
+	// Batch is nil where every allocation of the run was traced.
+	Batch *Batch
+	// ScenarioSites were counted while the connections were brought into their scenario.
+	ScenarioSites []kernel.Site
+	Symbols       *kernel.Symbols
+	// ClientOpens and ServerOpens are how many endpoints became ESTABLISHED, by the state changes.
+	ClientOpens, ServerOpens int
+}
+
+// Fill closes the ledger: it writes the account into the recording.
+func (l *Ledger) Fill(r *Recording, ev Evidence) {
+	r.Endpoints = l.walk.endpointRows(ev.Caches)
+	r.Addresses = l.walk.addressRows()
+	r.ClientPorts = l.walk.ports.summary()
+	r.Top = l.walk.top.list()
+	paths, samples := l.samples.resolve(ev.Caches, ev.Symbols, l.arranging.Load())
+	r.Stacks = scaledStacks(r.Endpoints, paths)
+	r.Sampling.Samples = samples
+	r.Sampling.ErrorRatio, r.Sampling.SymbolisedRatio = stackQuality(r.Stacks)
+	r.Reconcile = reconcile(r.Endpoints, ev.Before, ev.After, ev.Caches.vectorOf)
+	r.Trace.ClientOpens, r.Trace.ServerOpens = ev.ClientOpens, ev.ServerOpens
+	r.Trace.Closes = l.Closes()
+	r.Trace.CallSites = callSites(ev.Sites, ev)
+	r.Trace.ScenarioCallSites = callSites(ev.ScenarioSites, ev)
+	if b := ev.Batch; b != nil {
+		r.Trace.BatchConnections = b.Connections
+		r.Trace.CallSites = callSites(b.Sites, ev)
+		r.Trace.Types = b.types(ev.Caches, ev.Symbols)
+		return
+	}
+	r.Trace.Types = l.typeRows(r.Endpoints, ev)
+}
+
+// noteworthy is the growth in slab pages from which a cache that holds nothing of the account is listed.
+const noteworthy = 64 << 10
+
+// reconcile holds the account against what the kernel says. vectorOf names the cache of a cache's slabobj_ext vectors.
+func reconcile(rows []EndpointRow, before, after Snapshot, vectorOf func(cache string) string) Reconcile {
+	rec := Reconcile{SlabDeltaBytes: int64(after.SlabBytes) - int64(before.SlabBytes), Caches: []CacheRow{}}
+	objects, pages := map[string]int64{}, map[string]int64{}
+	for _, r := range rows {
+		rec.AccountedPageBytes += int64(r.PageBytes)
+		for _, o := range r.Objects {
+			objects[o.Cache] += int64(o.Count)
+			pages[o.Cache] += int64(o.PageBytes)
+		}
+	}
+	vectors := reusedVectors(objects, before, after, vectorOf)
+	for name, slab := range after.Slabs {
+		was := before.Slabs[name]
+		c := CacheRow{Cache: name, SlabinfoDeltaObjects: int64(slab.ActiveObjects) - int64(was.ActiveObjects),
+			SlabinfoDeltaBytes: int64(slab.PageBytes()) - int64(was.PageBytes()),
+			ReusedVectors:      int64(math.Round(vectors[name])), AccountedPageBytes: pages[name],
+			ObjectSizeBytes: slab.ObjectBytes, PageBytesEachObject: slab.PageBytesEach()}
+		c.AccountedObjects = objects[name] - c.ReusedVectors
+		_, accounted := objects[name]
+		if accounted || vectors[name] != 0 {
+			c.ReusedBytes = int64((float64(free(was)-free(slab)) + vectors[name]) * slab.PageBytesEach())
+			rec.ReusedBytes += c.ReusedBytes
+		}
+		if accounted || max(c.SlabinfoDeltaBytes, -c.SlabinfoDeltaBytes) >= noteworthy {
+			rec.Caches = append(rec.Caches, c)
+		}
+	}
+	rec.AccountedPageBytes -= rec.ReusedBytes
+	rec.UnexplainedRatio = unexplainedRatio(&rec)
+	slices.SortFunc(rec.Caches, func(a, b CacheRow) int {
+		return cmp.Or(cmp.Compare(b.SlabinfoDeltaBytes, a.SlabinfoDeltaBytes), cmp.Compare(a.Cache, b.Cache))
+	})
+	return rec
+}
+
+func unexplainedRatio(rec *Reconcile) float64 {
+	if rec.SlabDeltaBytes == 0 {
+		return 0
+	}
+	return math.Abs(float64(rec.SlabDeltaBytes-rec.AccountedPageBytes)) / math.Abs(float64(rec.SlabDeltaBytes))
+}
+
+// reusedVectors is how many of the accounted slabobj_ext vectors, by their cache, were there before: a slab that is
+// filled up has brought its vector along, and one that is left half empty keeps it (then the number is negative).
+func reusedVectors(objects map[string]int64, before, after Snapshot, vectorOf func(string) string) map[string]float64 {
+	vectors := map[string]float64{}
+	for name := range objects {
+		was, is := before.Slabs[name], after.Slabs[name]
+		if v := vectorOf(name); v != "" && is.ObjectsPerSlab > 0 {
+			vectors[v] += float64(free(was)-free(is)) / float64(is.ObjectsPerSlab)
+		}
+	}
+	return vectors
+}
+
+// free is how many places of a cache's slabs hold no object.
+func free(s kernel.Slab) int64 { return int64(s.Objects) - int64(s.ActiveObjects) }
+
+// callSites names the call sites and adds up what only differs in the task that ran.
+func callSites(sites []kernel.Site, ev Evidence) []CallSite {
+	type key struct{ function, cache, kind string }
+	sums := map[key]*CallSite{}
+	for _, s := range sites {
+		k := key{function: ev.Symbols.Function(s.CallSite), cache: ev.Caches.SiteCache(s)}
+		if t, ok := ev.Caches.TypeOf(k.function, s); ok && !s.Free {
+			k.kind = t.String()
+		}
+		if sums[k] == nil {
+			sums[k] = &CallSite{Function: k.function, Cache: k.cache, Type: k.kind}
+		}
+		if s.Free {
+			sums[k].Frees += s.Count
+		} else {
+			sums[k].Allocs += s.Count
+		}
+	}
+	list := []CallSite{}
+	for _, c := range sums {
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b CallSite) int {
+		return cmp.Or(cmp.Compare(b.Allocs+b.Frees, a.Allocs+a.Frees), cmp.Compare(a.Function, b.Function),
+			cmp.Compare(a.Cache, b.Cache), cmp.Compare(a.Type, b.Type))
+	})
+	return list
+}
+
+// typeRows compares the allocations that the trace saw with the objects that the walk found, role by role.
+func (l *Ledger) typeRows(rows []EndpointRow, ev Evidence) []TypeRow {
+	type key struct {
+		role kernel.Role
+		kind kernel.ObjectType
+	}
+	serving := kernel.RoleServer
+	if ev.ServerOpens == 0 && onlyListeners(rows) {
+		serving = kernel.RoleListener
+	}
+	allocated := map[key]int{}
+	for _, s := range ev.Sites {
+		if s.Free {
+			continue
+		}
+		if t, ok := ev.Caches.TypeOf(ev.Symbols.Function(s.CallSite), s); ok {
+			role := roleOfSite(t, s)
+			if role == kernel.RoleServer {
+				role = serving
+			}
+			allocated[key{role, t}] += int(s.Count)
+		}
+	}
+	if serving == kernel.RoleServer {
+		// The accepted end's sock is allocated in softirq context, now and then in that of a kernel thread, which is in
+		// no namespace of ours. Its state changes carry its own namespace.
+		allocated[key{kernel.RoleServer, kernel.TCPSock}] = ev.ServerOpens
+	}
+	list := []TypeRow{}
+	for _, role := range []kernel.Role{kernel.RoleClient, serving} {
+		if l.closed[role] > 0 {
+			continue // what was allocated is no longer what there is
+		}
+		for t := range kernel.Types {
+			kind := kernel.ObjectType(t)
+			if !comparable(role, kind) {
+				continue
+			}
+			count, _ := groupTotals(rows, role.String(), kind.String())
+			// Listeners that were there before the trace are no listeners' allocations that it missed.
+			if n := allocated[key{role, kind}]; n > 0 || count > 0 && role != kernel.RoleListener {
+				list = append(list, TypeRow{Role: role.String(), Type: kind.String(), Trace: n, Walk: count})
+			}
+		}
+	}
+	return list
+}
+
+// onlyListeners tells whether listeners are all there is: a server's tasks have allocated for them, not for accepted ends.
+func onlyListeners(rows []EndpointRow) bool {
+	return !slices.ContainsFunc(rows, func(r EndpointRow) bool { return r.Role != kernel.RoleListener.String() })
+}
+
+// comparable leaves out what an allocation does not stand for one to one: objects that come and go with every packet,
+// vectors shared by a slab's objects, the accepted ends' bind buckets, which are their listener's, and what is made for
+// them in softirq context.
+func comparable(role kernel.Role, kind kernel.ObjectType) bool {
+	switch kind {
+	case kernel.RequestSock, kernel.TimewaitSock, kernel.SlabObjExt, kernel.SKBuff, kernel.SKBuffFclones, kernel.SKBHead:
+		return false
+	case kernel.BindBucket, kernel.Bind2Bucket, kernel.LSMSock:
+		return role == kernel.RoleClient
+	}
+	return true
+}
+
+func roleOfSite(t kernel.ObjectType, s kernel.Site) kernel.Role {
+	if kernel.Types[t].FromSoftirq && s.Atomic {
+		return kernel.RoleServer
+	}
+	return s.Role
+}

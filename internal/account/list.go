@@ -1,0 +1,100 @@
+package account
+
+import (
+	"encoding/csv"
+	"io"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/kernel"
+)
+
+// Owners says whose the endpoints are that the trace knows no process of.
+type Owners struct {
+	ClientPID, ServerPID int
+	Comm                 func(pid int) string // a process's name
+}
+
+// EndpointList writes one CSV row for each walked endpoint and enters it into the ledger. Columns: role, state, the
+// four-tuple, pid and comm of the owner, when it was opened (RFC 3339; empty if that was not traced), page bytes by
+// object type, and the sums in bytes. A shared bind bucket counts whole for each endpoint that uses it.
+type EndpointList struct {
+	csv    *csv.Writer
+	ledger *Ledger
+	caches *Caches
+	owners Owners
+	comms  map[int]string
+	boot   time.Time // when CLOCK_MONOTONIC was 0
+	row    []string
+}
+
+// NewEndpointList writes the header and returns the list.
+func NewEndpointList(w io.Writer, l *Ledger, c *Caches, o Owners) *EndpointList {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail for this clock
+	list := &EndpointList{csv: csv.NewWriter(w), ledger: l, caches: c, owners: o, comms: map[int]string{},
+		boot: time.Now().Add(-time.Duration(ts.Nano()))}
+	header := []string{"role", "state", "local_address", "local_port", "remote_address", "remote_port", "pid", "comm",
+		"opened_at"}
+	for t := range kernel.Types {
+		header = append(header, kernel.ObjectType(t).String())
+	}
+	_ = list.csv.Write(append(header, "object_bytes", "page_bytes", "buffer_bytes")) // Flush reports the error
+	return list
+}
+
+// Visit enters one endpoint.
+func (l *EndpointList) Visit(e *kernel.Endpoint) error {
+	role := l.ledger.Visit(e, l.caches)
+	o, _ := l.ledger.endpoint(e.Sock)
+	pid := l.owner(role, int(o.pid))
+	openedAt := ""
+	if o.nanoseconds > 0 {
+		openedAt = l.boot.Add(time.Duration(o.nanoseconds)).UTC().Format(time.RFC3339Nano)
+	}
+	l.row = append(l.row[:0], role.String(), e.State.String(), e.Local.Addr().String(), port(e.Local.Port()),
+		e.Remote.Addr().String(), port(e.Remote.Port()), strconv.Itoa(pid), l.comm(pid), openedAt)
+	var costs [kernel.NumObjectTypes]ObjectCost
+	var pages [kernel.NumObjectTypes]float64
+	for t, n := range e.Objects {
+		costs[t] = l.caches.Of(kernel.ObjectType(t), e)
+		pages[t] += float64(n) * costs[t].PageBytes
+		pages[kernel.SlabObjExt] += float64(n) * (costs[t].withVector - costs[t].PageBytes)
+	}
+	for _, p := range pages {
+		l.row = append(l.row, strconv.FormatFloat(p, 'f', 1, 64))
+	}
+	object, page := endpointBytes(e, &costs)
+	l.row = append(l.row, strconv.FormatUint(object, 10), strconv.FormatUint(page, 10),
+		strconv.FormatUint(e.Buffers.Bytes(), 10))
+	return l.csv.Write(l.row)
+}
+
+func port(p uint16) string { return strconv.Itoa(int(p)) }
+
+func (l *EndpointList) owner(role kernel.Role, traced int) int {
+	switch {
+	case traced != 0:
+		return traced
+	case role == kernel.RoleClient:
+		return l.owners.ClientPID
+	}
+	return l.owners.ServerPID
+}
+
+func (l *EndpointList) comm(pid int) string {
+	name, ok := l.comms[pid]
+	if !ok && pid != 0 && l.owners.Comm != nil {
+		name = l.owners.Comm(pid)
+		l.comms[pid] = name
+	}
+	return name
+}
+
+// Flush writes what is buffered and returns the first error there was.
+func (l *EndpointList) Flush() error {
+	l.csv.Flush()
+	return l.csv.Error()
+}

@@ -1,0 +1,68 @@
+package account
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/connprof/connprof/internal/kernel"
+)
+
+// ClientPorts says how the connecting ends share local ports: a port serves as many connections at the same time as
+// there are different rests of the four-tuple.
+type ClientPorts struct {
+	Used int `json:"used"` // different ports
+	Most int `json:"most"` // connections that the most used one has at the same time
+	// Example is the lowest port, with its connections, exampleTuples at most.
+	Example     int         `json:"example"`
+	Connections []FourTuple `json:"connections"`
+}
+
+// FourTuple is one connection as its client end has it, addresses with ports.
+type FourTuple struct {
+	Local  string `json:"local"`
+	Remote string `json:"remote"`
+}
+
+const exampleTuples = 20
+
+// portCounts counts the connecting ends of each local port, and keeps those of the lowest.
+type portCounts struct {
+	counts  *[1 << 16]uint32
+	example uint16
+	tuples  []kernel.Endpoint
+}
+
+func (p *portCounts) add(e *kernel.Endpoint) {
+	port := e.Local.Port()
+	if p.counts == nil {
+		p.counts = new([1 << 16]uint32)
+	}
+	p.counts[port]++
+	if len(p.tuples) == 0 || port < p.example {
+		p.example, p.tuples = port, p.tuples[:0]
+	}
+	if port == p.example {
+		p.tuples = append(p.tuples, *e)
+	}
+}
+
+// summary is nil without any connecting end.
+func (p *portCounts) summary() *ClientPorts {
+	if p.counts == nil {
+		return nil
+	}
+	c := &ClientPorts{Example: int(p.example), Connections: []FourTuple{}}
+	for _, n := range p.counts {
+		if n > 0 {
+			c.Used++
+		}
+		c.Most = max(c.Most, int(n))
+	}
+	slices.SortFunc(p.tuples, func(a, b kernel.Endpoint) int {
+		return cmp.Or(a.Local.Compare(b.Local), a.Remote.Compare(b.Remote))
+	})
+	for i := range p.tuples[:min(len(p.tuples), exampleTuples)] {
+		c.Connections = append(c.Connections, FourTuple{p.tuples[i].Local.String(), p.tuples[i].Remote.String()})
+	}
+	return c
+}

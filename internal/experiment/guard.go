@@ -1,0 +1,89 @@
+package experiment
+
+import (
+	"fmt"
+	"syscall"
+
+	"github.com/connprof/connprof/internal/limits"
+)
+
+// minAvailable is the share of the memory, in percent of MemTotal, below which the ramp is stopped.
+const minAvailable = 5
+
+// accountReserve is what a memory cgroup must have left for the account: the profiler's own growth while it walks and
+// reports, and what the kernel still charges for connections on their way.
+const accountReserve = 48 << 20
+
+// guards look, several times a second, for what must end the ramp before the host suffers. Each says why, or nothing.
+var guards = []func(*runner, map[string]uint64) string{
+	hostMemory, cgroupMemory, allowedMemory, fileTable, refusals, farEnd,
+}
+
+// limitReached names the limit that the ramp has run into, empty for none. info is /proc/meminfo.
+func (r *runner) limitReached(info map[string]uint64) string {
+	for _, guard := range guards {
+		if why := guard(r, info); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+func hostMemory(_ *runner, info map[string]uint64) string {
+	if info["MemAvailable"] >= info["MemTotal"]/100*minAvailable {
+		return ""
+	}
+	return fmt.Sprintf("memory ran low: MemAvailable fell below %d %% of MemTotal", minAvailable)
+}
+
+func cgroupMemory(*runner, map[string]uint64) string {
+	m, err := limits.ReadMemory()
+	if err != nil || m.Limit == limits.MemAvailable || m.AvailableBytes >= accountReserve {
+		return ""
+	}
+	return fmt.Sprintf("the memory cgroup is nearly full: %d MiB are left below %s", m.AvailableBytes>>20, m.Limit)
+}
+
+// allowedMemory watches the growth of slab memory itself, whatever was expected of a connection.
+func allowedMemory(r *runner, info map[string]uint64) string {
+	percent := r.options.AllowMemory
+	what, grown := "slab memory has", int64(info["Slab"])-int64(r.before.SlabBytes)
+	if r.options.ThreadPerConnection {
+		what, grown = "slab memory and kernel stacks have", grown+int64(info["KernelStack"])-int64(r.serving.stacks)
+	}
+	if percent == 0 || grown < int64(r.memory.Share(percent)) {
+		return ""
+	}
+	return fmt.Sprintf("memory: %s grown by the %d MiB that connections may take, %d %% of %s (--allow-memory)",
+		what, r.memory.Share(percent)>>20, percent, r.memory.Limit)
+}
+
+// fileTable leaves the host's other users their files: the kernel bounds them by fs.file-max, and a run not at all.
+func fileTable(*runner, map[string]uint64) string {
+	f, err := limits.ReadFileTable()
+	if err != nil || f.Left() > 0 {
+		return ""
+	}
+	return fmt.Sprintf("the system's file table is nearly full: %d files are open of fs.file-max = %d", f.Used, f.Max)
+}
+
+// exhausted are the errors that the next attempt would meet as well, with the limit behind each.
+var exhausted = map[syscall.Errno]string{
+	syscall.EMFILE:  "RLIMIT_NOFILE of the load processes",
+	syscall.ENFILE:  "fs.file-max",
+	syscall.ENOSPC:  "fs.epoll.max_user_watches",
+	syscall.ENOMEM:  "memory, the host's or that of the memory cgroup",
+	syscall.ENOBUFS: "memory, the host's or that of the memory cgroup",
+}
+
+func refusals(r *runner, _ map[string]uint64) string {
+	for _, f := range r.engine.Failures() {
+		if f.OfThread() {
+			return r.refusedThread(f)
+		}
+		if limit, ok := exhausted[f.Errno]; ok && !f.Recovers() {
+			return fmt.Sprintf("%s is reached: %d x %s: %v", limit, f.Count, f.Step, f.Errno)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,238 @@
+package experiment
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/limits"
+)
+
+func options(conns int) Options {
+	return Options{IPs: 20, Ports: 1, Conns: conns, AllowMemory: 50, Started: time.Now(), Version: "test",
+		Command: []string{"test"}}
+}
+
+func mustRun(t testing.TB, o Options) *account.Recording {
+	t.Helper()
+	rec, err := Run(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
+func TestRunAccountsForEveryConnection(t *testing.T) {
+	const n = 2000
+	var hooked []account.Hook
+	o := options(n)
+	o.Hooked = func(h []account.Hook) { hooked = h }
+	rec := mustRun(t, o)
+	if rec.Load.Established != n || rec.Load.Failed != 0 || rec.Interrupted != "" {
+		t.Errorf("load %+v, interrupted %q, want %d established", rec.Load, rec.Interrupted, n)
+	}
+	for _, role := range []string{"client", "server"} {
+		endpoints, objects := objectCounts(rec, role, "ESTABLISHED")
+		if endpoints != n {
+			t.Errorf("%d %s endpoints, want %d", endpoints, role, n)
+		}
+		for _, kind := range []string{"tcp_sock", "socket_alloc", "file", "dentry", "epitem", "eppoll_entry"} {
+			if objects[kind] != n {
+				t.Errorf("%s: %d of %s, want %d", role, objects[kind], kind, n)
+			}
+		}
+	}
+	clients := 0
+	for _, a := range rec.Addresses {
+		if a.Role == "client" {
+			clients++
+			if a.Count != n/20 {
+				t.Errorf("address %s has %d endpoints, want %d", a.Address, a.Count, n/20)
+			}
+		}
+	}
+	if clients != 20 {
+		t.Errorf("%d client addresses, want 20", clients)
+	}
+	checkHooks(t, hooked, rec, n)
+	checkStacks(t, rec)
+	if rec.Cost.ProfilerRSSBytes == 0 || rec.Cost.BPFMapBytes == 0 || rec.Cost.Events == 0 {
+		t.Errorf("cost %+v: nothing is free", rec.Cost)
+	}
+}
+
+func checkHooks(t *testing.T, hooked []account.Hook, rec *account.Recording, n uint64) {
+	t.Helper()
+	if len(hooked) != len(rec.Hooks) || len(hooked) < 6 {
+		t.Errorf("told of hooks %v, recorded %v", hooked, rec.Hooks)
+	}
+	for _, h := range rec.Hooks {
+		if !h.Attached || h.Function == "" || h.Kind == "" {
+			t.Errorf("hook %+v", h)
+		}
+		if (h.Name == "connect" || h.Name == "accept") && h.Hits != n {
+			t.Errorf("hook %s: %d hits, want %d", h.Name, h.Hits, n)
+		}
+	}
+}
+
+// checkStacks holds the stacks' sums against the account.
+func checkStacks(t *testing.T, rec *account.Recording) {
+	t.Helper()
+	bytes := map[string]uint64{}
+	for _, s := range rec.Stacks {
+		bytes[s.Role+" "+s.Type] += s.Bytes
+		if s.Role == "server" && s.Type == "tcp_sock" {
+			for _, f := range s.Frames {
+				if strings.Contains(f, "sys_connect") {
+					t.Errorf("the server's path has the client's frames: %v", s.Frames)
+				}
+			}
+		}
+	}
+	for _, row := range rec.Endpoints {
+		for _, o := range row.Objects {
+			if o.PageBytes > 0 && bytes[row.Role+" "+o.Type] == 0 {
+				t.Errorf("no stack for %s %s", row.Role, o.Type)
+			}
+			bytes[row.Role+" "+o.Type] -= o.PageBytes
+		}
+	}
+	for group, left := range bytes {
+		if left != 0 {
+			t.Errorf("stacks of %s differ from the account by %d bytes", group, int64(left))
+		}
+	}
+}
+
+func TestSchemesEstablishExactlyWhatWasAskedFor(t *testing.T) {
+	for _, c := range []struct {
+		ips, ports, conns int
+		ipv6              bool
+	}{{1, 20, 1000, false}, {7, 3, 997, false}, {20, 1, 1000, true}, {1, 1, 1, false}} {
+		o := options(c.conns)
+		o.IPs, o.Ports, o.IPv6 = c.ips, c.ports, c.ipv6
+		rec := mustRun(t, o)
+		for _, role := range []string{"client", "server"} {
+			if n, _ := objectCounts(rec, role, "ESTABLISHED"); n != c.conns {
+				t.Errorf("%+v: %d %s endpoints", c, n, role)
+			}
+		}
+		if listeners, _ := objectCounts(rec, "listener", "LISTEN"); listeners != c.ports {
+			t.Errorf("%+v: %d listeners", c, listeners)
+		}
+	}
+}
+
+func TestStopEndsTheRampAndAccountsForWhatIsUp(t *testing.T) {
+	stop := make(chan struct{})
+	o := options(20_000)
+	o.Rate = 1000
+	o.Stop = stop
+	stopped := false
+	o.Progress = func(s Status) {
+		if s.Established > 100 && !stopped {
+			stopped = true
+			close(stop)
+		}
+	}
+	rec := mustRun(t, o)
+	up := rec.Load.Established
+	if rec.Interrupted != "interrupted" || up <= 100 || up >= 20_000 {
+		t.Errorf("interrupted %q with %d up", rec.Interrupted, up)
+	}
+	for _, role := range []string{"client", "server"} {
+		if n, _ := objectCounts(rec, role, "ESTABLISHED"); n != up {
+			t.Errorf("%d %s endpoints, want %d", n, role, up)
+		}
+	}
+}
+
+func TestAbortMakesNoAccount(t *testing.T) {
+	abort := make(chan struct{})
+	o := options(20_000)
+	o.Rate = 1000
+	o.Abort = abort
+	aborted := false
+	o.Progress = func(s Status) {
+		if s.Established > 0 && !aborted {
+			aborted = true
+			close(abort)
+		}
+	}
+	if rec, err := Run(o); !errors.Is(err, ErrAborted) || rec != nil {
+		t.Errorf("recording %v and error %v, want ErrAborted", rec, err)
+	}
+}
+
+func TestHeldConnectionsAreCheckedAtTheEnd(t *testing.T) {
+	o := options(300)
+	o.Hold = 200 * time.Millisecond
+	rec := mustRun(t, o)
+	if rec.Load.HoldSeconds < 0.2 || rec.Load.LostInHold != 0 {
+		t.Errorf("held for %v s, %d lost", rec.Load.HoldSeconds, rec.Load.LostInHold)
+	}
+}
+
+func TestWithoutProfileThereIsNoAccount(t *testing.T) {
+	o := options(500)
+	o.NoProfile = true
+	rec := mustRun(t, o)
+	if rec.Load.Established != 500 || rec.Load.ConnectsPerSecond <= 0 {
+		t.Errorf("load %+v", rec.Load)
+	}
+	if len(rec.Endpoints) != 0 || len(rec.Hooks) != 0 {
+		t.Errorf("%d endpoint rows and %d hooks without a profiler", len(rec.Endpoints), len(rec.Hooks))
+	}
+}
+
+func TestMoreThanTheMemoryAllowedIsRefusedBeforeAnythingStarts(t *testing.T) {
+	memory, err := limits.ReadMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(int(memory.AvailableBytes/100/limits.LeastConnectionBytes) + 1000)
+	o.IPs, o.Ports, o.AllowMemory = 254, 100, 1
+	var tooMuch *limits.TooMuchError
+	if _, err := Run(o); !errors.As(err, &tooMuch) || !strings.Contains(err.Error(), "--allow-memory") {
+		t.Errorf("error %v, want a TooMuchError that names --allow-memory", err)
+	}
+}
+
+func TestEndpointListHasEveryEndpoint(t *testing.T) {
+	var out bytes.Buffer
+	o := options(250)
+	o.Endpoints = &out
+	mustRun(t, o)
+	rows, err := csv.NewReader(&out).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != 1+250+250+1 {
+		t.Errorf("%d rows, want a header, 500 endpoints and a listener", len(rows))
+	}
+	header := map[string]int{}
+	for i, name := range rows[0] {
+		header[name] = i
+	}
+	for _, row := range rows[1:] {
+		role := row[header["role"]]
+		if role != "listener" && (row[header["opened_at"]] == "" || row[header["pid"]] == "0" ||
+			!strings.HasPrefix(row[header["comm"]], "connprof-")) {
+			t.Fatalf("row %v lacks when and by whom it was opened", row)
+		}
+	}
+}
+
+func BenchmarkRun(b *testing.B) {
+	for b.Loop() {
+		rec := mustRun(b, options(20_000))
+		b.ReportMetric(rec.Load.ConnectsPerSecond, "connections/s")
+		b.ReportMetric(rec.Cost.WalkSeconds*1e9/40_001, "ns/walked-endpoint")
+		b.ReportMetric(rec.Reconcile.UnexplainedRatio, "unexplained")
+	}
+}

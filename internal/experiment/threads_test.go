@@ -1,0 +1,181 @@
+package experiment
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/limits"
+)
+
+// madeUpHost is a host with the given limits on threads, 172 of which are in use, and no cgroup.
+func madeUpHost(t *testing.T, threadsMax, pidMax, mapCount int) limits.Host {
+	t.Helper()
+	h := limits.Host{Root: t.TempDir()}
+	for path, text := range map[string]string{
+		"/proc/sys/kernel/threads-max": fmt.Sprint(threadsMax),
+		"/proc/sys/kernel/pid_max":     fmt.Sprint(pidMax),
+		"/proc/sys/vm/max_map_count":   fmt.Sprint(mapCount),
+		"/proc/loadavg":                "0.10 0.20 0.30 1/172 4711",
+	} {
+		path = filepath.Join(h.Root, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h
+}
+
+func TestLimitsOnThreadsAreNamedWithTheFix(t *testing.T) {
+	for _, c := range []struct {
+		threadsMax, pidMax, mapCount int
+		says                         []string
+	}{
+		{4_000, 32_768, 65_530, []string{"kernel.threads-max = 5536", "it is 4000", "--conns to 3464", "sysctl -w kernel.threads-max=6536"}},
+		{192_730, 3_000, 65_530, []string{"kernel.pid_max = 5536", "it is 3000", "--conns to 2464", "sysctl -w kernel.pid_max="}},
+		{192_730, 32_768, 2_000, []string{"vm.max_map_count = 11128", "two for each thread's stack", "--conns to 436", "sysctl -w vm.max_map_count="}},
+		{400, 32_768, 65_530, []string{"kernel.threads-max = 5536", "it is 400; run: sysctl"}},
+		{4_000, 3_000, 2_000, []string{"vm.max_map_count"}}, // the tightest is the one to speak of
+	} {
+		h := madeUpHost(t, c.threadsMax, c.pidMax, c.mapCount)
+		r := &runner{options: Options{ThreadPerConnection: true, Conns: 5000}, conns: 5000}
+		err := r.fitThreads(h)
+		for _, text := range c.says {
+			if err == nil || !strings.Contains(err.Error(), text) {
+				t.Errorf("%+v: %v, want it to say %q", c, err, text)
+			}
+		}
+		r.options.ThreadPerConnection = false
+		if err := r.fitThreads(h); err != nil {
+			t.Errorf("%+v binds epoll as well: %v", c, err)
+		}
+	}
+}
+
+func TestANumberNobodyAskedForIsWhatTheLimitsOnThreadsLetThrough(t *testing.T) {
+	r := &runner{options: Options{ThreadPerConnection: true}, conns: 1_000_000}
+	if err := r.fitThreads(madeUpHost(t, 192_730, 20_000, 65_530)); err != nil {
+		t.Fatal(err)
+	}
+	if r.conns != 20_000-172-300-ownThreads || !strings.Contains(r.capped, "kernel.pid_max = 20000") {
+		t.Errorf("%d connections, bound by %q", r.conns, r.capped)
+	}
+}
+
+func TestTheLimitBehindARefusedThreadIsNamed(t *testing.T) {
+	for _, c := range []struct {
+		threadsMax, pidMax, mapCount int
+		refusal                      syscall.Errno
+		says                         string
+	}{
+		{500, 32_768, 65_530, syscall.EAGAIN, "kernel.threads-max = 500"},
+		{192_730, 500, 65_530, syscall.EAGAIN, "kernel.pid_max = 500"},
+		{192_730, 32_768, 3_000, syscall.ENOMEM, "vm.max_map_count = 3000"},
+		{192_730, 32_768, 65_530, syscall.ENOMEM, ""}, // memory itself
+	} {
+		h := madeUpHost(t, c.threadsMax, c.pidMax, c.mapCount)
+		if got := nearestLimit(h, c.refusal, 990); got != c.says {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
+// Package limits has every limit by the name that is used here.
+func TestLimitsOnThreadsAreKnown(t *testing.T) {
+	var names []string
+	for _, row := range threadRows(limits.Host{}, 1) {
+		names = append(names, row.Limit)
+	}
+	for _, name := range threadLimits {
+		if !slices.Contains(names, name) {
+			t.Errorf("%q is not among the limits %v", name, names)
+		}
+	}
+}
+
+func TestAThreadedRunIsAccountedForBesideAnEpollRun(t *testing.T) {
+	const n = 500
+	o := options(n)
+	o.ThreadPerConnection = true
+	measured := 0
+	o.Measured = func(*account.Recording) error { measured++; return nil }
+	rec := mustRun(t, o)
+	l := rec.Load
+	if l.Established != n || l.Failed != 0 || rec.Interrupted != "" || measured != 1 {
+		t.Errorf("%+v, interrupted %q, measured %d times", l, rec.Interrupted, measured)
+	}
+	epoll := l.ComparedWith
+	if epoll == nil || l.ServerModel != account.ModelThread || epoll.ServerModel != account.ModelEpoll || epoll.Established != n {
+		t.Fatalf("%s beside %+v", l.ServerModel, epoll)
+	}
+	if l.Threads < n || l.Threads > n+ownThreads || epoll.Threads > 30 {
+		t.Errorf("%d threads, with epoll %d", l.Threads, epoll.Threads)
+	}
+	// A thread sleeps once, in read(2).
+	if l.ContextSwitches.Server.Voluntary < n*9/10 || epoll.ContextSwitches.Server.Voluntary <= 0 || epoll.ConnectsPerSecond <= 0 {
+		t.Errorf("context switches %+v, with epoll %+v", *l.ContextSwitches, *epoll.ContextSwitches)
+	}
+	checkThreadMemory(t, rec, n)
+	for _, typ := range []string{"epitem", "eppoll_entry"} {
+		if _, objects := objectCounts(rec, "server", "ESTABLISHED"); objects[typ] != 0 {
+			t.Errorf("%d of %s with a server that does not use epoll", objects[typ], typ)
+		}
+		if _, objects := objectCounts(rec, "client", "ESTABLISHED"); objects[typ] != n {
+			t.Errorf("%d of %s with the client, want %d", objects[typ], typ, n)
+		}
+	}
+	preempted := preemptible(t) && rec.Losses.RecursionMisses > 0
+	for _, row := range rec.Trace.Types {
+		if row.Trace != row.Walk && !(preempted && row.Trace < row.Walk) {
+			t.Errorf("%s %s: %d by the trace, %d by the walk", row.Role, row.Type, row.Trace, row.Walk)
+		}
+	}
+}
+
+// checkThreadMemory holds the threads' memory against what it must be at least.
+func checkThreadMemory(t *testing.T, rec *account.Recording, n int64) {
+	t.Helper()
+	page := int64(os.Getpagesize())
+	g := rec.Load.Growth
+	if g == nil || rec.Load.ComparedWith.Growth == nil {
+		t.Fatalf("no growth of memory: %+v", rec.Load.ServerCost)
+	}
+	if g.KernelStackBytes < 2*page*n || g.ServerUserBytes < page*n || g.SlabBytes < rec.Load.ComparedWith.Growth.SlabBytes {
+		t.Errorf("%+v of %d threads, epoll %+v", *g, n, *rec.Load.ComparedWith.Growth)
+	}
+	threads := rec.Reconcile.Threads
+	if threads == nil {
+		t.Fatal("the threads' slab is not told apart")
+	}
+	i := slices.IndexFunc(threads.Caches, func(c account.ThreadCacheGrown) bool { return c.Cache == "task_struct" })
+	if i < 0 || threads.Caches[i].Objects < n*9/10 || threads.Caches[i].Bytes > threads.Bytes {
+		t.Errorf("%d threads and %+v", n, threads)
+	}
+}
+
+func TestAThreadedRunWithoutAProfileIsComparedToo(t *testing.T) {
+	o := options(300)
+	o.ThreadPerConnection, o.NoProfile, o.Scenario = true, true, "hello"
+	rec := mustRun(t, o)
+	if rec.Load.Established != 300 || rec.Load.ComparedWith == nil || rec.Load.Growth == nil || rec.Load.Threads < 300 {
+		t.Errorf("%+v", rec.Load)
+	}
+	if v := rec.Load.ContextSwitches.Server.Voluntary; v < 2*300*9/10 { // waiting for the greeting, and after it
+		t.Errorf("%d voluntary context switches of 300 threads that have answered", v)
+	}
+}
+
+func TestCachesAreAskedForByTheirListedNamesOnce(t *testing.T) {
+	got := listedCaches([]string{"task_struct", "pid", "vmap_area", "filp"}, map[string]string{"pid": "filp", "filp": "filp"})
+	if want := []string{"task_struct", "filp", "vmap_area"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}

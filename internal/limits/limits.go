@@ -1,0 +1,210 @@
+// Package limits reads what bounds the number of connections on this host, and judges it: for a run (limits.go: memory, file
+// table, privileges) and for ordinary programs (table.go: one table of all limits). Reading changes nothing on the host; only
+// Raise does, which writes the old values into a journal first, and Restore. It imports kernel only.
+package limits
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/connprof/connprof/internal/kernel"
+)
+
+// ConnectionBytes is the kernel memory that one idle connection with both ends on this host is expected to cost,
+// before it is measured: 7.9 KiB on 6.18, and some room for kernels whose structs are larger.
+const ConnectionBytes = 9 << 10
+
+// LeastConnectionBytes is less than that costs on any kernel from 5.10 on.
+const LeastConnectionBytes = 5 << 10
+
+// Memory is what a run may use.
+type Memory struct {
+	AvailableBytes uint64 // MemAvailable, or less where a memory cgroup allows less
+	TotalBytes     uint64
+	Limit          string // which of the two it is, for people
+}
+
+// MemAvailable is Memory.Limit where no memory cgroup allows less.
+const MemAvailable = "MemAvailable"
+
+// Share is a percentage of what is available, in bytes.
+func (m Memory) Share(percent int) uint64 { return m.AvailableBytes / 100 * uint64(percent) }
+
+// ReadMemory reads /proc/meminfo and the limits of the process's memory cgroups.
+func ReadMemory() (Memory, error) {
+	info, err := kernel.ReadMeminfo()
+	if err != nil {
+		return Memory{}, fmt.Errorf("read the host's memory: %w", err)
+	}
+	m := Memory{AvailableBytes: info["MemAvailable"], TotalBytes: info["MemTotal"], Limit: MemAvailable}
+	if left, where := cgroupHeadroom("/proc/self/cgroup", "/sys/fs/cgroup"); left < m.AvailableBytes {
+		m.AvailableBytes, m.Limit = left, where
+	}
+	return m, nil
+}
+
+// TooMuchError says that a run would need more of something than it may use.
+type TooMuchError struct {
+	Connections int
+	Resource    string // what there is too little of
+	Need, Have  uint64
+	Unit        string
+	Fix         string
+}
+
+func (e *TooMuchError) Error() string {
+	return fmt.Sprintf("%d connections need about %s of %s and %s may be used; %s", e.Connections,
+		amount(e.Need, e.Unit), e.Resource, amount(e.Have, e.Unit), e.Fix)
+}
+
+func amount(n uint64, unit string) string {
+	if unit != "bytes" {
+		return strconv.FormatUint(n, 10)
+	}
+	if n >= 10<<30 {
+		return fmt.Sprintf("%.0f GiB", float64(n)/(1<<30))
+	}
+	return fmt.Sprintf("%.0f MiB", math.Ceil(float64(n)/(1<<20)))
+}
+
+// MaxAllowPercent is the share of memory beyond which no run is started: the host needs the rest.
+const MaxAllowPercent = 90
+
+// SafeConnections is how many connections fit into the given percentage of the available memory and into the
+// system's file table, at the given bytes for each.
+func SafeConnections(m Memory, percent int, files FileTable, each uint64) int {
+	n, _ := Safe(m, percent, files, each)
+	return n
+}
+
+// Safe is SafeConnections with the limit that sets the number, for people.
+func Safe(m Memory, percent int, files FileTable, each uint64) (n int, limit string) {
+	byMemory, byFiles := m.Share(percent)/each, files.Left()/files.each()
+	if byFiles < byMemory {
+		return int(byFiles), fmt.Sprintf("fs.file-max = %d, of which %d are used", files.Max, files.Used)
+	}
+	return int(byMemory), fmt.Sprintf("memory: %s, %d %% of %s, at %d bytes a connection (--allow-memory)",
+		amount(m.Share(percent), "bytes"), percent, m.Limit, each)
+}
+
+// CheckMemory fails with a *TooMuchError when n connections do not fit into the given percentage of the memory.
+func CheckMemory(n int, m Memory, percent int, each uint64) error {
+	need, have := uint64(n)*each, m.Share(percent)
+	if need <= have {
+		return nil
+	}
+	fix := "free some memory"
+	if fits := have / each; fits > 0 {
+		fix = fmt.Sprintf("lower --conns to %d", fits)
+	}
+	if percent < MaxAllowPercent {
+		fix += fmt.Sprintf(" or raise --allow-memory (now %d %% of %s)", percent, m.Limit)
+	}
+	return &TooMuchError{Connections: n, Resource: "memory", Need: need, Have: have, Unit: "bytes", Fix: fix}
+}
+
+// FileTable is the system-wide table of open files.
+type FileTable struct {
+	Used, Max uint64
+	Each      uint64 // files that a connection takes here; 0: both ends'
+}
+
+// filesPerConnection counts both ends.
+const filesPerConnection = 2
+
+func (f FileTable) each() uint64 {
+	if f.Each == 0 {
+		return filesPerConnection
+	}
+	return f.Each
+}
+
+// spareFiles is left to the rest of the host.
+const spareFiles = 10_000
+
+// Left is how many more files may be opened while the rest of the host keeps some to itself.
+func (f FileTable) Left() uint64 { return f.Max - min(f.Used+spareFiles, f.Max) }
+
+// ReadFileTable reads /proc/sys/fs/file-nr.
+func ReadFileTable() (FileTable, error) {
+	b, err := os.ReadFile("/proc/sys/fs/file-nr")
+	if err != nil {
+		return FileTable{}, fmt.Errorf("read the file table's size: %w", err)
+	}
+	var f FileTable
+	var free uint64
+	if _, err := fmt.Sscan(string(b), &f.Used, &free, &f.Max); err != nil {
+		return FileTable{}, fmt.Errorf("parse /proc/sys/fs/file-nr: %w", err)
+	}
+	return f, nil
+}
+
+// CheckFiles fails with a *TooMuchError when the sockets of n connections do not fit into the file table.
+func CheckFiles(n int, f FileTable) error {
+	if need := uint64(n) * f.each(); need > f.Left() {
+		fix := fmt.Sprintf("run: sysctl -w fs.file-max=%d", f.Used+need+spareFiles)
+		if fits := f.Left() / f.each(); fits > 0 {
+			fix = fmt.Sprintf("lower --conns to %d or %s", fits, fix)
+		}
+		return &TooMuchError{Connections: n, Resource: "fs.file-max", Need: need, Have: f.Left(), Unit: "files", Fix: fix}
+	}
+	return nil
+}
+
+// The capabilities that a run uses, by number (include/uapi/linux/capability.h).
+var capabilities = []struct {
+	bit  int
+	or   int // another one that includes it, -1 for none
+	name string
+	why  string
+}{
+	{21, -1, "CAP_SYS_ADMIN", "to make a network namespace"},
+	{12, -1, "CAP_NET_ADMIN", "to add alias addresses in it"},
+	{39, 21, "CAP_BPF", "to load BPF programs"},
+	{38, 21, "CAP_PERFMON", "to attach them to tracepoints"},
+	{34, -1, "CAP_SYSLOG", "to see kernel addresses in /proc/kallsyms"},
+}
+
+// CheckPrivileges fails when the process lacks a capability that a run needs.
+func CheckPrivileges() error {
+	effective, err := effectiveCapabilities("/proc/self/status")
+	if err != nil {
+		return err
+	}
+	var missing []string
+	for _, c := range capabilities {
+		has := effective>>c.bit&1 == 1 || c.or >= 0 && effective>>c.or&1 == 1
+		if !has {
+			missing = append(missing, c.name+" ("+c.why+")")
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("connprof run needs root: it lacks " + missing[0] + "; run it with sudo")
+	}
+	return errors.New("root here lacks " + strings.Join(missing, ", ") +
+		"; run outside the container, or give it these capabilities")
+}
+
+func effectiveCapabilities(path string) (uint64, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, fmt.Errorf("read this process's capabilities: %w (is /proc mounted?)", err)
+	}
+	for _, line := range strings.Split(string(b), "\n") {
+		if v, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			effective, err := strconv.ParseUint(strings.TrimSpace(v), 16, 64)
+			if err != nil {
+				return 0, fmt.Errorf("read this process's capabilities: parse CapEff in %s: %w", path, err)
+			}
+			return effective, nil
+		}
+	}
+	return 0, fmt.Errorf("read this process's capabilities: no CapEff in %s", path)
+}

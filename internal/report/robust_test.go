@@ -1,0 +1,207 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/connprof/connprof/internal/account"
+)
+
+// renderers are all the ways out of this package; a difference is made with the sample as the other side.
+var renderers = map[string]func(io.Writer, *account.Recording) error{
+	"text":       func(w io.Writer, r *account.Recording) error { return Text(w, r, TextOptions{AllCaches: true}) },
+	"html":       HTML,
+	"pprof":      Pprof,
+	"folded":     Folded,
+	"speedscope": Speedscope,
+	"csv":        CSV,
+
+	"diff":            func(w io.Writer, r *account.Recording) error { return Diff(w, sample(), r, TextOptions{}) },
+	"diff back":       func(w io.Writer, r *account.Recording) error { return Diff(w, r, sample(), TextOptions{}) },
+	"diff html":       func(w io.Writer, r *account.Recording) error { return DiffHTML(w, sample(), r) },
+	"diff html back":  func(w io.Writer, r *account.Recording) error { return DiffHTML(w, r, sample()) },
+	"diff pprof":      func(w io.Writer, r *account.Recording) error { return DiffPprof(w, sample(), r) },
+	"diff folded":     func(w io.Writer, r *account.Recording) error { return DiffFolded(w, sample(), r) },
+	"diff speedscope": func(w io.Writer, r *account.Recording) error { return DiffSpeedscope(w, sample(), r) },
+	"diff csv":        func(w io.Writer, r *account.Recording) error { return DiffCSV(w, r, sample()) },
+}
+
+// forge replaces every string in a recording, map keys excepted.
+func forge(v any, s string) { forgeValue(reflect.ValueOf(v), s) }
+
+func forgeValue(v reflect.Value, s string) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		forgeValue(v.Elem(), s)
+	case reflect.String:
+		v.SetString(s)
+	case reflect.Slice:
+		for i := range v.Len() {
+			forgeValue(v.Index(i), s)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Field(i).CanSet() {
+				forgeValue(v.Field(i), s)
+			}
+		}
+	}
+}
+
+// flood sets every number in a recording to an extreme.
+func flood(v reflect.Value, low bool) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		flood(v.Elem(), low)
+	case reflect.Slice:
+		for i := range v.Len() {
+			flood(v.Index(i), low)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Field(i).CanSet() {
+				flood(v.Field(i), low)
+			}
+		}
+	case reflect.Int, reflect.Int64:
+		v.SetInt(math.MaxInt64)
+		if low {
+			v.SetInt(math.MinInt64)
+		}
+	case reflect.Uint64:
+		v.SetUint(math.MaxUint64)
+		if low {
+			v.SetUint(0)
+		}
+	case reflect.Float64:
+		v.SetFloat(math.MaxFloat64)
+		if low {
+			v.SetFloat(-math.MaxFloat64)
+		}
+	}
+}
+
+func oddRecordings() map[string]*account.Recording {
+	odd := map[string]*account.Recording{}
+	with := func(name string, change func(*account.Recording)) {
+		r := sample()
+		change(r)
+		odd[name] = r
+	}
+	odd["empty"] = &account.Recording{}
+	with("no endpoints", func(r *account.Recording) { r.Endpoints = nil })
+	with("rows without endpoints", func(r *account.Recording) {
+		for i := range r.Endpoints {
+			r.Endpoints[i].Count = 0
+		}
+	})
+	with("no stacks", func(r *account.Recording) { r.Stacks = nil })
+	with("stacks of a role without endpoints", func(r *account.Recording) { r.Stacks[0].Role = "nobody" })
+	with("stacks without bytes", func(r *account.Recording) {
+		for i := range r.Stacks {
+			r.Stacks[i].Bytes = 0
+		}
+	})
+	with("stacks without frames", func(r *account.Recording) {
+		for i := range r.Stacks {
+			r.Stacks[i].Frames = nil
+		}
+	})
+	with("server only", func(r *account.Recording) { r.Endpoints = r.Endpoints[1:] })
+	with("slab shrank", func(r *account.Recording) { r.Reconcile.SlabDeltaBytes = -1 })
+	with("slab stood still", func(r *account.Recording) { r.Reconcile.SlabDeltaBytes = 0 })
+	with("one sample of the timeline", func(r *account.Recording) { r.Load.Timeline = r.Load.Timeline[:1] })
+	with("time stands still", func(r *account.Recording) {
+		for i := range r.Load.Timeline {
+			r.Load.Timeline[i] = r.Load.Timeline[0]
+		}
+	})
+	with("nameless", func(r *account.Recording) { forge(r, "") })
+	with("names of other alphabets", func(r *account.Recording) { forge(r, "ядро 内核") })
+	with("huge", func(r *account.Recording) { flood(reflect.ValueOf(r), false) })
+	with("negative", func(r *account.Recording) { flood(reflect.ValueOf(r), true) })
+	both := func(name string, change func(*account.Recording)) {
+		r := twoMachines()
+		change(r)
+		odd["two machines, "+name] = r
+	}
+	both("nothing of the other", func(r *account.Recording) { r.Peer = &account.Recording{} })
+	both("a third", func(r *account.Recording) { r.Peer.Peer = twoMachines() })
+	both("the other is itself", func(r *account.Recording) { r.Peer = r })
+	both("no lists of the other", func(r *account.Recording) {
+		r.Peer.Hooks, r.Peer.Plan, r.Peer.Notes, r.Peer.Command, r.Peer.Load.Timeline = nil, nil, nil, nil, nil
+		r.Peer.Trace.Types, r.Peer.Reconcile.Caches = nil, nil
+	})
+	both("no endpoints", func(r *account.Recording) { r.Endpoints, r.Stacks = nil, nil })
+	both("ends mixed up", func(r *account.Recording) { r.Load.End, r.Peer.Load.End = "server", "client" })
+	both("one kernel only", func(r *account.Recording) { r.Reconcile.BothEnds = true })
+	both("slab shrank at the other", func(r *account.Recording) { r.Peer.Reconcile.SlabDeltaBytes = -1 })
+	both("nameless", func(r *account.Recording) { forge(r, "") })
+	both("names of other alphabets", func(r *account.Recording) { forge(r, "ядро 内核") })
+	both("huge", func(r *account.Recording) { flood(reflect.ValueOf(r), false) })
+	both("negative", func(r *account.Recording) { flood(reflect.ValueOf(r), true) })
+	with("one kernel, one end", func(r *account.Recording) { r.Reconcile.BothEnds, r.Load.End = true, "client" })
+	return odd
+}
+
+func TestOddRecordingsRenderWithoutNonsense(t *testing.T) {
+	for recording, r := range oddRecordings() {
+		for format, render := range renderers {
+			var b bytes.Buffer
+			if err := render(&b, r); err != nil {
+				t.Errorf("%s as %s: %v", recording, format, err)
+			}
+			if strings.HasSuffix(format, "pprof") { // compressed
+				continue
+			}
+			for _, nonsense := range []string{"NaN", "Inf ", "+Inf", "%!", "ZgotmplZ"} {
+				if strings.Contains(b.String(), nonsense) {
+					t.Errorf("%s as %s contains %q", recording, format, nonsense)
+				}
+			}
+		}
+	}
+}
+
+func TestTheSameRecordingGivesTheSameBytes(t *testing.T) {
+	for format, render := range renderers {
+		var first, second bytes.Buffer
+		if err := errors.Join(render(&first, troubled(t)), render(&second, troubled(t))); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(first.Bytes(), second.Bytes()) {
+			t.Errorf("%s differs from one time to the next", format)
+		}
+	}
+}
+
+type brokenWriter struct{}
+
+var errBroken = errors.New("disk full")
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
+
+func TestAFailingWriterIsReported(t *testing.T) {
+	for format, render := range renderers {
+		if err := render(brokenWriter{}, troubled(t)); !errors.Is(err, errBroken) {
+			t.Errorf("%s: got error %v, want the writer's", format, err)
+		}
+	}
+}
+
+func TestRenderingChangesNoRecording(t *testing.T) {
+	r := troubled(t)
+	for format, render := range renderers {
+		if err := render(io.Discard, r); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(r, troubled(t)) {
+			t.Fatalf("%s changed the recording", format)
+		}
+	}
+}

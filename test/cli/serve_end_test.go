@@ -1,0 +1,188 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/connprof/connprof/internal/account"
+)
+
+// The ends of runs between two hosts that do not end as planned. Each end says in one line what became of the other, and
+// has a report of what there is; nothing is left, and a serve that is still there serves the next run.
+
+const lostPeer = "lost the peer: "
+
+// ramping starts a run whose ramp takes 4 s, and waits until it is under way.
+func (p pair) ramping(t *testing.T, args ...string) *child {
+	t.Helper()
+	run := p.run(t, append([]string{"--ips", "1", "--conns", "20k", "--rate", crashRate}, args...)...)
+	run.untilUp(t, crashConns)
+	return run
+}
+
+// held starts a run of 2,000 and waits until it holds them.
+func (p pair) held(t *testing.T) *child {
+	t.Helper()
+	run := p.run(t, "--ips", "1", "--conns", "2k", "--hold", "1h")
+	run.holding(t)
+	return run
+}
+
+// clears checks that nothing is left of what f has started.
+func (p pair) clears(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	leavesNoTrace(t, func(t *testing.T) {
+		f(t)
+		p.gone(t)
+	})
+}
+
+// goesOn checks that a serve is there for the next run, and ends on request.
+func (p pair) goesOn(t *testing.T, serve *child) {
+	t.Helper()
+	p.gone(t)
+	p.nextRun(t)
+	serve.ends(t, syscall.SIGTERM).exits(t, exitDone)
+}
+
+// oneEnd checks the recording of an end that has lost the other: it has what was up there, and says why it is alone.
+func oneEnd(t *testing.T, path, role string) *account.Recording {
+	t.Helper()
+	rec := readRecording(t, path)
+	if rec.Peer != nil || rec.Load.End != role || !strings.Contains(rec.Interrupted, lostPeer) {
+		t.Errorf("a recording of the %s end with peer %v, interrupted %q", rec.Load.End, rec.Peer != nil, rec.Interrupted)
+	}
+	return rec
+}
+
+func TestASignalToEitherOfTwoHosts(t *testing.T) {
+	p, ok := newPair(t)
+	if !ok {
+		return
+	}
+	t.Run("the run's ramp", func(t *testing.T) {
+		p.clears(t, func(t *testing.T) {
+			serve := p.serve(t)
+			run := p.ramping(t)
+			r := run.ends(t, syscall.SIGINT)
+			rec := readRecording(t, run.cmd.Dir+"/rec.json")
+			up := rec.Load.Established
+			r.complains(t, exitFailed, "interrupted", fmt.Sprintf("%d of 20000", up))
+			if up <= 0 || up >= crashConns || endpointRow(t, rec, "client").Count != up || endpointRow(t, rec, "server").Count != up {
+				t.Errorf("%d up, and endpoints %+v", up, rec.Endpoints)
+			}
+			serve.tells(t, "session 1 is over", fmt.Sprint(up))
+			p.goesOn(t, serve)
+		})
+	})
+	t.Run("the run's hold", func(t *testing.T) {
+		p.clears(t, func(t *testing.T) {
+			serve := p.serve(t)
+			p.held(t).ends(t, syscall.SIGTERM).exits(t, exitDone)
+			serve.tells(t, "session 1 is over", "2000")
+			p.goesOn(t, serve)
+		})
+	})
+	t.Run("the serve's ramp", func(t *testing.T) {
+		p.clears(t, func(t *testing.T) {
+			serve := p.serve(t, "-o", "server.json")
+			run := p.ramping(t)
+			s := serve.ends(t, syscall.SIGINT).exits(t, exitDone)
+			run.wait(t).complains(t, exitFailed, "the server says: connprof serve was interrupted", "of 20000")
+			rec := readRecording(t, run.cmd.Dir+"/rec.json")
+			up := rec.Load.Established
+			if up <= 0 || up >= crashConns || endpointRow(t, rec, "client").Count != up || endpointRow(t, rec, "server").Count != up {
+				t.Errorf("%d up, and endpoints %+v", up, rec.Endpoints)
+			}
+			says(t, "serve", s.stdout, "Server endpoints", fmt.Sprintf("session 1 failed with %d connections up: connprof serve was "+
+				"interrupted", up))
+			if n := endpointRow(t, readRecording(t, serve.cmd.Dir+"/server-1.json"), "server").Count; n != up {
+				t.Errorf("the server kept %d endpoints of %d", n, up)
+			}
+		})
+	})
+	t.Run("the serve's hold", func(t *testing.T) {
+		p.clears(t, func(t *testing.T) {
+			serve := p.serve(t)
+			run := p.held(t)
+			s := serve.ends(t, syscall.SIGINT).exits(t, exitDone)
+			says(t, "serve", s.stdout, "session 1 ", "2000")
+			run.wait(t).complains(t, exitFailed, "while the connections were held", lostPeer)
+			checkBetween(t, readRecording(t, run.cmd.Dir+"/rec.json"), 2000)
+		})
+	})
+	t.Run("two to the serve", func(t *testing.T) {
+		p.clears(t, func(t *testing.T) {
+			serve := p.serve(t, "-o", "server.json")
+			run := p.ramping(t)
+			serve.signal(t, syscall.SIGSTOP) // so that it gets both before it can act on the first
+			serve.signal(t, syscall.SIGINT)
+			serve.signal(t, syscall.SIGTERM)
+			s := serve.ends(t, syscall.SIGCONT).exits(t, exitDone)
+			says(t, "serve", s.stdout, "session 1 failed", "aborted")
+			only(t, serve.cmd.Dir)
+			run.wait(t).complains(t, exitFailed, "of 20000")
+		})
+	})
+}
+
+func TestAKillOfEitherOfTwoHosts(t *testing.T) {
+	p, ok := newPair(t)
+	if !ok {
+		return
+	}
+	t.Run("the run in its ramp", func(t *testing.T) {
+		p.clears(t, func(t *testing.T) {
+			serve := p.serve(t, "-o", "server.json")
+			p.ramping(t).ends(t, syscall.SIGKILL)
+			serve.tells(t, "session 1 failed", lostPeer, "closed the control connection")
+			oneEnd(t, serve.cmd.Dir+"/server-1.json", "server")
+			p.goesOn(t, serve)
+		})
+	})
+	t.Run("the run in its hold", func(t *testing.T) {
+		p.clears(t, func(t *testing.T) {
+			serve := p.serve(t, "-o", "server.json")
+			p.held(t).ends(t, syscall.SIGKILL)
+			serve.tells(t, "session 1 failed with 2000 connections up", "held", lostPeer)
+			p.goesOn(t, serve)
+		})
+	})
+	t.Run("the serve in the ramp", func(t *testing.T) {
+		p.clears(t, func(t *testing.T) {
+			serve := p.serve(t)
+			run := p.ramping(t)
+			serve.ends(t, syscall.SIGKILL)
+			run.wait(t).complains(t, exitFailed, lostPeer, "closed the control connection", "this end only", "of 20000")
+			oneEnd(t, run.cmd.Dir+"/rec.json", "client")
+		})
+		again := p.serve(t)
+		p.goesOn(t, again)
+	})
+	t.Run("the serve in the hold", func(t *testing.T) {
+		p.clears(t, func(t *testing.T) {
+			serve := p.serve(t)
+			run := p.held(t)
+			serve.ends(t, syscall.SIGKILL)
+			run.wait(t).complains(t, exitFailed, "while the connections were held", lostPeer)
+			checkBetween(t, readRecording(t, run.cmd.Dir+"/rec.json"), 2000)
+		})
+	})
+	for _, role := range []string{"server", "client"} {
+		t.Run("the load "+role, func(t *testing.T) {
+			p.clears(t, func(t *testing.T) {
+				serve := p.serve(t)
+				run := p.ramping(t)
+				victim := map[string]*child{"server": serve, "client": run}[role]
+				if err := syscall.Kill(victim.worker(role), syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+				run.wait(t).complains(t, exitFailed, "the load "+role+" ended", "killed", "of 20000")
+				serve.tells(t, "session 1 ")
+				p.goesOn(t, serve)
+			})
+		})
+	}
+}

@@ -1,0 +1,171 @@
+//go:build vm
+
+package vm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/loader"
+	"github.com/connprof/connprof/test/vm/wire"
+)
+
+// Two virtual machines with a cable between them.
+const (
+	twoToken   = "0123456789abcdef0123456789abcdef"
+	twoConns   = 6000 // more than what rests as the first batch
+	twoServer  = "192.0.2.1"
+	twoClient  = "192.0.2.2"
+	twoAliases = "192.0.2.100"
+	// twoTimeout is for one program, and how long one end waits for another that never comes.
+	twoTimeout = 4 * time.Minute
+)
+
+// scheme is one of the two ways to hold many connections.
+type scheme struct {
+	name       string
+	ips, ports int
+	control    int // port of connprof serve
+}
+
+var schemes = []scheme{
+	{"many addresses", 20, 1, 8090},
+	{"many ports", 1, 20, 9090},
+}
+
+func (s scheme) file(end string) string { return fmt.Sprintf("%s.%d.json", end, s.ips) }
+
+// TestTwoMachines runs connprof serve under the last kernel of KERNEL and connprof run --target under the first one.
+func TestTwoMachines(t *testing.T) {
+	needQemu(t)
+	versions := strings.Fields(os.Getenv("KERNEL"))
+	if len(versions) == 0 {
+		versions = strings.Fields(defaultKernels)
+	}
+	connprof := buildCommand(t, t.TempDir(), "./cmd/connprof")
+	near, far := versions[0], versions[len(versions)-1]
+	nearResult, farResult := bootTwo(t, near, far, connprof)
+	for i, c := range farResult.Commands {
+		checkEnd(t, c)
+		t.Logf("%s took %.1f s\n%s", schemes[i].name, c.Seconds, c.Output)
+	}
+	for _, c := range nearResult.Commands {
+		checkEnd(t, c)
+		t.Logf("%s took %.1f s\n%s", strings.Join(c.Argv, " "), c.Seconds, c.Output)
+	}
+	for _, s := range schemes {
+		t.Run(s.name, func(t *testing.T) {
+			client := readRecording(t, nearResult.Files, s.file("client"))
+			server := readRecording(t, farResult.Files, s.file("server"))
+			if err := checkTwo(client, server, s); err != nil {
+				t.Errorf("the recording:\n%v", err)
+			}
+		})
+	}
+}
+
+// bootTwo boots both machines at the same time, the listening end of the cable first.
+func bootTwo(t *testing.T, near, far, connprof string) (nearResult, farResult *Result) {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "cable-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+	socket := filepath.Join(folder, "s")
+	files := map[string]string{"/connprof": connprof}
+	var both sync.WaitGroup
+	both.Go(func() {
+		farResult = bootKernel(t, far, "server."+far, Config{Files: files, Commands: serving(),
+			Cable: &Cable{Socket: socket, Listen: true, Address: twoServer + "/24"}})
+	})
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		if _, err := os.Stat(socket); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Error("the listening end of the cable is not there")
+			break
+		}
+	}
+	both.Go(func() {
+		nearResult = bootKernel(t, near, "client."+near, Config{Files: files, Commands: running(),
+			Cable: &Cable{Socket: socket, Address: twoClient + "/24"}})
+	})
+	both.Wait()
+	if nearResult == nil || farResult == nil {
+		t.FailNow()
+	}
+	return nearResult, farResult
+}
+
+func serving() (commands []wire.Command) {
+	for _, s := range schemes {
+		commands = append(commands, twoCommand("serve", "--once", "--listen", fmt.Sprintf(":%d", s.control), "--token", twoToken,
+			"-o", path.Join(wire.OutDir, s.file("server"))))
+	}
+	return commands
+}
+
+func running() []wire.Command {
+	commands := []wire.Command{twoCommand("netup", "--dev", "eth0", "--cidr", twoAliases+"/24", "--ips", "20")}
+	for _, s := range schemes {
+		target := fmt.Sprintf("%s:%d", twoServer, s.control)
+		c := twoCommand("run", "--target", target, "--token", twoToken, "--ips", fmt.Sprint(s.ips), "--ports", fmt.Sprint(s.ports),
+			"--conns", fmt.Sprint(twoConns), "-o", path.Join(wire.OutDir, s.file("client")))
+		c.Await = target
+		commands = append(commands, c)
+	}
+	return append(commands, twoCommand("netdown"))
+}
+
+func twoCommand(args ...string) wire.Command {
+	return wire.Command{Argv: append([]string{"/connprof"}, args...), TimeoutSeconds: twoTimeout.Seconds()}
+}
+
+// checkTwo holds the joint recording against what must be so, each machine's part by itself, and the server's against the
+// one that the server has kept.
+func checkTwo(joint, kept *account.Recording, s scheme) error {
+	client, server := joint.Parts()
+	if server == nil {
+		return errors.New("the client's recording has no server's part")
+	}
+	errs := []error{checkSchema(joint), checkLoad(joint, twoConns), checkAddresses(client, s.ips, twoConns),
+		checkHook(client, "connect", rungOf[loader.Auto], twoConns), checkHook(server, "accept", rungOf[loader.Auto], twoConns)}
+	for role, r := range map[string]*account.Recording{"client": client, "server": server} {
+		// A network card interrupts tracepoint programs, and what the kernel then does for arriving packets is skipped.
+		for _, err := range []error{checkEndpoints(r, role, twoConns), checkLosses(r, true),
+			checkTraceIsWalk(r, []string{role}, r.Losses.RecursionMisses > 0), checkAlone(r)} {
+			if err != nil {
+				errs = append(errs, fmt.Errorf("the %s's part: %w", role, err))
+			}
+		}
+	}
+	if client.Host.Boot == server.Host.Boot || joint.Reconcile.BothEnds {
+		errs = append(errs, fmt.Errorf("both ends are taken for one kernel: boots %q and %q", client.Host.Boot, server.Host.Boot))
+	}
+	if kept.Load.Established != twoConns || kept.Host.Kernel != server.Host.Kernel || kept.Load.ServerPorts != s.ports {
+		errs = append(errs, fmt.Errorf("the server has kept %+v of kernel %s", kept.Load, kept.Host.Kernel))
+	}
+	return errors.Join(errs...)
+}
+
+// mostUnexplained is of one end's growth. It is little where there are few connections, and a fresh machine fills its caches.
+const mostUnexplained = 0.10
+
+// checkAlone wants a machine's account to explain its own kernel's growth.
+func checkAlone(r *account.Recording) error {
+	if rec := r.Reconcile; rec.SlabDeltaBytes <= 0 || rec.UnexplainedRatio > mostUnexplained || rec.UnexplainedRatio < -mostUnexplained {
+		return fmt.Errorf("%.1f %% of %d bytes of growth are unexplained, want at most %.0f %%", 100*rec.UnexplainedRatio,
+			rec.SlabDeltaBytes, 100*mostUnexplained)
+	}
+	return nil
+}

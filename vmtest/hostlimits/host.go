@@ -1,3 +1,0 @@
-// Package hostlimits has tests that run into limits which the kernel keeps once for the whole host. They lower them for
-// everybody, and so run in the tests' virtual machines only: see package vmtest, whose TestKernels starts them there.
-package hostlimits
