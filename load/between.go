@@ -13,17 +13,13 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // Between two machines an engine is one end alone, in a network that it shares with the host's other programs: it takes
 // no port that is reserved or in use, lets nobody in but the announced addresses, and leaves nothing behind in TIME_WAIT.
 // What the other end knows comes from outside, by Tell.
-
-// The ends that Config.End can name.
-const (
-	ClientEnd = roleClient
-	ServerEnd = roleServer
-)
 
 // BetweenScenarios are the scenarios whose ends can be on different machines. Those that are left out hold the server's
 // handshakes back, close sockets on their own, or have no connection at all.
@@ -31,9 +27,9 @@ var BetweenScenarios = []string{"idle", "hello", "unread", "unread-client", "hal
 
 func (c Config) checkEnd() error {
 	switch {
-	case c.End != "" && c.End != ClientEnd && c.End != ServerEnd:
-		return fmt.Errorf("there is no end %q", c.End)
-	case c.End != "" && c.ThreadPerConnection:
+	case c.End != kernel.RoleBoth && c.End != kernel.RoleClient && c.End != kernel.RoleServer:
+		return fmt.Errorf("a load has no end %q", c.End)
+	case c.End != kernel.RoleBoth && c.ThreadPerConnection:
 		return fmt.Errorf("a server with one thread a connection is for both ends on one host")
 	}
 	return nil
@@ -42,9 +38,9 @@ func (c Config) checkEnd() error {
 // Tell enters what the other end has said of its progress. It does nothing where both ends are here.
 func (e *Engine) Tell(p Progress) {
 	switch e.end {
-	case ClientEnd:
+	case kernel.RoleClient:
 		e.shared.accepted.Store(int64(p.Accepted))
-	case ServerEnd:
+	case kernel.RoleServer:
 		e.shared.attempted.Store(int64(p.Attempted))
 		e.shared.established.Store(int64(p.Established))
 		e.shared.failed.Store(int64(p.Failed))
@@ -125,7 +121,7 @@ func parsePorts(list string) (map[int]bool, error) {
 // clientPlan is the plan for the ports that the connecting end may have. Those that some socket of the host has, even one in
 // TIME_WAIT, come last: the kernel has a bind bucket for them, and does not allocate another.
 func clientPlan(c Config) (plan, error) {
-	if c.End != ClientEnd {
+	if c.End != kernel.RoleClient {
 		return newPlan(c), nil
 	}
 	ports, err := HostPorts()
@@ -205,7 +201,7 @@ const mostSpares = 100
 func (cs *clientShard) dialSpare(i, fd int, at step, err error) (int, step, error) {
 	c := cs.client
 	for range mostSpares {
-		if c.config.End != ClientEnd || !portTaken(err) {
+		if c.config.End != kernel.RoleClient || !portTaken(err) {
 			break
 		}
 		local, ok := c.spares.take()
@@ -235,7 +231,7 @@ type gate struct {
 }
 
 func newGate(c Config) *gate {
-	if c.End != ServerEnd {
+	if c.End != kernel.RoleServer {
 		return nil
 	}
 	g := &gate{listeners: fprog(gateFilter(c.Clients)), allowed: map[netip.Addr]bool{}}

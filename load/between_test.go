@@ -13,6 +13,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 func TestListsOfPorts(t *testing.T) {
@@ -129,7 +131,7 @@ func TestPortsThatTheHostUsesComeLast(t *testing.T) {
 			t.Error(err)
 		}
 		want := []uint16{40000, 40002, 40005, 40001, 40003, 40004}
-		if p, err := clientPlan(Config{End: ClientEnd, Clients: addresses(1), Ports: ports(1)}); err != nil ||
+		if p, err := clientPlan(Config{End: kernel.RoleClient, Clients: addresses(1), Ports: ports(1)}); err != nil ||
 			!slices.Equal(p.local, want) {
 			t.Errorf("the plan takes %v, want %v: %v", p.local, want, err)
 		}
@@ -141,9 +143,9 @@ func apart(t *testing.T, connections int, clients ...string) (client, server *En
 	t.Helper()
 	c := testConfig(t, 1, connections)
 	c.Clients = parsed(clients...)
-	c.End = ServerEnd
+	c.End = kernel.RoleServer
 	server = start(t, c)
-	c.End = ClientEnd
+	c.End = kernel.RoleClient
 	client = start(t, c)
 	stop := make(chan struct{})
 	stopped := make(chan struct{})
@@ -202,7 +204,7 @@ func TestAPortInUseIsReplacedByASpare(t *testing.T) {
 
 // The second look at an accepted connection does not rely on the filter.
 func TestTheGateAdmitsTheAnnouncedOnly(t *testing.T) {
-	g := newGate(Config{End: ServerEnd, Clients: parsed("127.1.0.1")})
+	g := newGate(Config{End: kernel.RoleServer, Clients: parsed("127.1.0.1")})
 	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // client is the connecting worker. It numbers the connections and deals them out to its shards in stretches. As many
@@ -181,7 +183,7 @@ func (cs *clientShard) dial(address, port int, local uint16) (fd int, at step, e
 	} else {
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	}
-	if err == nil && c.config.End != "" {
+	if err == nil && c.config.End != kernel.RoleBoth {
 		err = closeByReset(fd)
 	}
 	if err != nil {

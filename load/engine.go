@@ -13,12 +13,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
-const (
-	roleClient = "client"
-	roleServer = "server"
-)
+const ()
 
 // Engine is a pair of load processes.
 type Engine struct {
@@ -27,16 +26,16 @@ type Engine struct {
 	workers  []*process // server first
 	ended    chan struct{}
 	endOnce  sync.Once
-	final    Progress // once shared is unmapped
-	end      string   // Config.End
-	accepts  bool     // the server accepts what the client has connected
-	connects bool     // there are connecting ends
-	threads  bool     // the server serves each connection by a thread of its own
+	final    Progress    // once shared is unmapped
+	end      kernel.Role // Config.End
+	accepts  bool        // the server accepts what the client has connected
+	connects bool        // there are connecting ends
+	threads  bool        // the server serves each connection by a thread of its own
 }
 
 // process is one worker.
 type process struct {
-	role    string
+	role    kernel.Role
 	cmd     *exec.Cmd
 	control *os.File
 	stderr  bytes.Buffer
@@ -46,11 +45,11 @@ type process struct {
 }
 
 // ends are the ends that are made here, the server's first.
-func (c Config) ends() []string {
-	if c.End != "" {
-		return []string{c.End}
+func (c Config) ends() []kernel.Role {
+	if c.End != kernel.RoleBoth {
+		return []kernel.Role{c.End}
 	}
-	return []string{roleServer, roleClient}
+	return []kernel.Role{kernel.RoleServer, kernel.RoleClient}
 }
 
 // Start starts both processes, or that of Config.End, by the given function (which may put them into another network namespace) and returns
@@ -97,7 +96,7 @@ func (e *Engine) startWorker(wc workerConfig, start func(*exec.Cmd) error) (*pro
 	defer reportOut.Close()
 	p := &process{role: wc.Role, control: control, done: make(chan struct{})}
 	p.cmd = exec.Command("/proc/self/exe")
-	p.cmd.Args = []string{"connprof-load-" + wc.Role}
+	p.cmd.Args = []string{"connprof-load-" + wc.Role.String()}
 	// The Go runtime is to leave the kernel's memory alone while connections are counted: its signals to threads that
 	// work long, and its looks at the CPU limit's file every second, allocate there too.
 	// So is the C library where it is linked in: for a new thread it reads the number of CPUs from a file.
@@ -157,7 +156,7 @@ func (p *process) describe() string {
 }
 
 // worker is the process of an end, nil for one that is on another machine.
-func (e *Engine) worker(role string) *process {
+func (e *Engine) worker(role kernel.Role) *process {
 	for _, p := range e.workers {
 		if p.role == role {
 			return p
@@ -168,7 +167,7 @@ func (e *Engine) worker(role string) *process {
 
 // PIDs are the process IDs of the connecting and the accepting end, 0 for one that is on another machine.
 func (e *Engine) PIDs() (client, server int) {
-	return e.worker(roleClient).pid(), e.worker(roleServer).pid()
+	return e.worker(kernel.RoleClient).pid(), e.worker(kernel.RoleServer).pid()
 }
 
 func (p *process) pid() int {
@@ -216,7 +215,7 @@ const tellTimeout = 5 * time.Second
 // ContextSwitches asks both processes how often their threads were switched since Begin. One that has ended tells
 // nothing, and counts as none.
 func (e *Engine) ContextSwitches() (client, server Switches) {
-	return e.switches(e.worker(roleClient)), e.switches(e.worker(roleServer))
+	return e.switches(e.worker(kernel.RoleClient)), e.switches(e.worker(kernel.RoleServer))
 }
 
 func (e *Engine) switches(p *process) Switches {
@@ -297,7 +296,7 @@ func (e *Engine) hasten() {
 
 // End ends both processes and waits until the kernel has closed their sockets.
 func (e *Engine) End() {
-	if e.end != "" && e.shared != nil {
+	if e.end != kernel.RoleBoth && e.shared != nil {
 		e.CloseOnPurpose()
 	}
 	e.hasten()

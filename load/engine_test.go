@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 func errnoNumber(n int) syscall.Errno { return syscall.Errno(n) }
@@ -33,7 +35,7 @@ func freePort(t testing.TB) uint16 {
 }
 
 func testConfig(t testing.TB, clients, connections int) Config {
-	return Config{Clients: addresses(clients), Server: netip.MustParseAddr("127.0.0.1"), Ports: []uint16{freePort(t)},
+	return Config{End: kernel.RoleBoth, Clients: addresses(clients), Server: netip.MustParseAddr("127.0.0.1"), Ports: []uint16{freePort(t)},
 		Connections: connections, Backlog: 4096, Timeout: 10 * time.Second}
 }
 

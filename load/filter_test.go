@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 func parsed(texts ...string) (list []netip.Addr) {
@@ -134,7 +136,7 @@ func TestTheKernelTakesTheLongestFilter(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer unix.Close(fd)
-		g := newGate(Config{End: ServerEnd, Clients: scattered(254, c.address)})
+		g := newGate(Config{End: kernel.RoleServer, Clients: scattered(254, c.address)})
 		err = g.guard(fd)
 		if c.refused && errors.Is(err, unix.ENOMEM) && strings.Contains(err.Error(), "for 254 addresses") &&
 			strings.Contains(err.Error(), "net.core.optmem_max") {

@@ -1,6 +1,6 @@
 // Package load opens many TCP connections and holds them: one process for the accepting end and one for the
 // connecting end, each with locked OS threads ("shards") that own a private file-descriptor table and an epoll set.
-// It knows nothing of profiling and imports nothing of the project.
+// It knows nothing of profiling, and imports only what an end is called (package kernel).
 //
 // The program that uses it starts itself again for the two processes, so its main function (and a test's TestMain)
 // calls WorkerMain first. Data leaves through counters in shared memory, which the workers update and the parent
@@ -13,12 +13,14 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // Config describes what to open. It is handed to the worker processes as JSON.
 type Config struct {
-	// End is the only end to make here, ClientEnd or ServerEnd, where the other one is on another machine; empty for both.
-	End         string
+	// End is the end to make here: kernel.RoleBoth, or the one whose other end is on another machine.
+	End         kernel.Role
 	Clients     []netip.Addr // local addresses of the connecting end
 	Server      netip.Addr
 	Ports       []uint16 // the server listens on all of them
@@ -44,7 +46,7 @@ const FirstClientPort = 1024
 // clientPorts is how many local ports one client address has to itself: all from FirstClientPort up, without the
 // listeners' own, on which a bind would collide.
 func (c Config) clientPorts() int {
-	if c.End == ClientEnd {
+	if c.End == kernel.RoleClient {
 		ports, _ := HostPorts() // the worker reports an error
 		return len(ports)
 	}
@@ -67,7 +69,7 @@ func (c Config) check() error {
 	if err := errors.Join(c.checkThreads(), c.checkEnd()); err != nil {
 		return err
 	}
-	if c.End == ServerEnd {
+	if c.End == kernel.RoleServer {
 		return nil // which ports the connections come from is the client's affair
 	}
 	switch {

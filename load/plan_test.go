@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 func addresses(n int) []netip.Addr {
@@ -32,7 +34,7 @@ func TestEveryConnectionHasAFourTupleOfItsOwn(t *testing.T) {
 	for _, c := range []struct{ addresses, ports, connections int }{
 		{20, 1, 100_000}, {1, 20, 100_000}, {7, 3, 4_999}, {1, 1, 64_511}, {3, 1, 3 * 64_511}, {1, 1, 1},
 	} {
-		config := Config{Clients: addresses(c.addresses), Ports: ports(c.ports), Connections: c.connections}
+		config := Config{End: kernel.RoleBoth, Clients: addresses(c.addresses), Ports: ports(c.ports), Connections: c.connections}
 		if err := config.check(); err != nil {
 			t.Fatalf("%+v: %v", c, err)
 		}
@@ -60,7 +62,7 @@ func TestEveryConnectionHasAFourTupleOfItsOwn(t *testing.T) {
 }
 
 func TestMoreConnectionsThanFourTuplesAreRefused(t *testing.T) {
-	c := Config{Clients: addresses(2), Ports: ports(3)}
+	c := Config{End: kernel.RoleBoth, Clients: addresses(2), Ports: ports(3)}
 	c.Connections = c.Capacity()
 	if err := c.check(); err != nil {
 		t.Errorf("%d connections: %v", c.Connections, err)

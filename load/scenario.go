@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // Scenario is a known situation that connections are brought into and held in.
@@ -27,7 +29,7 @@ type Scenario struct {
 
 // scenarioStep is something that one end does with each of its connections.
 type scenarioStep struct {
-	who string // roleClient or roleServer
+	who kernel.Role // client or server
 	do  action
 }
 
@@ -47,17 +49,17 @@ const (
 var Scenarios = []Scenario{
 	{Name: "idle", Help: "never a byte sent", Client: "ESTABLISHED", Server: "ESTABLISHED"},
 	{Name: "hello", Help: "each side has sent 13 bytes and read the other's", Client: "ESTABLISHED", Server: "ESTABLISHED",
-		steps: []scenarioStep{{roleClient, sendHello}, {roleServer, recvHello}, {roleServer, sendHello}, {roleClient, recvHello}}},
+		steps: []scenarioStep{{kernel.RoleClient, sendHello}, {kernel.RoleServer, recvHello}, {kernel.RoleServer, sendHello}, {kernel.RoleClient, recvHello}}},
 	{Name: "unread", Help: "the client has sent --payload bytes that the server does not read", Client: "ESTABLISHED",
-		Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{roleClient, sendPayload}}},
+		Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{kernel.RoleClient, sendPayload}}},
 	{Name: "unread-client", Help: "the other way round: the server has sent, the client does not read",
-		Client: "ESTABLISHED", Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{roleServer, sendPayload}}},
+		Client: "ESTABLISHED", Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{kernel.RoleServer, sendPayload}}},
 	{Name: "half-closed", Help: "the client has closed its direction, the server has not", Client: "FIN_WAIT2",
-		Server: "CLOSE_WAIT", steps: []scenarioStep{{roleClient, shutdownWrite}}},
+		Server: "CLOSE_WAIT", steps: []scenarioStep{{kernel.RoleClient, shutdownWrite}}},
 	{Name: "orphaned", Help: "the same, and the client process is gone", Client: "FIN_WAIT2", Server: "CLOSE_WAIT",
-		steps: []scenarioStep{{roleClient, shutdownWrite}, {roleClient, exitProcess}}},
+		steps: []scenarioStep{{kernel.RoleClient, shutdownWrite}, {kernel.RoleClient, exitProcess}}},
 	{Name: "time-wait", Help: "both have closed, the client first", Client: "TIME_WAIT",
-		steps: []scenarioStep{{roleClient, closeAll}, {roleServer, closeAll}}},
+		steps: []scenarioStep{{kernel.RoleClient, closeAll}, {kernel.RoleServer, closeAll}}},
 	{Name: "syn-recv", Help: "handshakes that the server does not finish", Client: "ESTABLISHED", Server: "SYN_RECV",
 		deferAccept: true},
 	{Name: "listen", Help: "listening sockets, and no connection", Listens: true},
@@ -108,7 +110,7 @@ func (s Scenario) Steps() int { return len(s.steps) }
 // ArrangeStep is one step of Arrange. Where it is that of an end on another machine, it only takes note of it.
 func (e *Engine) ArrangeStep(s Scenario, i int, timeout time.Duration) error {
 	step := s.steps[i]
-	if e.threads && step.who == roleServer {
+	if e.threads && step.who == kernel.RoleServer {
 		return nil // its threads answer when they are spoken to
 	}
 	if step.do == shutdownWrite || step.do == closeAll {

@@ -6,6 +6,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // The classic server has a thread for each connection, which sleeps in read(2) until something comes. It accepts like
@@ -141,8 +143,8 @@ func (s *switchesSlot) tell(since Switches) {
 	s.told.Add(1)
 }
 
-func (s *shared) switchesOf(role string) *switchesSlot {
-	if role == roleServer {
+func (s *shared) switchesOf(role kernel.Role) *switchesSlot {
+	if role == kernel.RoleServer {
 		return &s.serverSwitches
 	}
 	return &s.clientSwitches

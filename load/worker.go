@@ -5,13 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // workerEnv carries the worker's role and configuration to the process that is to be one.
 const workerEnv = "CONNPROF_LOAD_WORKER"
 
 type workerConfig struct {
-	Role   string // client or server
+	Role   kernel.Role // client or server
 	Config Config
 }
 
@@ -60,7 +62,7 @@ func work(text string, report *os.File) error {
 	// The kernel, when out of memory, is to end the load before anything else on the host.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0) // best effort: no privilege is needed to raise it
 	// For ps and top; the name of the program file would be "exe".
-	_ = os.WriteFile("/proc/self/comm", []byte("connprof-"+wc.Role), 0)
+	_ = os.WriteFile("/proc/self/comm", []byte("connprof-"+wc.Role.String()), 0)
 	memory, err := mapShared(os.NewFile(memoryFD, "memory"))
 	if err != nil {
 		return err
@@ -76,7 +78,7 @@ func work(text string, report *os.File) error {
 }
 
 func newWorker(wc workerConfig, memory *shared) (worker, error) {
-	if wc.Role == roleServer {
+	if wc.Role == kernel.RoleServer {
 		return newServer(wc.Config, memory)
 	}
 	return newClient(wc.Config, memory)

@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/kernel"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // kinds are interfaces on top of both hosts' eth0, and the option that a kernel needs for them.

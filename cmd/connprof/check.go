@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/internal/report"
 )
@@ -55,7 +57,7 @@ back. Neither touches /etc, a cgroup, or the limits of a process.`,
 	flags.Var(&f.conns, "conns", "connections, such as 20k or 1M")
 	flags.IntVar(&f.ips, "ips", 20, "client addresses")
 	flags.IntVar(&f.ports, "ports", 1, "server ports")
-	flags.StringVar(&f.role, "as", string(limits.Both), "`ROLE`: which ends are on this host: client, server or both")
+	flags.StringVar(&f.role, "as", kernel.RoleBoth.String(), "`ROLE`: which ends are on this host: client, server or both")
 	flags.BoolVar(&f.threadEach, "threads-per-connection", false, "the accepting end runs one thread a connection")
 	flags.StringVar(&f.recording, "recording", "", "take the cost of an endpoint from this recording (default "+defaultRecording+
 		" if it was made on this kernel)")
@@ -70,13 +72,13 @@ back. Neither touches /etc, a cgroup, or the limits of a process.`,
 // check refuses flags that make no sense.
 func (f *checkFlags) check() error {
 	problem := ""
-	role := limits.Role(f.role)
+	role, _ := kernel.ParseRole(f.role)
 	switch {
 	case f.ips < 1 || f.ips > maxCheckAddresses:
 		problem = fmt.Sprintf("--ips %d: want 1 to %d client addresses", f.ips, maxCheckAddresses)
 	case f.ports < 1 || f.ports > maxCheckPorts:
 		problem = fmt.Sprintf("--ports %d: want 1 to %d server ports", f.ports, maxCheckPorts)
-	case role != limits.Client && role != limits.Server && role != limits.Both:
+	case !slices.Contains(limits.Roles, role):
 		problem = fmt.Sprintf("--as %q: want client, server or both", f.role)
 	case f.fix && f.restore:
 		problem = "--fix and --restore undo each other: give one of them"
@@ -128,7 +130,7 @@ func terminalWidth() int {
 	return width
 }
 
-var endsOf = map[limits.Role]string{limits.Client: "as client", limits.Server: "as server", limits.Both: "with both ends"}
+var endsOf = map[kernel.Role]string{kernel.RoleClient: "as client", kernel.RoleServer: "as server", kernel.RoleBoth: "with both ends"}
 
 // tooMany is the error that names the limit which binds first, nil where all fit.
 func tooMany(d limits.Demand, rows []limits.Row) error {

@@ -7,11 +7,11 @@ import (
 	"os"
 
 	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
-	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/internal/report"
-	"github.com/connprof/connprof/internal/experiment"
+	"github.com/connprof/connprof/loader"
 )
 
 // defaultRecording is the file that connprof run writes unless told otherwise.
@@ -19,7 +19,11 @@ const defaultRecording = "connprof.json"
 
 // demand is what the flags ask for, with the cost of an endpoint and where that figure is from.
 func (f *checkFlags) demand() (d limits.Demand, source string, err error) {
-	d = limits.Demand{Conns: uint64(f.conns), Role: limits.Role(f.role), Addresses: uint64(f.ips), Ports: uint64(f.ports),
+	role, err := kernel.ParseRole(f.role)
+	if err != nil {
+		return d, "", err
+	}
+	d = limits.Demand{Conns: uint64(f.conns), Role: role, Addresses: uint64(f.ips), Ports: uint64(f.ports),
 		ThreadEach: f.threadEach, ClientBytes: limits.ConnectionBytes / 2, ServerBytes: limits.ConnectionBytes / 2}
 	source, err = f.measured(&d)
 	return d, source, err
@@ -71,7 +75,7 @@ func endpointBytes(rec *account.Recording, role string) uint64 {
 // checkDocument puts together what the rooms below know.
 func checkDocument(d limits.Demand, source string, rows []limits.Row) *report.Check {
 	release, _ := kernel.Release()
-	doc := &report.Check{Schema: report.CheckSchema, Kernel: release, Conns: d.Conns, Role: string(d.Role),
+	doc := &report.Check{Schema: report.CheckSchema, Kernel: release, Conns: d.Conns, Role: d.Role.String(),
 		ClientAddresses: d.Addresses, ServerPorts: d.Ports, ThreadEach: d.ThreadEach, Fits: limits.Fits(rows),
 		EndpointBytes: report.CheckEndpointBytes{Client: d.ClientBytes, Server: d.ServerBytes, Source: source},
 		RunConns:      runCapacity(d), Features: kernelFeatures()}
@@ -79,7 +83,7 @@ func checkDocument(d limits.Demand, source string, rows []limits.Row) *report.Ch
 		doc.Limits = append(doc.Limits, checkLimit(r))
 	}
 	for _, c := range limits.Capacities(rows) {
-		doc.Capacity = append(doc.Capacity, report.CheckCapacity{Role: string(c.Role), Conns: finite(c.Conns), First: c.First,
+		doc.Capacity = append(doc.Capacity, report.CheckCapacity{Role: c.Role.String(), Conns: finite(c.Conns), First: c.First,
 			Next: c.Next, NextConns: finite(c.NextConns)})
 	}
 	return doc
@@ -98,7 +102,7 @@ func checkLimit(r limits.Row) report.CheckLimit {
 		if l.Holds == nil {
 			l.Holds = map[string]*uint64{}
 		}
-		l.Holds[string(role)] = finite(n)
+		l.Holds[role.String()] = finite(n)
 	}
 	return l
 }

@@ -15,12 +15,12 @@ import (
 	"golang.org/x/term"
 
 	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/report"
 	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/netcfg"
-	"github.com/connprof/connprof/internal/report"
-	"github.com/connprof/connprof/internal/experiment"
 )
 
 // maxPorts bounds the listeners: beyond a few hundred they would eat into the client ports.

@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/connprof/connprof/internal/account"
-	"github.com/connprof/connprof/load"
-	"github.com/connprof/connprof/internal/report"
 	"github.com/connprof/connprof/internal/experiment"
+	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/load"
 )
 
 // allScenarios is the value of --scenario that runs them one after the other.

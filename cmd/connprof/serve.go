@@ -15,11 +15,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/limits"
-	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/internal/report"
-	"github.com/connprof/connprof/internal/experiment"
+	"github.com/connprof/connprof/loader"
 )
 
 // tokenEnv keeps the token off the command line, where every user of the host can read it.

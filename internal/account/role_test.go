@@ -22,7 +22,7 @@ func TestRoleIsTheTracesElseTheListenersElseClient(t *testing.T) {
 			kernel.RoleClient},
 		{"the trace without a listener", []kernel.Role{kernel.RoleServer}, false, false, kernel.StateEstablished,
 			kernel.RoleServer},
-		{"a trace that does not know", []kernel.Role{kernel.RoleNone}, false, true, kernel.StateEstablished,
+		{"a trace that does not know", []kernel.Role{kernel.RoleUnknown}, false, true, kernel.StateEstablished,
 			kernel.RoleServer},
 		{"accepted, its opening was not traced", nil, true, false, kernel.StateEstablished, kernel.RoleServer},
 		{"accepted, whatever was thought before", []kernel.Role{kernel.RoleClient}, true, false, kernel.StateEstablished,

@@ -72,7 +72,7 @@ func (m samples) resolve(caches *Caches, symbols *kernel.Symbols, arranged bool)
 			if key.arranged != arranged || slices.ContainsFunc(frames, func(f string) bool { return neverQueued[f] }) {
 				continue
 			}
-			p.role = kernel.RoleNone
+			p.role = kernel.RoleUnknown
 		}
 		s := paths[p]
 		paths[p] = pathSum{s.weight + sum.weight, s.count + sum.count}
@@ -141,7 +141,7 @@ func roleOf(kind kernel.ObjectType, s kernel.Site, received bool, rootFirst []st
 	if received && kernel.Types[kind].FromSoftirq {
 		return kernel.RoleServer
 	}
-	if s.Role != kernel.RoleNone {
+	if s.Role != kernel.RoleUnknown {
 		return s.Role
 	}
 	for _, f := range rootFirst {
@@ -152,7 +152,7 @@ func roleOf(kind kernel.ObjectType, s kernel.Site, received bool, rootFirst []st
 			return kernel.RoleClient
 		}
 	}
-	return kernel.RoleNone
+	return kernel.RoleUnknown
 }
 
 // notSampled stands for the path of objects of which no sample was taken.

@@ -215,17 +215,17 @@ func TestRoleOfASample(t *testing.T) {
 		want     kernel.Role
 	}{
 		{"a sock made on reception is the server's", kernel.TCPSock, kernel.RoleClient, true, nil, kernel.RoleServer},
-		{"so is a request sock", kernel.RequestSock, kernel.RoleNone, true, nil, kernel.RoleServer},
+		{"so is a request sock", kernel.RequestSock, kernel.RoleUnknown, true, nil, kernel.RoleServer},
 		{"a dentry is its task's, received or not", kernel.Dentry, kernel.RoleClient, true, nil, kernel.RoleClient},
 		{"a sock of a system call is its task's", kernel.TCPSock, kernel.RoleClient, false, nil, kernel.RoleClient},
 		{"the task beats the system call", kernel.File, kernel.RoleServer, false, rootFirst(socketFrames), kernel.RoleServer},
-		{"an unknown task accepts", kernel.SocketAlloc, kernel.RoleNone, false, rootFirst(acceptFrames), kernel.RoleServer},
-		{"an unknown task connects", kernel.BindBucket, kernel.RoleNone, false, rootFirst(connectFrames), kernel.RoleClient},
-		{"an unknown task makes a socket", kernel.TCPSock, kernel.RoleNone, false, rootFirst(socketFrames), kernel.RoleClient},
-		{"an unknown task binds", kernel.BindBucket, kernel.RoleNone, false, []string{"do_syscall_64", "__x64_sys_bind"},
+		{"an unknown task accepts", kernel.SocketAlloc, kernel.RoleUnknown, false, rootFirst(acceptFrames), kernel.RoleServer},
+		{"an unknown task connects", kernel.BindBucket, kernel.RoleUnknown, false, rootFirst(connectFrames), kernel.RoleClient},
+		{"an unknown task makes a socket", kernel.TCPSock, kernel.RoleUnknown, false, rootFirst(socketFrames), kernel.RoleClient},
+		{"an unknown task binds", kernel.BindBucket, kernel.RoleUnknown, false, []string{"do_syscall_64", "__x64_sys_bind"},
 			kernel.RoleClient},
-		{"an unknown task does something else", kernel.Epitem, kernel.RoleNone, false, []string{"do_epoll_ctl"},
-			kernel.RoleNone},
+		{"an unknown task does something else", kernel.Epitem, kernel.RoleUnknown, false, []string{"do_epoll_ctl"},
+			kernel.RoleUnknown},
 	}
 	for _, test := range tests {
 		s := kernel.Site{Role: test.task}
@@ -238,8 +238,8 @@ func TestRoleOfASample(t *testing.T) {
 // Data that one end has sent is queued at the other: its path is the sender's, and not that of a handshake's packets.
 func TestQueuedBuffersHaveThePathsOfTheirSender(t *testing.T) {
 	paths := map[path]pathSum{
-		{kernel.RoleNone, kernel.SKBHead, "do_syscall_64\nwrite"}: {weight: 30, count: 3},
-		{kernel.RoleClient, kernel.File, "do_syscall_64\nsocket"}: {weight: 10, count: 1},
+		{kernel.RoleUnknown, kernel.SKBHead, "do_syscall_64\nwrite"}: {weight: 30, count: 3},
+		{kernel.RoleClient, kernel.File, "do_syscall_64\nsocket"}:    {weight: 10, count: 1},
 	}
 	rows := []EndpointRow{{Role: "server", Objects: []ObjectRow{{Type: "skb_head", Cache: "kmalloc-1k", Count: 3, PageBytes: 3072},
 		{Type: "file", Cache: "filp", Count: 3, PageBytes: 600}}}}

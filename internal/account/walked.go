@@ -106,7 +106,7 @@ func (l *Ledger) roleOf(e *kernel.Endpoint, o opened) kernel.Role {
 	if e.State == kernel.StateListen {
 		return kernel.RoleListener
 	}
-	if o.role != kernel.RoleNone {
+	if o.role != kernel.RoleUnknown {
 		return o.role
 	}
 	if l.walk.listening.takes(e.Local) {
@@ -275,7 +275,7 @@ func (w *walked) endpointRows(caches *Caches) []EndpointRow {
 	for key, r := range w.rows(caches) {
 		rows = append(rows, r.endpointRow(key))
 	}
-	order := map[string]int{"client": 0, "server": 1, "listener": 2, "other": 3}
+	order := map[string]int{"client": 0, "server": 1, "listener": 2, "unknown": 3}
 	slices.SortFunc(rows, func(a, b EndpointRow) int {
 		return cmp.Or(cmp.Compare(order[a.Role], order[b.Role]), cmp.Compare(b.Count, a.Count), cmp.Compare(a.State, b.State))
 	})

@@ -11,17 +11,17 @@ import (
 	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/netcfg"
-	"github.com/connprof/connprof/internal/remote/peer"
 )
 
 // between is what is special about one end of connections that go from one machine to another: the network is the
 // host's, other programs use it as well, and only one end of each connection is here. All methods take nil for a run
 // with both ends on this host.
 type between struct {
-	end     string // load.ClientEnd or load.ServerEnd
+	end     kernel.Role // client or server
 	server  netip.Addr
 	clients []netip.Addr
 	ports   []uint16 // consecutive
@@ -35,7 +35,7 @@ type between struct {
 }
 
 // elsewhere tells whether a role's end is on the other machine.
-func (b *between) elsewhere(role string) bool { return b != nil && b.end != role }
+func (b *between) elsewhere(role kernel.Role) bool { return b != nil && b.end != role }
 
 // ends is how many ends of each connection are in this kernel's memory.
 func (b *between) ends() int {
@@ -62,11 +62,11 @@ func (b *between) share(bytes uint64) uint64 {
 }
 
 // role is how package limits calls the end.
-func (b *between) role() limits.Role {
+func (b *between) role() kernel.Role {
 	if b == nil {
-		return limits.Both
+		return kernel.RoleBoth
 	}
-	return limits.Role(b.end)
+	return b.end
 }
 
 // bound lowers the number of connections to what the ports of this host allow, or refuses what was asked for.
@@ -80,7 +80,7 @@ func (b *between) bound(r *runner) error {
 	if b.most > 0 && r.conns > b.most {
 		r.conns, r.capped = b.most, b.why
 	}
-	if b.end != load.ClientEnd {
+	if b.end != kernel.RoleClient {
 		return nil
 	}
 	ports, err := load.HostPorts()
@@ -105,7 +105,7 @@ func (b *between) bound(r *runner) error {
 func (b *between) loadConfig(c load.Config) load.Config {
 	c.End, c.Clients, c.Server, c.Ports = b.end, b.clients, b.server, b.ports
 	c.Backlog = b.backlog
-	if b.end == load.ClientEnd {
+	if b.end == kernel.RoleClient {
 		c.Backlog = min(b.backlog*len(b.ports), netcfg.Backlog) // the window is over all ports
 	}
 	return c
@@ -117,7 +117,7 @@ func (b *between) probed() loader.Ports {
 		return loader.Ports{}
 	}
 	p := loader.Ports{Side: loader.RemotePorts, Low: b.ports[0], High: b.ports[len(b.ports)-1]}
-	if b.end == load.ServerEnd {
+	if b.end == kernel.RoleServer {
 		p.Side = loader.LocalPorts
 	}
 	return p
@@ -129,14 +129,14 @@ func (b *between) owns(e *kernel.Endpoint) bool {
 		return true
 	}
 	near, far := e.Local, e.Remote
-	if b.end == load.ClientEnd {
+	if b.end == kernel.RoleClient {
 		near, far = far, near
 	}
 	if near.Addr().Unmap() != b.server || near.Port() < b.ports[0] || near.Port() > b.ports[len(b.ports)-1] {
 		return false
 	}
 	if e.State == kernel.StateListen {
-		return b.end == load.ServerEnd
+		return b.end == kernel.RoleServer
 	}
 	return b.known[far.Addr().Unmap()]
 }
@@ -162,7 +162,7 @@ func (b *between) sign(rec *account.Recording) {
 	if b == nil {
 		return
 	}
-	rec.Load.End = b.end
+	rec.Load.End = b.end.String()
 	rec.Host.Name = hostName()
 	rec.Host.Boot = bootID()
 	rec.Load.ClientAddresses = len(b.clients)

@@ -189,7 +189,7 @@ func (r *runner) fillLoad() {
 // does a connecting end that no longer hears of the other.
 func (r *runner) up(p load.Progress) int {
 	switch {
-	case r.between.elsewhere(load.ClientEnd):
+	case r.between.elsewhere(kernel.RoleClient):
 		return p.Accepted
 	case r.far.err() != nil:
 		return p.Established
@@ -240,10 +240,14 @@ func (r *runner) fillTrace(c loader.Counters) error {
 // noteDoubts writes down what limits the figures.
 func (r *runner) noteDoubts() {
 	rec := r.recording
-	for role, state := range map[string]string{"client": r.scenario.Client, "server": r.scenario.Server} {
-		if r.between.elsewhere(role) {
+	for _, end := range []struct {
+		role  kernel.Role
+		state string
+	}{{kernel.RoleClient, r.scenario.Client}, {kernel.RoleServer, r.scenario.Server}} {
+		if r.between.elsewhere(end.role) {
 			continue
 		}
+		role, state := end.role.String(), end.state
 		if walked := endpointsIn(rec, role, state); state != "" && walked != rec.Load.Established {
 			r.note(fmt.Sprintf("the load engine had %d connections up and the walk found %d %s endpoints in %s",
 				rec.Load.Established, walked, role, state))
@@ -328,9 +332,9 @@ func (r *runner) stillUp() (int, error) {
 	switch s := r.scenario; {
 	case s.Listens:
 		return ends[end{kernel.RoleListener, kernel.StateListen.String()}], err
-	case s.Server == "" || r.between.elsewhere(load.ServerEnd):
+	case s.Server == "" || r.between.elsewhere(kernel.RoleServer):
 		return clients, err
-	case r.between.elsewhere(load.ClientEnd):
+	case r.between.elsewhere(kernel.RoleClient):
 		return servers, err
 	default:
 		return min(clients, servers), err

@@ -226,7 +226,7 @@ func (r *runner) startLoad() error {
 const handshakeTimeout = 15 * time.Second
 
 func (r *runner) loadConfig() load.Config {
-	c := load.Config{Clients: r.network.Clients, Server: r.network.Server, Connections: r.conns, Rate: r.options.Rate,
+	c := load.Config{End: kernel.RoleBoth, Clients: r.network.Clients, Server: r.network.Server, Connections: r.conns, Rate: r.options.Rate,
 		Backlog: netcfg.Backlog, Timeout: handshakeTimeout, Scenario: r.scenario.Name, Payload: r.options.Payload,
 		ThreadPerConnection: r.options.ThreadPerConnection}
 	if r.between != nil {

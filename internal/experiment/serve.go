@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/account"
-	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/internal/remote/peer"
+	"github.com/connprof/connprof/load"
 )
 
 // ServeOptions are the choices of `connprof serve`.

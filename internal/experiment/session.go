@@ -12,10 +12,9 @@ import (
 
 	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
-	"github.com/connprof/connprof/load"
+	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/netcfg"
-	"github.com/connprof/connprof/internal/remote/peer"
 )
 
 // session is the accepting end of one run, for a client on another machine: a runner that does what the client asks for.
@@ -306,7 +305,7 @@ func (s *session) cleanUp() {
 
 // newSession is the accepting end of a plan, with ports that are free.
 func newSession(o *ServeOptions, link *peer.Link, plan *peer.Plan, firstPort, others int) *session {
-	b := &between{end: load.ServerEnd, server: localOf(link), backlog: backlog(), most: plan.Connections, others: others}
+	b := &between{end: kernel.RoleServer, server: localOf(link), backlog: backlog(), most: plan.Connections, others: others}
 	b.setClients(plan.Clients)
 	b.setPorts(firstPort, plan.Ports)
 	options := Options{IPs: len(plan.Clients), Ports: plan.Ports, NoProfile: o.NoProfile || !plan.Profile, Hooks: o.Hooks,

@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/netcfg"
-	"github.com/connprof/connprof/internal/remote/peer"
 )
 
 // far is the accepting end on another machine, as the connecting end sees it. All methods take nil for a run with both
@@ -31,7 +32,7 @@ type far struct {
 
 // runTarget makes the connecting end of a run whose accepting end is a connprof serve.
 func runTarget(o Options) (*account.Recording, error) {
-	b := &between{end: load.ClientEnd}
+	b := &between{end: kernel.RoleClient}
 	return (&runner{options: o, between: b, far: &far{name: o.Target, between: b}}).run()
 }
 

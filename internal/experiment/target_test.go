@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/netcfg"
-	"github.com/connprof/connprof/internal/remote/peer"
 )
 
 func TestTargetsAreResolved(t *testing.T) {
@@ -80,7 +80,7 @@ func TestAPlanHasRoomForEveryAddress(t *testing.T) {
 func TestEachEndKnowsItsOwnEndpoints(t *testing.T) {
 	const server, client, other = "10.0.0.2", "10.0.0.1", "10.0.0.3"
 	at := netip.MustParseAddrPort
-	for _, end := range []string{load.ClientEnd, load.ServerEnd} {
+	for _, end := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
 		b := &between{end: end, server: netip.MustParseAddr(server)}
 		b.setClients([]netip.Addr{netip.MustParseAddr(client)})
 		b.setPorts(8091, 3)
@@ -95,7 +95,7 @@ func TestEachEndKnowsItsOwnEndpoints(t *testing.T) {
 			{client + ":8091", server + ":40000", false},
 		} {
 			near, far := at(c.client), at(c.server)
-			if end == load.ServerEnd {
+			if end == kernel.RoleServer {
 				near, far = far, near
 			}
 			if got := b.owns(&kernel.Endpoint{Local: near, Remote: far, State: kernel.StateEstablished}); got != c.want {
@@ -106,7 +106,7 @@ func TestEachEndKnowsItsOwnEndpoints(t *testing.T) {
 			}
 		}
 		listener := &kernel.Endpoint{Local: at(server + ":8091"), State: kernel.StateListen}
-		if got := b.owns(listener); got != (end == load.ServerEnd) {
+		if got := b.owns(listener); got != (end == kernel.RoleServer) {
 			t.Errorf("the %s end owns the listener: %v", end, got)
 		}
 	}
@@ -130,10 +130,10 @@ func TestEachEndCountsWhatItCanKnow(t *testing.T) {
 	if got := (&runner{}).up(p); got != 5 {
 		t.Errorf("%d are up of %+v with both ends here", got, p)
 	}
-	if got := (&runner{between: &between{end: load.ServerEnd}}).up(load.Progress{Established: 3, Accepted: 5}); got != 5 {
+	if got := (&runner{between: &between{end: kernel.RoleServer}}).up(load.Progress{Established: 3, Accepted: 5}); got != 5 {
 		t.Errorf("the accepting end counts %d of its 5, for the client's last word is late", got)
 	}
-	if got := (&runner{between: &between{end: load.ClientEnd}, far: &far{}}).up(p); got != 5 {
+	if got := (&runner{between: &between{end: kernel.RoleClient}, far: &far{}}).up(p); got != 5 {
 		t.Errorf("the connecting end counts %d, of which 5 are up at both ends", got)
 	}
 }

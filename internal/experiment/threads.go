@@ -70,12 +70,12 @@ const ownThreads = 2 * load.ReservedThreads
 
 // threadsLeft is how many connections a limit lets have a thread.
 func threadsLeft(row limits.Row) uint64 {
-	return row.Holds[limits.Both] - min(row.Holds[limits.Both], ownThreads)
+	return row.Holds[kernel.RoleBoth] - min(row.Holds[kernel.RoleBoth], ownThreads)
 }
 
 // threadRows are the limits on threads, judged for n connections that have one each, the tightest first.
 func threadRows(h limits.Host, n int) []limits.Row {
-	rows := limits.Judge(h, limits.Demand{Conns: uint64(n) + ownThreads, Role: limits.Both, ThreadEach: true})
+	rows := limits.Judge(h, limits.Demand{Conns: uint64(n) + ownThreads, Role: kernel.RoleBoth, ThreadEach: true})
 	rows = slices.DeleteFunc(rows, func(r limits.Row) bool {
 		return !slices.Contains(threadLimits, r.Limit) || r.Verdict == limits.Unknown
 	})
@@ -131,7 +131,7 @@ func (r *runner) refusedThread(f load.Failure) string {
 func nearestLimit(h limits.Host, refusal syscall.Errno, threads int) string {
 	nearest, least := "", uint64(limits.NoLimit)
 	for _, row := range threadRows(h, 1) {
-		left := row.Holds[limits.Both]
+		left := row.Holds[kernel.RoleBoth]
 		if row.Limit == "mappings" { // the only one that does not say how much is used
 			left -= min(left, uint64(threads))
 		}

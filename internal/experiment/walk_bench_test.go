@@ -28,7 +28,7 @@ func BenchmarkConnectsBesideAWalk(b *testing.B) {
 	if err := probes.LeaveAllocations(); err != nil {
 		b.Fatal(err)
 	}
-	engine, err := load.Start(load.Config{Clients: network.Clients, Server: network.Server, Ports: []uint16{firstServerPort},
+	engine, err := load.Start(load.Config{End: kernel.RoleBoth, Clients: network.Clients, Server: network.Server, Ports: []uint16{firstServerPort},
 		Connections: 1_000_000, Backlog: netcfg.Backlog, Timeout: time.Minute}, func(c *exec.Cmd) error { return network.Start(c) })
 	if err != nil {
 		b.Fatal(err)

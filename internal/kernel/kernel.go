@@ -8,29 +8,6 @@ import (
 	"net/netip"
 )
 
-// Role is which end of a connection an endpoint is.
-type Role uint8
-
-// The roles. RoleNone stands for objects and tasks that could not be told.
-const (
-	RoleNone Role = iota
-	RoleClient
-	RoleServer
-	RoleListener
-)
-
-func (r Role) String() string {
-	switch r {
-	case RoleClient:
-		return "client"
-	case RoleServer:
-		return "server"
-	case RoleListener:
-		return "listener"
-	}
-	return "other"
-}
-
 // State is a TCP state, numbered as in include/net/tcp_states.h.
 type State uint8
 

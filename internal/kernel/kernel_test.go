@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -8,8 +9,8 @@ import (
 )
 
 func TestRolesAreNamedAsInTheRecording(t *testing.T) {
-	want := map[Role]string{RoleNone: "other", RoleClient: "client", RoleServer: "server", RoleListener: "listener",
-		77: "other"}
+	want := map[Role]string{RoleUnknown: "unknown", RoleClient: "client", RoleServer: "server", RoleListener: "listener",
+		RoleBoth: "both", 77: "unknown"}
 	for r, name := range want {
 		if r.String() != name {
 			t.Errorf("Role(%d) is %q, want %q", r, r, name)
@@ -119,5 +120,22 @@ func TestRunningKernelHasAReleaseAndAMachine(t *testing.T) {
 	release, machine := Release()
 	if len(strings.Split(release, ".")) < 3 || machine == "" || machine == "unknown" {
 		t.Errorf("release %q, machine %q", release, machine)
+	}
+}
+
+func TestRolesAreReadAsTheyAreWritten(t *testing.T) {
+	for r := RoleUnknown; r <= RoleBoth; r++ {
+		text, err := r.MarshalText()
+		var back Role
+		if err := errors.Join(err, back.UnmarshalText(text)); err != nil || back != r {
+			t.Errorf("%s is read as %s: %v", r, back, err)
+		}
+	}
+	var r Role
+	if err := r.UnmarshalText([]byte("other")); err != nil || r != RoleUnknown { // of schema 1
+		t.Errorf("other is %s: %v", r, err)
+	}
+	if err := r.UnmarshalText([]byte("emperor")); err == nil {
+		t.Error("there is a role emperor")
 	}
 }

@@ -3,6 +3,8 @@ package limits
 import (
 	"fmt"
 	"sort"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // Verdict is what a limit means for the connections asked for.
@@ -26,7 +28,7 @@ type Row struct {
 	Need  uint64 // what Now has to be for the demand, 0 for nothing
 	// Holds is how many connections the limit allows in each role, NoLimit for any number. It is nil for a limit that
 	// stops none, or is not known.
-	Holds       map[Role]uint64
+	Holds       map[kernel.Role]uint64
 	Verdict     Verdict
 	Consequence string // what happens at the limit, with the kernel's error
 	Note        string
@@ -39,7 +41,7 @@ type Row struct {
 
 // Capacity is how many connections the host holds in one role.
 type Capacity struct {
-	Role  Role
+	Role  kernel.Role
 	Conns uint64 // NoLimit if nothing known binds
 	// First is the limit that binds first and Next the one after it, empty for none; NextConns is what Next allows.
 	First, Next string
@@ -103,8 +105,8 @@ func (l *limit) binds(d Demand) bool {
 const maxConns = 1 << 32
 
 // holds finds the most connections whose need is met. The need never falls as they become more.
-func (l *limit) holds(d Demand, r Reading) map[Role]uint64 {
-	holds := map[Role]uint64{}
+func (l *limit) holds(d Demand, r Reading) map[kernel.Role]uint64 {
+	holds := map[kernel.Role]uint64{}
 	for _, role := range Roles {
 		d.Role = role
 		met := func(n uint64) bool { d.Conns = n; return l.need(d, r) <= r.Now }

@@ -3,26 +3,19 @@ package limits
 import (
 	"fmt"
 	"math/bits"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
-// Role is which end, or ends, of the connections a host holds.
-type Role string
-
-// The roles. Both ends of each connection are on this host, each end in a process of its own, as in connprof run.
-const (
-	Client Role = "client"
-	Server Role = "server"
-	Both   Role = "both"
-)
-
-// Roles lists them in the order of reports.
-var Roles = []Role{Client, Server, Both}
+// Roles are which end, or ends, of the connections a host can hold, in the order of reports. With both, each end is in a
+// process of its own, as in connprof run.
+var Roles = []kernel.Role{kernel.RoleClient, kernel.RoleServer, kernel.RoleBoth}
 
 // Demand is what an ordinary program wants of the host: one that leaves ports to the kernel and has one table of file
 // descriptors a process.
 type Demand struct {
 	Conns uint64
-	Role  Role
+	Role  kernel.Role
 	// Addresses and Ports are the client addresses and the server ports that the connections spread over.
 	Addresses, Ports uint64
 	// ClientBytes and ServerBytes are the kernel memory of one idle endpoint, in bytes of slab pages.
@@ -31,12 +24,12 @@ type Demand struct {
 	ThreadEach bool
 }
 
-func (d Demand) client() bool { return d.Role != Server }
-func (d Demand) server() bool { return d.Role != Client }
+func (d Demand) client() bool { return d.Role != kernel.RoleServer }
+func (d Demand) server() bool { return d.Role != kernel.RoleClient }
 
 // sockets is how many ends are on this host.
 func (d Demand) sockets() uint64 {
-	if d.Role == Both {
+	if d.Role == kernel.RoleBoth {
 		return 2 * d.Conns
 	}
 	return d.Conns
@@ -277,9 +270,9 @@ func bindNeed(d Demand, _ Reading) uint64 {
 // seen by a client. Both ends here meet over lo, which needs none.
 func neighbourNeed(d Demand, r Reading) uint64 {
 	switch d.Role {
-	case Server:
+	case kernel.RoleServer:
 		return min(d.Conns, d.Addresses) + r.Used
-	case Client:
+	case kernel.RoleClient:
 		return min(d.Conns, 1) + r.Used
 	}
 	return 0

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // roomy is a made-up host with enough of everything for a million connections with both ends, below its root.
@@ -70,7 +72,7 @@ func madeUp(t *testing.T, changed map[string]string) Host {
 
 // million is what the published experiment asks for.
 func million() Demand {
-	return Demand{Conns: 1_000_000, Role: Both, Addresses: 20, Ports: 1, ClientBytes: 4500, ServerBytes: 4500}
+	return Demand{Conns: 1_000_000, Role: kernel.RoleBoth, Addresses: 20, Ports: 1, ClientBytes: 4500, ServerBytes: 4500}
 }
 
 func rowOf(t *testing.T, rows []Row, name string) Row {
@@ -137,7 +139,7 @@ func TestEachLimitBindsTheRolesThatItBinds(t *testing.T) {
 			d := million()
 			d.ThreadEach = true
 			r := rowOf(t, Judge(madeUp(t, map[string]string{test.file: test.text}), d), test.limit)
-			for role, want := range map[Role]uint64{Client: test.client, Server: test.server, Both: test.both} {
+			for role, want := range map[kernel.Role]uint64{kernel.RoleClient: test.client, kernel.RoleServer: test.server, kernel.RoleBoth: test.both} {
 				if r.Holds[role] != want {
 					t.Errorf("holds %d as %s, want %d", r.Holds[role], role, want)
 				}
@@ -254,7 +256,7 @@ func TestWhatCannotBeReadIsUnknownAndSaysWhy(t *testing.T) {
 func TestTheSoftLimitIsThatOfOtherPrograms(t *testing.T) {
 	h := madeUp(t, nil)
 	h.SoftFiles = func() (uint64, error) { return 1017, nil }
-	if r := rowOf(t, Judge(h, million()), "nofile (soft)"); r.Verdict != TooLow || r.Holds[Both] != 1000 || r.Fix != "ulimit -Sn 1000017" {
+	if r := rowOf(t, Judge(h, million()), "nofile (soft)"); r.Verdict != TooLow || r.Holds[kernel.RoleBoth] != 1000 || r.Fix != "ulimit -Sn 1000017" {
 		t.Errorf("%+v", r)
 	}
 	h.SoftFiles = func() (uint64, error) { return 0, fmt.Errorf("no shell") }
@@ -290,7 +292,7 @@ func TestVersion2CgroupsAreReadToo(t *testing.T) {
 			mount + "box/memory.max": "10000000", mount + "box/memory.current": "1000000",
 			mount + "box/pids.max": "50", mount + "box/pids.current": "5"})
 		rows := Judge(h, million())
-		if r := rowOf(t, rows, "memory cgroup"); r.Now != 10_000_000 || r.Used != 1_000_000 || r.Holds[Both] != 1000 ||
+		if r := rowOf(t, rows, "memory cgroup"); r.Now != 10_000_000 || r.Used != 1_000_000 || r.Holds[kernel.RoleBoth] != 1000 ||
 			r.Where != mount+"box/memory.max" {
 			t.Errorf("below %s: %+v", box, r)
 		}
@@ -304,9 +306,9 @@ func TestTheTwoTightestLimitsAreNamed(t *testing.T) {
 	h := madeUp(t, map[string]string{"/proc/sys/net/ipv4/ip_local_port_range": "40000 40009", "/proc/sys/fs/file-nr": "0 0 11000",
 		"/proc/sys/fs/nr_open": "5000"})
 	want := []Capacity{
-		{Client, 200, "client ports", "open files (all)", 1000},
-		{Server, 1000, "open files (all)", "nofile ceiling", 4983},
-		{Both, 200, "client ports", "open files (all)", 500},
+		{kernel.RoleClient, 200, "client ports", "open files (all)", 1000},
+		{kernel.RoleServer, 1000, "open files (all)", "nofile ceiling", 4983},
+		{kernel.RoleBoth, 200, "client ports", "open files (all)", 500},
 	}
 	for i, got := range Capacities(Judge(h, million())) {
 		if got != want[i] {

@@ -16,8 +16,8 @@ import (
 	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
-	"github.com/connprof/connprof/netcfg"
 	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/netcfg"
 )
 
 // checked is the document of a check.
@@ -229,7 +229,7 @@ func TestConntrackIsInThePathOnceItHasEntries(t *testing.T) {
 	defer network.Close()
 	judge := func() (row limits.Row) {
 		_ = network.Do(func() error {
-			rows := limits.Judge(limits.Host{}, limits.Demand{Conns: 10, Role: limits.Client, Addresses: 1, Ports: 1})
+			rows := limits.Judge(limits.Host{}, limits.Demand{Conns: 10, Role: kernel.RoleClient, Addresses: 1, Ports: 1})
 			row = rows[slices.IndexFunc(rows, func(r limits.Row) bool { return r.Limit == "conntrack" })]
 			return nil
 		})
