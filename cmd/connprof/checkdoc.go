@@ -40,7 +40,7 @@ func (f *checkFlags) measured(d *limits.Demand) (source string, err error) {
 			return assumed, nil
 		}
 	}
-	rec, err := account.ReadFile(path)
+	rec, err := recording.ReadFile(path)
 	release, _ := kernel.Release()
 	switch {
 	case f.recording == "" && err != nil:
@@ -62,7 +62,7 @@ func (f *checkFlags) measured(d *limits.Demand) (source string, err error) {
 }
 
 // endpointBytes is the page bytes of one established endpoint, rounded up; 0 if there is none.
-func endpointBytes(rec *account.Recording, role string) uint64 {
+func endpointBytes(rec *recording.Recording, role string) uint64 {
 	for _, row := range rec.Endpoints {
 		if row.Role == role && row.State == kernel.StateEstablished.String() && row.Count > 0 {
 			n := uint64(row.Count)

@@ -22,7 +22,7 @@ type progress struct {
 const between = 2 * time.Second
 
 // hooks prints which probe each hook got, and why not a better one.
-func (p *progress) hooks(list []account.Hook) {
+func (p *progress) hooks(list []recording.Hook) {
 	for _, h := range list {
 		line := fmt.Sprintf("%s: %s %s", h.Name, h.Kind, h.Function)
 		if h.Note != "" {

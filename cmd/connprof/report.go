@@ -15,8 +15,8 @@ import (
 // formats is the table of what a recording can be rendered as, each with the flag that asks for it.
 var formats = []struct {
 	flag, help string
-	render     func(io.Writer, *account.Recording) error
-	diff       func(w io.Writer, older, newer *account.Recording) error
+	render     func(io.Writer, *recording.Recording) error
+	diff       func(w io.Writer, older, newer *recording.Recording) error
 }{
 	{"html", "a page with the flame graph, the account and the timeline", report.HTML, report.DiffHTML},
 	{"pprof", "a profile for go tool pprof, with labels role, type and cache", report.Pprof, report.DiffPprof},
@@ -63,7 +63,7 @@ Without a format flag the account is printed as text.`,
 	outputs := addFormatFlags(cmd)
 	allCaches := cmd.Flags().Bool("all-caches", false, "in text: list every slab cache of the reconciliation")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		rec, err := account.ReadFile(args[0])
+		rec, err := recording.ReadFile(args[0])
 		if err != nil {
 			return err
 		}
@@ -86,11 +86,11 @@ func newDiff() *cobra.Command {
 	}
 	outputs := addFormatFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		older, err := account.ReadFile(args[0])
+		older, err := recording.ReadFile(args[0])
 		if err != nil {
 			return err
 		}
-		newer, err := account.ReadFile(args[1])
+		newer, err := recording.ReadFile(args[1])
 		if err != nil {
 			return err
 		}

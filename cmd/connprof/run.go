@@ -173,7 +173,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	stop, abort, release := watchSignals()
 	defer release()
 	o.Stop, o.Abort = stop, abort
-	o.Measured = func(rec *account.Recording) error {
+	o.Measured = func(rec *recording.Recording) error {
 		p.clear()
 		return f.deliver(cmd, rec)
 	}
@@ -200,7 +200,7 @@ func (f *runFlags) options(p *progress) experiment.Options {
 
 // withEndpoints runs, and writes the endpoints' CSV while the run makes it. What goes wrong once there is a recording leaves the
 // CSV as whole as that.
-func (f *runFlags) withEndpoints(o *experiment.Options) (rec *account.Recording, err error) {
+func (f *runFlags) withEndpoints(o *experiment.Options) (rec *recording.Recording, err error) {
 	if f.endpoints == "" {
 		return experiment.Run(*o)
 	}
@@ -219,7 +219,7 @@ func (f *runFlags) withEndpoints(o *experiment.Options) (rec *account.Recording,
 }
 
 // deliver writes the recording and shows the account, while the connections are still up.
-func (f *runFlags) deliver(cmd *cobra.Command, rec *account.Recording) error {
+func (f *runFlags) deliver(cmd *cobra.Command, rec *recording.Recording) error {
 	if err := f.writeRecording(rec); err != nil {
 		return err
 	}
@@ -242,7 +242,7 @@ func (f *runFlags) deliver(cmd *cobra.Command, rec *account.Recording) error {
 
 func isEmpty(s string) bool { return s == "" }
 
-func (f *runFlags) writeRecording(rec *account.Recording) error {
+func (f *runFlags) writeRecording(rec *recording.Recording) error {
 	if f.output == "-" && f.json {
 		return nil // it goes to standard output once
 	}
@@ -250,7 +250,7 @@ func (f *runFlags) writeRecording(rec *account.Recording) error {
 }
 
 // verdict turns what the recording says into the command's outcome.
-func (f *runFlags) verdict(rec *account.Recording) error {
+func (f *runFlags) verdict(rec *recording.Recording) error {
 	l := &rec.Load
 	if rec.Interrupted != "" {
 		return fmt.Errorf("run: stopped early with %d of %d connections up: %s; the account covers what was up",

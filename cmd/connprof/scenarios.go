@@ -42,7 +42,7 @@ func knownScenario(name string) bool {
 func (f *runFlags) runAll(cmd *cobra.Command, p *progress) error {
 	stop, abort, release := watchSignals()
 	defer release()
-	var recordings []*account.Recording
+	var recordings []*recording.Recording
 	for _, s := range load.Scenarios {
 		fmt.Fprintf(os.Stderr, "scenario %s: %s\n", s.Name, s.Help)
 		rec, err := f.runOne(s, p, stop, abort)
@@ -65,7 +65,7 @@ func (f *runFlags) runAll(cmd *cobra.Command, p *progress) error {
 	})
 }
 
-func (f *runFlags) runOne(s load.Scenario, p *progress, stop, abort <-chan struct{}) (*account.Recording, error) {
+func (f *runFlags) runOne(s load.Scenario, p *progress, stop, abort <-chan struct{}) (*recording.Recording, error) {
 	one := *f
 	one.scenario, one.started = s.Name, time.Now()
 	if one.conns == 0 {

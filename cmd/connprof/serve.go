@@ -127,7 +127,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	err := experiment.Serve(experiment.ServeOptions{Listen: f.listen, Ports: f.ports, Token: f.token, Conns: int(f.conns), Once: f.once,
 		NoProfile: f.noProfile, Hooks: f.hooks, AllowMemory: f.allowMemory, Version: version(), Command: commandLine(),
 		Listening: f.listening, Said: func(line string) { fmt.Println(line) }, Stop: stop, Abort: abort,
-		Recorded: func(session int, rec *account.Recording) error { return f.keep(cmd, session, rec) }})
+		Recorded: func(session int, rec *recording.Recording) error { return f.keep(cmd, session, rec) }})
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
@@ -180,7 +180,7 @@ func ownAddresses() []netip.Addr {
 }
 
 // keep writes down a run's recording, and prints the account where there is no client any more that would.
-func (f *serveFlags) keep(cmd *cobra.Command, session int, rec *account.Recording) error {
+func (f *serveFlags) keep(cmd *cobra.Command, session int, rec *recording.Recording) error {
 	var errs []error
 	if rec.Interrupted != "" && len(rec.Endpoints) > 0 {
 		errs = append(errs, writeFile("-", func(w io.Writer) error {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // vectorSite is the allocation of a slabobj_ext vector from the kmalloc cache of the given size.
@@ -26,23 +27,23 @@ func TestVectorsAreBookedOnlyWhereTheyWereSeen(t *testing.T) {
 	tests := []struct {
 		name   string
 		caches *Caches
-		want   ObjectRow
+		want   recording.ObjectRow
 	}{
 		{"seen, and the cache is accounted", accountedCaches(vectorSite(128)),
-			ObjectRow{"slabobj_ext", "kmalloc-128", 2, 256, 2 * page / 32}},
-		{"none seen: no memory cgroup is in use", accountedCaches(), ObjectRow{}},
-		{"only of another size", accountedCaches(vectorSite(64)), ObjectRow{}},
-		{"only freed", accountedCaches(freed), ObjectRow{}},
-		{"allocated by another function", accountedCaches(elsewhere), ObjectRow{}},
-		{"not from kmalloc", accountedCaches(cached), ObjectRow{}},
-		{"the cache is not accounted", testCaches(vectorSite(128)), ObjectRow{}},
+			recording.ObjectRow{"slabobj_ext", "kmalloc-128", 2, 256, 2 * page / 32}},
+		{"none seen: no memory cgroup is in use", accountedCaches(), recording.ObjectRow{}},
+		{"only of another size", accountedCaches(vectorSite(64)), recording.ObjectRow{}},
+		{"only freed", accountedCaches(freed), recording.ObjectRow{}},
+		{"allocated by another function", accountedCaches(elsewhere), recording.ObjectRow{}},
+		{"not from kmalloc", accountedCaches(cached), recording.ObjectRow{}},
+		{"the cache is not accounted", testCaches(vectorSite(128)), recording.ObjectRow{}},
 	}
 	var endpoints []*kernel.Endpoint
 	for i := range 32 { // two slabs of TCP
 		endpoints = append(endpoints, client(i))
 	}
 	for _, test := range tests {
-		row := rowOf(t, filled(test.caches, endpoints...), "client", "ESTABLISHED")
+		row := rowOf(t, filled(test.caches, endpoints...), kernel.RoleClient, "ESTABLISHED")
 		if got := objectOf(row, kernel.SlabObjExt); got != test.want {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
@@ -130,12 +131,12 @@ func TestTheCacheOfAKmallocTypeIsLearntFromItsSite(t *testing.T) {
 	e := client(1)
 	e.Objects[kernel.LSMSock] = 1
 	seen := kernel.Site{CallSite: site("security_sk_alloc"), Cache: 64, Kmalloc: true, Sized: true, Count: 1}
-	row := rowOf(t, filled(testCaches(seen), e), "client", "ESTABLISHED")
-	if o := objectOf(row, kernel.LSMSock); o != (ObjectRow{"lsm_sock", "kmalloc-64", 1, 64, page / 64}) {
+	row := rowOf(t, filled(testCaches(seen), e), kernel.RoleClient, "ESTABLISHED")
+	if o := objectOf(row, kernel.LSMSock); o != (recording.ObjectRow{"lsm_sock", "kmalloc-64", 1, 64, page / 64}) {
 		t.Errorf("learnt %+v", o)
 	}
 	seen.Free = true
-	row = rowOf(t, filled(testCaches(seen), e), "client", "ESTABLISHED")
+	row = rowOf(t, filled(testCaches(seen), e), kernel.RoleClient, "ESTABLISHED")
 	if o := objectOf(row, kernel.LSMSock); o.Cache != "" || o.PageBytes != 0 {
 		t.Errorf("learnt from a free: %+v", o)
 	}
@@ -147,8 +148,8 @@ func TestACacheThatSlabinfoDoesNotListCostsWhatItsStructSays(t *testing.T) {
 	e := client(1)
 	e.Cache = 0xffff888200000000
 	c := NewCaches(testSlabs(), testAliases(), infos, nil, testSymbols())
-	row := rowOf(t, filled(c, e), "client", "ESTABLISHED")
-	if o := objectOf(row, kernel.TCPSock); o != (ObjectRow{"tcp_sock", "SCTP_TCP", 1, 512, page / 8}) {
+	row := rowOf(t, filled(c, e), kernel.RoleClient, "ESTABLISHED")
+	if o := objectOf(row, kernel.TCPSock); o != (recording.ObjectRow{"tcp_sock", "SCTP_TCP", 1, 512, page / 8}) {
 		t.Errorf("%+v", o)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // page is the size the geometry of the made-up caches is counted in.
@@ -162,13 +163,13 @@ func visited(c *Caches, endpoints ...*kernel.Endpoint) *Ledger {
 }
 
 // filled is the account of a walk over the endpoints.
-func filled(c *Caches, endpoints ...*kernel.Endpoint) *Recording {
-	r := &Recording{Schema: Schema}
+func filled(c *Caches, endpoints ...*kernel.Endpoint) *recording.Machine {
+	r := &recording.Machine{}
 	visited(c, endpoints...).Fill(r, evidence(c))
 	return r
 }
 
-func rowOf(t *testing.T, r *Recording, role, state string) EndpointRow {
+func rowOf(t *testing.T, r *recording.Machine, role kernel.Role, state string) recording.EndpointRow {
 	t.Helper()
 	for _, row := range r.Endpoints {
 		if row.Role == role && row.State == state {
@@ -176,15 +177,15 @@ func rowOf(t *testing.T, r *Recording, role, state string) EndpointRow {
 		}
 	}
 	t.Fatalf("no row %s %s in %+v", role, state, r.Endpoints)
-	return EndpointRow{}
+	return recording.EndpointRow{}
 }
 
 // objectOf is the row's line for a type; it is empty where there is none.
-func objectOf(row EndpointRow, kind kernel.ObjectType) ObjectRow {
+func objectOf(row recording.EndpointRow, kind kernel.ObjectType) recording.ObjectRow {
 	for _, o := range row.Objects {
 		if o.Type == kind.String() {
 			return o
 		}
 	}
-	return ObjectRow{}
+	return recording.ObjectRow{}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // csvRows walks the endpoints into a list and gives each row by column name.
@@ -127,18 +128,18 @@ func TestTheListsSumsMatchItsColumnsAndTheAccount(t *testing.T) {
 				sums[row["role"]+" "+column] += number(t, row[column])
 			}
 		}
-		r := &Recording{}
+		r := &recording.Machine{}
 		l.Fill(r, evidence(c))
 		for _, row := range r.Endpoints {
 			for _, o := range row.Objects {
-				if got := sums[row.Role+" "+o.Type]; math.Abs(got-float64(o.PageBytes)) > 1 {
+				if got := sums[row.Role.String()+" "+o.Type]; math.Abs(got-float64(o.PageBytes)) > 1 {
 					t.Errorf("%s: %s %s: list %.1f, account %d", name, row.Role, o.Type, got, o.PageBytes)
 				}
 			}
-			if got := sums[row.Role+" page_bytes"]; math.Abs(got-float64(row.PageBytes)) > 1 {
+			if got := sums[row.Role.String()+" page_bytes"]; math.Abs(got-float64(row.PageBytes)) > 1 {
 				t.Errorf("%s: %s: list %.1f page bytes, account %d", name, row.Role, got, row.PageBytes)
 			}
-			if got := sums[row.Role+" buffer_bytes"]; got != float64(row.BufferBytes) {
+			if got := sums[row.Role.String()+" buffer_bytes"]; got != float64(row.BufferBytes) {
 				t.Errorf("%s: %s: list %.1f buffer bytes, account %d", name, row.Role, got, row.BufferBytes)
 			}
 		}

@@ -5,23 +5,8 @@ import (
 	"slices"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
-
-// ClientPorts says how the connecting ends share local ports: a port serves as many connections at the same time as
-// there are different rests of the four-tuple.
-type ClientPorts struct {
-	Used int `json:"used"` // different ports
-	Most int `json:"most"` // connections that the most used one has at the same time
-	// Example is the lowest port, with its connections, exampleTuples at most.
-	Example     int         `json:"example"`
-	Connections []FourTuple `json:"connections"`
-}
-
-// FourTuple is one connection as its client end has it, addresses with ports.
-type FourTuple struct {
-	Local  string `json:"local"`
-	Remote string `json:"remote"`
-}
 
 const exampleTuples = 20
 
@@ -47,11 +32,11 @@ func (p *portCounts) add(e *kernel.Endpoint) {
 }
 
 // summary is nil without any connecting end.
-func (p *portCounts) summary() *ClientPorts {
+func (p *portCounts) summary() *recording.ClientPorts {
 	if p.counts == nil {
 		return nil
 	}
-	c := &ClientPorts{Example: int(p.example), Connections: []FourTuple{}}
+	c := &recording.ClientPorts{Example: int(p.example), Connections: []recording.FourTuple{}}
 	for _, n := range p.counts {
 		if n > 0 {
 			c.Used++
@@ -62,7 +47,7 @@ func (p *portCounts) summary() *ClientPorts {
 		return cmp.Or(a.Local.Compare(b.Local), a.Remote.Compare(b.Remote))
 	})
 	for i := range p.tuples[:min(len(p.tuples), exampleTuples)] {
-		c.Connections = append(c.Connections, FourTuple{p.tuples[i].Local.String(), p.tuples[i].Remote.String()})
+		c.Connections = append(c.Connections, recording.FourTuple{p.tuples[i].Local.String(), p.tuples[i].Remote.String()})
 	}
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func TestRoleIsTheTracesElseTheListenersElseClient(t *testing.T) {
@@ -116,7 +117,7 @@ func TestClosesStandInTheRecording(t *testing.T) {
 	}
 	ev := evidence(c)
 	ev.ClientOpens, ev.ServerOpens = 7, 9
-	r := &Recording{}
+	r := &recording.Machine{}
 	l.Fill(r, ev)
 	if r.Trace.Closes != 3 || r.Trace.ClientOpens != 7 || r.Trace.ServerOpens != 9 {
 		t.Errorf("%+v, want 7 client and 9 server opens, 3 closes", r.Trace)

@@ -7,8 +7,10 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // rowKey is what one row of the account sums up.
@@ -270,23 +272,23 @@ func (w *walked) sortedTallies() []tallyKey {
 }
 
 // endpointRows is the account itself.
-func (w *walked) endpointRows(caches *Caches) []EndpointRow {
-	rows := []EndpointRow{}
+func (w *walked) endpointRows(caches *Caches) []recording.EndpointRow {
+	rows := []recording.EndpointRow{}
 	for key, r := range w.rows(caches) {
 		rows = append(rows, r.endpointRow(key))
 	}
-	order := map[string]int{"client": 0, "server": 1, "listener": 2, "unknown": 3}
-	slices.SortFunc(rows, func(a, b EndpointRow) int {
+	order := [...]int{kernel.RoleClient: 0, kernel.RoleServer: 1, kernel.RoleListener: 2, kernel.RoleUnknown: 3}
+	slices.SortFunc(rows, func(a, b recording.EndpointRow) int {
 		return cmp.Or(cmp.Compare(order[a.Role], order[b.Role]), cmp.Compare(b.Count, a.Count), cmp.Compare(a.State, b.State))
 	})
 	return rows
 }
 
-func (r *row) endpointRow(key rowKey) EndpointRow {
-	out := EndpointRow{Role: key.role.String(), State: key.state.String(), Count: r.count, BufferBytes: r.bufferBytes,
-		Objects: []ObjectRow{}}
+func (r *row) endpointRow(key rowKey) recording.EndpointRow {
+	out := recording.EndpointRow{Role: key.role, State: key.state.String(), Count: r.count, BufferBytes: r.bufferBytes,
+		Objects: []recording.ObjectRow{}}
 	for c, n := range r.objects {
-		o := ObjectRow{Type: c.kind.String(), Cache: c.cost.Cache, Count: int(math.Round(n)),
+		o := recording.ObjectRow{Type: c.kind.String(), Cache: c.cost.Cache, Count: int(math.Round(n)),
 			ObjectBytes: uint64(math.Round(n)) * c.cost.ObjectBytes, PageBytes: uint64(math.Round(n * c.cost.PageBytes))}
 		if o.Count == 0 && o.PageBytes == 0 {
 			continue
@@ -295,19 +297,19 @@ func (r *row) endpointRow(key rowKey) EndpointRow {
 		out.PageBytes += o.PageBytes
 		out.Objects = append(out.Objects, o)
 	}
-	slices.SortFunc(out.Objects, func(a, b ObjectRow) int {
+	slices.SortFunc(out.Objects, func(a, b recording.ObjectRow) int {
 		return cmp.Or(cmp.Compare(b.PageBytes, a.PageBytes), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Cache, b.Cache))
 	})
 	return out
 }
 
-func (w *walked) addressRows() []AddressRow {
-	rows := []AddressRow{}
+func (w *walked) addressRows() []recording.AddressRow {
+	rows := []recording.AddressRow{}
 	for k, n := range w.addresses {
-		rows = append(rows, AddressRow{Address: k.address.String(), Role: k.role.String(), Count: n})
+		rows = append(rows, recording.AddressRow{Address: k.address.String(), Role: k.role, Count: n})
 	}
-	slices.SortFunc(rows, func(a, b AddressRow) int {
-		return cmp.Or(cmp.Compare(a.Role, b.Role),
+	slices.SortFunc(rows, func(a, b recording.AddressRow) int {
+		return cmp.Or(strings.Compare(a.Role.String(), b.Role.String()),
 			netip.MustParseAddr(a.Address).Compare(netip.MustParseAddr(b.Address)))
 	})
 	return rows
@@ -324,7 +326,7 @@ func (l *Ledger) rank(e *kernel.Endpoint, of *tally) {
 	if len(*h) == topEndpoints && r.compare(&(*h)[0]) >= 0 {
 		return
 	}
-	r.endpoint = TopEndpoint{Role: of.key.role.String(), State: e.State.String(), Local: e.Local.String(), Remote: e.Remote.String(),
+	r.endpoint = recording.TopEndpoint{Role: of.key.role, State: e.State.String(), Local: e.Local.String(), Remote: e.Remote.String(),
 		PID: int(l.opened[e.Sock].pid), Objects: map[string]int{}, ObjectBytes: object, PageBytes: page, BufferBytes: buffers}
 	for k, n := range e.Objects {
 		if n > 0 {
@@ -353,7 +355,7 @@ type ranked struct {
 	weight        uint64
 	role          kernel.Role
 	local, remote netip.AddrPort
-	endpoint      TopEndpoint
+	endpoint      recording.TopEndpoint
 }
 
 // compare puts the costlier first. Equals follow from their four-tuples, so that which of them are kept does not
@@ -381,10 +383,10 @@ func (h *topHeap) Pop() any {
 	return last
 }
 
-func (h topHeap) list() []TopEndpoint {
+func (h topHeap) list() []recording.TopEndpoint {
 	ranks := slices.Clone(h)
 	slices.SortFunc(ranks, func(a, b ranked) int { return a.compare(&b) })
-	list := []TopEndpoint{}
+	list := []recording.TopEndpoint{}
 	for _, r := range ranks {
 		list = append(list, r.endpoint)
 	}

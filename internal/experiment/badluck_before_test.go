@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 func TestConnectionsFromBeforeTheTraceAreCountedOnce(t *testing.T) {
@@ -15,8 +17,8 @@ func TestConnectionsFromBeforeTheTraceAreCountedOnce(t *testing.T) {
 	s.watch()
 	rec, counters := s.finish(2 * n)
 	s.wantRows(rec, map[string]int{"client ESTABLISHED": n, "server ESTABLISHED": n, "listener LISTEN": 1})
-	s.wantObjects(rec, "client", "ESTABLISHED", whole(n))
-	s.wantObjects(rec, "server", "ESTABLISHED", whole(n))
+	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", whole(n))
+	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", whole(n))
 	if counters.StateChanges+counters.ConnectCalls+counters.Accepts != 0 || rec.Trace.ClientOpens+rec.Trace.ServerOpens != 0 {
 		t.Errorf("the trace saw %+v of connections from before it", counters)
 	}
@@ -70,7 +72,7 @@ func TestConnectionsFromBeforeTheTraceMayBeAcceptedInIt(t *testing.T) {
 	rec, counters := s.finish(2*(n-closed) - known)
 	s.wantRows(rec, map[string]int{"client ESTABLISHED": n - closed, "server ESTABLISHED": n - closed,
 		"listener LISTEN": 1, "server TIME_WAIT": closed})
-	s.wantObjects(rec, "server", "ESTABLISHED", whole(n-closed))
+	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", whole(n-closed))
 	if s.hooked("accept") && counters.Accepts != n {
 		t.Errorf("%d accepts, want %d", counters.Accepts, n)
 	}
@@ -168,7 +170,7 @@ func TestSocketsMayConnectAgain(t *testing.T) {
 	}
 	rec, counters := s.finish(0)
 	s.wantRows(rec, map[string]int{"client ESTABLISHED": n, "server ESTABLISHED": n, "listener LISTEN": 1})
-	s.wantObjects(rec, "client", "ESTABLISHED", whole(n))
+	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", whole(n))
 	if counters.ClientEstablished != n*times || counters.Destroyed != n*(times-1) {
 		t.Errorf("%d connects, %d sockets destroyed, want %d and %d", counters.ClientEstablished, counters.Destroyed,
 			n*times, n*(times-1))

@@ -39,7 +39,7 @@ func TestSocketsOpenedAndClosedByTheThousandLeaveOnlyWhatIsOpen(t *testing.T) {
 	s.await("ESTABLISHED", 2*held)
 	s.await("LAST_ACK", 0)
 	rec, counters := s.finish(0)
-	for _, role := range []string{"client", "server"} {
+	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
 		if n, objects := objectCounts(rec, role, "ESTABLISHED"); n != held || objects["file"] != held {
 			t.Errorf("%d %ss with %v, want %d", n, role, objects, held)
 		}
@@ -127,8 +127,8 @@ func TestOtherTracersMayComeAndGo(t *testing.T) {
 	s.await("ESTABLISHED", 2*opened)
 	s.await("LAST_ACK", 0)
 	rec, counters := s.finish(0)
-	n, _ := objectCounts(rec, "client", "ESTABLISHED")
-	m, _ := objectCounts(rec, "server", "ESTABLISHED")
+	n, _ := objectCounts(rec, kernel.RoleClient, "ESTABLISHED")
+	m, _ := objectCounts(rec, kernel.RoleServer, "ESTABLISHED")
 	if n != opened || m != opened {
 		t.Errorf("%d clients and %d servers, want %d", n, m, opened)
 	}
@@ -193,8 +193,8 @@ func TestEndsOfAKilledClientAreOrphans(t *testing.T) {
 			s.await("FIN_WAIT2", n)
 			rec, counters := s.finish(0)
 			s.wantRows(rec, map[string]int{"client FIN_WAIT2": n, "server CLOSE_WAIT": n, "listener LISTEN": 1})
-			s.wantObjects(rec, "client", "FIN_WAIT2", c.objects)
-			s.wantObjects(rec, "server", "CLOSE_WAIT", whole(n))
+			s.wantObjects(rec, kernel.RoleClient, "FIN_WAIT2", c.objects)
+			s.wantObjects(rec, kernel.RoleServer, "CLOSE_WAIT", whole(n))
 			if counters.ClientEstablished != n || counters.ServerEstablished != n {
 				t.Errorf("%+v, want %d at each end", counters, n)
 			}

@@ -7,8 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // mapped4 is the IPv4 loopback address as an IPv6 socket writes it.
@@ -17,7 +17,7 @@ var mapped4 = [16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1}
 var loopback6 = [16]byte{15: 1}
 
 // tcpSocks counts the tcp_socks of a row by cache.
-func tcpSocks(rec *account.Recording, role string) map[string]int {
+func tcpSocks(rec *recording.Machine, role kernel.Role) map[string]int {
 	counts := map[string]int{}
 	for _, row := range rec.Endpoints {
 		for _, o := range row.Objects {
@@ -29,7 +29,7 @@ func tcpSocks(rec *account.Recording, role string) map[string]int {
 	return counts
 }
 
-func (s *scene) wantSocks(rec *account.Recording, role string, want map[string]int) {
+func (s *scene) wantSocks(rec *recording.Machine, role kernel.Role, want map[string]int) {
 	s.t.Helper()
 	if got := tcpSocks(rec, role); !maps.Equal(got, want) {
 		s.t.Errorf("%ss have %v, want %v", role, got, want)
@@ -77,8 +77,8 @@ func TestEachFamilyIsCountedOnceAndInItsOwnCache(t *testing.T) {
 		}
 		rec, _ := s.finish(0)
 		s.wantRows(rec, map[string]int{"client ESTABLISHED": all, "server ESTABLISHED": all, "listener LISTEN": len(families)})
-		s.wantSocks(rec, "client", clients)
-		s.wantSocks(rec, "server", servers)
+		s.wantSocks(rec, kernel.RoleClient, clients)
+		s.wantSocks(rec, kernel.RoleServer, servers)
 		s.checkCalls(all)
 	})
 }
@@ -123,7 +123,7 @@ func TestTimeWaitOfEachFamilyIsCountedOnce(t *testing.T) {
 	s.await("TIME_WAIT", 3*n)
 	rec, _ := s.finish(0)
 	s.wantRows(rec, map[string]int{"client TIME_WAIT": 3 * n, "listener LISTEN": 1})
-	s.wantObjects(rec, "client", "TIME_WAIT", map[string]int{"tcp_timewait_sock": 3 * n, "tcp_sock": 0, "file": 0})
+	s.wantObjects(rec, kernel.RoleClient, "TIME_WAIT", map[string]int{"tcp_timewait_sock": 3 * n, "tcp_sock": 0, "file": 0})
 	if rec.Trace.Closes != 6*n {
 		t.Errorf("%d endpoints closed, want %d", rec.Trace.Closes, 6*n)
 	}

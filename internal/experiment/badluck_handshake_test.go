@@ -60,7 +60,7 @@ func TestConnectsThatHangAreClientsInSynSent(t *testing.T) {
 	rec, counters := s.finish(0)
 	s.wantRows(rec, map[string]int{"client ESTABLISHED": 1, "server ESTABLISHED": 1, "listener LISTEN": 1,
 		"client SYN_SENT": hanging})
-	s.wantObjects(rec, "client", "SYN_SENT", whole(hanging))
+	s.wantObjects(rec, kernel.RoleClient, "SYN_SENT", whole(hanging))
 	if counters.ClientEstablished != 1 || counters.ServerEstablished != 1 {
 		t.Errorf("%+v, want one established at each end", counters)
 	}
@@ -281,8 +281,8 @@ func TestConnectionsNotYetAcceptedHaveNoFile(t *testing.T) {
 	s.watchedSets(1, clients)
 	rec, counters := s.finish(0)
 	s.wantRows(rec, map[string]int{"client ESTABLISHED": n, "server ESTABLISHED": n, "listener LISTEN": 1})
-	s.wantObjects(rec, "client", "ESTABLISHED", inSets(t, n, 1))
-	s.wantObjects(rec, "server", "ESTABLISHED", map[string]int{"tcp_sock": n, "socket_alloc": accepted, "file": accepted,
+	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", inSets(t, n, 1))
+	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", map[string]int{"tcp_sock": n, "socket_alloc": accepted, "file": accepted,
 		"dentry": accepted, "epitem": 0})
 	if counters.ServerEstablished != n || s.hooked("accept") && counters.Accepts != accepted {
 		t.Errorf("%+v, want %d established and %d accepted", counters, n, accepted)
@@ -301,7 +301,7 @@ func TestListenerThatGoesTakesItsQueueAlong(t *testing.T) {
 	s.close(clients[accepted:]...)
 	rec, counters := s.finish(0)
 	s.wantRows(rec, map[string]int{"client ESTABLISHED": accepted, "server ESTABLISHED": accepted})
-	s.wantObjects(rec, "server", "ESTABLISHED", whole(accepted))
+	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", whole(accepted))
 	if rec.Trace.Closes != 2*(n-accepted) || counters.Destroyed != 2*(n-accepted)+1 {
 		t.Errorf("%d closed, %d destroyed, want %d and the listener", rec.Trace.Closes, counters.Destroyed, 2*(n-accepted))
 	}
@@ -321,8 +321,8 @@ func TestUnfinishedHandshakesAreRequests(t *testing.T) {
 	requests := kernel.StateNewSynRecv.String()
 	rec, counters := s.finish(0)
 	s.wantRows(rec, map[string]int{"client ESTABLISHED": n, "server " + requests: n, "listener LISTEN": 1})
-	s.wantObjects(rec, "client", "ESTABLISHED", whole(n))
-	s.wantObjects(rec, "server", requests, map[string]int{"tcp_request_sock": n, "tcp_sock": 0, "file": 0})
+	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", whole(n))
+	s.wantObjects(rec, kernel.RoleServer, requests, map[string]int{"tcp_request_sock": n, "tcp_sock": 0, "file": 0})
 	if counters.ClientEstablished != n || counters.ServerEstablished != 0 {
 		t.Errorf("%+v, want %d ends up, all clients", counters, n)
 	}

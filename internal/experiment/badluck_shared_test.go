@@ -6,7 +6,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func TestDupedSocketsAreCountedOnce(t *testing.T) {
@@ -83,11 +84,11 @@ func TestSocketsPassedToAnotherProcessAreCountedOnce(t *testing.T) {
 }
 
 // wantPairs wants n open connections, each end with its objects once.
-func (s *scene) wantPairs(rec *account.Recording, n int) {
+func (s *scene) wantPairs(rec *recording.Machine, n int) {
 	s.t.Helper()
 	s.wantRows(rec, map[string]int{"client ESTABLISHED": n, "server ESTABLISHED": n, "listener LISTEN": 1})
-	s.wantObjects(rec, "client", "ESTABLISHED", whole(n))
-	s.wantObjects(rec, "server", "ESTABLISHED", whole(n))
+	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", whole(n))
+	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", whole(n))
 }
 
 // finishPairs is finish for n connections opened in the trace, none of which has ended.
@@ -151,8 +152,8 @@ func TestSocketInSeveralEpollSetsHasAnEpitemInEach(t *testing.T) {
 	s.watchedSets(clientSets, clients)
 	s.watchedSets(serverSets, servers)
 	rec, _ := s.finish(0)
-	s.wantObjects(rec, "client", "ESTABLISHED", inSets(t, n, clientSets))
-	s.wantObjects(rec, "server", "ESTABLISHED", inSets(t, n, serverSets))
+	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", inSets(t, n, clientSets))
+	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", inSets(t, n, serverSets))
 	if n := s.plain.ledger.Skipped(); n != 0 {
 		t.Errorf("the walk has not followed %d endpoints", n)
 	}
@@ -166,7 +167,7 @@ func TestEpollSetsBeyondTheWalksReachAreALossThatIsCounted(t *testing.T) {
 	clients, _ := s.open(l, n)
 	s.watchedSets(20, clients)
 	rec, _ := s.finish(0)
-	_, objects := objectCounts(rec, "client", "ESTABLISHED")
+	_, objects := objectCounts(rec, kernel.RoleClient, "ESTABLISHED")
 	if got := s.plain.ledger.Skipped(); objects["epitem"] != 20*n && got < n {
 		t.Errorf("%d of %d epitems found, and %d endpoints said not to be followed", objects["epitem"], 20*n, got)
 	}
@@ -193,8 +194,8 @@ func TestCopiedDescriptorInAnEpollSetIsASecondEpitem(t *testing.T) {
 	s.close(clients...) // the membership of a closed descriptor lasts as long as the file
 	rec, _ := s.finish(0)
 	twice := inSets(t, n, 2)
-	s.wantObjects(rec, "client", "ESTABLISHED", twice)
-	s.wantObjects(rec, "server", "ESTABLISHED", inSets(t, n, 1))
+	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", twice)
+	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", inSets(t, n, 1))
 }
 
 func TestSocketsThatLeaveAnEpollSetTakeTheirEpitemsAlong(t *testing.T) {
@@ -217,6 +218,6 @@ func TestSocketsThatLeaveAnEpollSetTakeTheirEpitemsAlong(t *testing.T) {
 	s.watchedSets(1, servers)
 	s.close(set)
 	rec, _ := s.finish(0)
-	s.wantObjects(rec, "client", "ESTABLISHED", whole(n))
-	s.wantObjects(rec, "server", "ESTABLISHED", inSets(t, n, 1))
+	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", whole(n))
+	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", inSets(t, n, 1))
 }

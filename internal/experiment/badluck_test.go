@@ -17,6 +17,7 @@ import (
 
 	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/netcfg"
 )
@@ -107,7 +108,7 @@ func (s *scene) hooked(name string) bool {
 
 // finish ends the trace and holds its recording against what the kernel lists and against the witness. untraced is
 // how many of the sockets still there were connected before the trace began.
-func (s *scene) finish(untraced int) (*account.Recording, loader.Counters) {
+func (s *scene) finish(untraced int) (*recording.Machine, loader.Counters) {
 	s.t.Helper()
 	before := s.listed()
 	rec, counters := s.plain.account(account.Snapshot{})
@@ -124,7 +125,7 @@ func (s *scene) finish(untraced int) (*account.Recording, loader.Counters) {
 }
 
 // checkListed wants as many endpoints in each state as the kernel listed before and after the walk.
-func (s *scene) checkListed(rec *account.Recording, before, after map[string]int) {
+func (s *scene) checkListed(rec *recording.Machine, before, after map[string]int) {
 	s.t.Helper()
 	walked := map[string]int{}
 	for _, row := range rec.Endpoints {
@@ -150,7 +151,7 @@ func merged(counts ...map[string]int) map[string]int {
 }
 
 // checkWitness wants a trace without contradictions that ends with the sockets that the walk finds.
-func (s *scene) checkWitness(rec *account.Recording, c loader.Counters, untraced int) {
+func (s *scene) checkWitness(rec *recording.Machine, c loader.Counters, untraced int) {
 	s.t.Helper()
 	w := s.witness
 	for _, text := range w.wrong[:min(len(w.wrong), 5)] {
@@ -225,11 +226,11 @@ func (s *scene) await(state string, n int) {
 }
 
 // wantRows wants these rows, as "role STATE", and no others.
-func (s *scene) wantRows(rec *account.Recording, want map[string]int) {
+func (s *scene) wantRows(rec *recording.Machine, want map[string]int) {
 	s.t.Helper()
 	got := map[string]int{}
 	for _, row := range rec.Endpoints {
-		got[row.Role+" "+row.State] += row.Count
+		got[row.Role.String()+" "+row.State] += row.Count
 	}
 	if !maps.Equal(got, want) {
 		s.t.Errorf("rows %v, want %v", got, want)
@@ -237,7 +238,7 @@ func (s *scene) wantRows(rec *account.Recording, want map[string]int) {
 }
 
 // wantObjects wants so many objects of each of these types in a row.
-func (s *scene) wantObjects(rec *account.Recording, role, state string, want map[string]int) {
+func (s *scene) wantObjects(rec *recording.Machine, role kernel.Role, state string, want map[string]int) {
 	s.t.Helper()
 	_, objects := objectCounts(rec, role, state)
 	for kind, n := range want {

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/loader"
@@ -158,12 +158,11 @@ func (b *between) setPorts(first, n int) {
 }
 
 // sign says in the recording which end it is, and of which machine.
-func (b *between) sign(rec *account.Recording) {
+func (b *between) sign(rec *recording.Machine) {
 	if b == nil {
 		return
 	}
-	rec.Load.End = b.end.String()
-	rec.Host.Name = hostName()
+	rec.Name = hostName()
 	rec.Host.Boot = bootID()
 	rec.Load.ClientAddresses = len(b.clients)
 	rec.Load.ServerPorts = len(b.ports)

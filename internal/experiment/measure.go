@@ -10,6 +10,7 @@ import (
 
 	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/loader"
 )
@@ -64,7 +65,7 @@ func (r *runner) measure() error {
 	}
 	err = r.account(after)
 	if last := r.engine.Progress().Last; last > 0 {
-		r.recording.Cost.AccountSeconds = (load.Monotonic() - last).Seconds()
+		r.machine.Cost.AccountSeconds = (load.Monotonic() - last).Seconds()
 	}
 	return err
 }
@@ -94,13 +95,13 @@ func (r *runner) account(after account.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	r.ledger.Fill(r.recording, account.Evidence{Before: r.before, After: after, Caches: caches, Sites: sites,
-		Batch: r.batch, ScenarioSites: arranged, Symbols: r.symbols, ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})
+	r.ledger.Fill(r.machine, account.Evidence{Before: r.before, After: after, Caches: caches, Sites: sites,
+		Batch: r.batch, ScenarioSites: arranged, Symbols: r.symbols, SampleInterval: sampleInterval(r.batchSize()), ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})
 	if r.options.ThreadPerConnection {
-		r.recording.FillThreads(r.before, after, listedCaches(threadCaches, aliases))
+		account.FillThreads(r.machine, r.before, after, listedCaches(threadCaches, aliases))
 	}
-	r.recording.Cost.WalkSeconds = walkSeconds
-	for _, row := range r.recording.Endpoints {
+	r.machine.Cost.WalkSeconds = walkSeconds
+	for _, row := range r.machine.Endpoints {
 		for _, o := range row.Objects {
 			if o.Cache == "" {
 				r.note(fmt.Sprintf("no slab cache is known for the %d objects of type %s (%s): their bytes are left out",
@@ -157,12 +158,12 @@ func since(before, now []kernel.Site) []kernel.Site {
 	return grown
 }
 
-func (r *runner) note(text string) { r.recording.Notes = append(r.recording.Notes, text) }
+func (r *runner) note(text string) { r.machine.Notes = append(r.machine.Notes, text) }
 
 // fillLoad writes down what the load engine did.
 func (r *runner) fillLoad() {
 	p := r.engine.Progress()
-	l := &r.recording.Load
+	l := r.machine.Load
 	l.Established, l.Failed = r.up(p), p.Failed
 	r.recording.Interrupted = r.interrupt
 	if p.Last > p.First && p.First > 0 {
@@ -173,9 +174,9 @@ func (r *runner) fillLoad() {
 		sinceFirst := load.Monotonic() - p.First
 		l.FirstConnectSeconds = (time.Since(r.options.Started) - sinceFirst).Seconds()
 	}
-	l.Failures = []account.Failure{}
+	l.Failures = []recording.Failure{}
 	for _, f := range r.engine.Failures() {
-		l.Failures = append(l.Failures, account.Failure{Step: f.Step, Error: f.Errno.Error(), Count: f.Count})
+		l.Failures = append(l.Failures, recording.Failure{Step: f.Step, Error: f.Errno.Error(), Count: f.Count})
 	}
 	if n := r.engine.PortsInUse(); n > 0 {
 		r.note(fmt.Sprintf("%d attempts met a local port in use and took another", n))
@@ -203,9 +204,9 @@ func (r *runner) fillTrace(c loader.Counters) error {
 	if err != nil {
 		return err
 	}
-	rec := r.recording
+	rec := r.machine
 	rec.Trace.FreeMisses = c.FreeMisses
-	rec.Losses = account.Losses{RingFull: c.RingFull, MapFull: c.MapFull + full, RecursionMisses: c.RecursionMisses,
+	rec.Losses = recording.Losses{RingFull: c.RingFull, MapFull: c.MapFull + full, RecursionMisses: c.RecursionMisses,
 		StackFailures: c.StackFailures, WalkSkipped: r.ledger.Skipped()}
 	rec.Trace.Connects = int(c.SynSent)
 	hits := map[string]uint64{"connect": c.ConnectCalls, "accept": c.Accepts, "state": c.StateChanges,
@@ -239,7 +240,7 @@ func (r *runner) fillTrace(c loader.Counters) error {
 
 // noteDoubts writes down what limits the figures.
 func (r *runner) noteDoubts() {
-	rec := r.recording
+	rec := r.machine
 	for _, end := range []struct {
 		role  kernel.Role
 		state string
@@ -247,7 +248,7 @@ func (r *runner) noteDoubts() {
 		if r.between.elsewhere(end.role) {
 			continue
 		}
-		role, state := end.role.String(), end.state
+		role, state := end.role, end.state
 		if walked := endpointsIn(rec, role, state); state != "" && walked != rec.Load.Established {
 			r.note(fmt.Sprintf("the load engine had %d connections up and the walk found %d %s endpoints in %s",
 				rec.Load.Established, walked, role, state))
@@ -259,7 +260,7 @@ func (r *runner) noteDoubts() {
 	}
 }
 
-func endpointsIn(rec *account.Recording, role, state string) int {
+func endpointsIn(rec *recording.Machine, role kernel.Role, state string) int {
 	n := 0
 	for _, row := range rec.Endpoints {
 		if row.Role == role && row.State == state {
@@ -299,7 +300,7 @@ func (r *runner) hold() error {
 	case <-r.far.gone():
 		return fmt.Errorf("while the connections were held: %w", r.far.err())
 	}
-	l := &r.recording.Load
+	l := r.machine.Load
 	l.HoldSeconds = time.Since(begun).Seconds()
 	still, err := r.stillUp()
 	if err != nil {

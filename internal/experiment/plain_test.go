@@ -16,6 +16,7 @@ import (
 
 	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/netcfg"
@@ -141,7 +142,7 @@ func (p *plain) open() {
 }
 
 // account ends the trace, walks, and fills a recording.
-func (p *plain) account(before account.Snapshot) (*account.Recording, loader.Counters) {
+func (p *plain) account(before account.Snapshot) (*recording.Machine, loader.Counters) {
 	p.t.Helper()
 	p.stop()
 	if err := <-p.drained; err != nil {
@@ -175,7 +176,7 @@ func (p *plain) account(before account.Snapshot) (*account.Recording, loader.Cou
 	}); err != nil {
 		p.t.Fatal(err)
 	}
-	rec := &account.Recording{}
+	rec := &recording.Machine{}
 	p.ledger.Fill(rec, account.Evidence{Before: before, After: after, Caches: caches, Sites: sites, Symbols: symbols,
 		ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})
 	return rec, counters
@@ -199,7 +200,7 @@ func (p *plain) kernelCount() int {
 	return n
 }
 
-func objectCounts(rec *account.Recording, role, state string) (endpoints int, objects map[string]int) {
+func objectCounts(rec *recording.Machine, role kernel.Role, state string) (endpoints int, objects map[string]int) {
 	objects = map[string]int{}
 	for _, row := range rec.Endpoints {
 		if row.Role == role && row.State == state {
@@ -213,9 +214,9 @@ func objectCounts(rec *account.Recording, role, state string) (endpoints int, ob
 }
 
 // checkPlain holds a recording of n plain connections against what is known of them.
-func checkPlain(t *testing.T, rec *account.Recording, n int) {
+func checkPlain(t *testing.T, rec *recording.Machine, n int) {
 	t.Helper()
-	for _, role := range []string{"client", "server"} {
+	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
 		endpoints, objects := objectCounts(rec, role, "ESTABLISHED")
 		if endpoints != n {
 			t.Errorf("%d %s endpoints, want %d", endpoints, role, n)
@@ -231,7 +232,7 @@ func checkPlain(t *testing.T, rec *account.Recording, n int) {
 			}
 		}
 	}
-	if listeners, objects := objectCounts(rec, "listener", "LISTEN"); listeners != 1 || objects["tcp_sock"] != 1 {
+	if listeners, objects := objectCounts(rec, kernel.RoleListener, "LISTEN"); listeners != 1 || objects["tcp_sock"] != 1 {
 		t.Errorf("%d listeners with %v, want one", listeners, objects)
 	}
 }

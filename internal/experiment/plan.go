@@ -6,6 +6,7 @@ import (
 	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/load"
 )
 
@@ -110,7 +111,7 @@ func (r *runner) replan() error {
 	if err != nil {
 		return err
 	}
-	r.recording.Load.ExpectedBytes = client + server
+	r.machine.Load.ExpectedBytes = client + server
 	err = r.fit(client + server + userBytes)
 	if err == nil {
 		err = r.judge(client, server)
@@ -118,7 +119,7 @@ func (r *runner) replan() error {
 	if err != nil {
 		return fmt.Errorf("after the first %d: %w", r.batch.Connections, err)
 	}
-	r.recording.Load.Requested, r.recording.Load.Capped = r.conns, r.capped
+	r.machine.Load.Requested, r.machine.Load.Capped = r.conns, r.capped
 	r.engine.Limit(r.conns)
 	return nil
 }
@@ -152,7 +153,7 @@ func (r *runner) judge(client, server uint64) error {
 				return err
 			}
 		}
-		r.recording.Plan = append(r.recording.Plan, account.PlanRow{Limit: row.Limit, Where: row.Where, Unit: row.Unit,
+		r.machine.Plan = append(r.machine.Plan, recording.PlanRow{Limit: row.Limit, Where: row.Where, Unit: row.Unit,
 			Need: row.Need, Have: row.Now, Verdict: string(row.Verdict)})
 	}
 	return nil

@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // drop has a socket throw away every packet that comes in, so that the other end waits for an answer.
@@ -67,7 +67,7 @@ func (s *scene) memory(sockets []int) uint64 {
 	return sum
 }
 
-func bufferBytes(rec *account.Recording, role string) uint64 {
+func bufferBytes(rec *recording.Machine, role kernel.Role) uint64 {
 	sum := uint64(0)
 	for _, row := range rec.Endpoints {
 		if row.Role == role {
@@ -78,9 +78,9 @@ func bufferBytes(rec *account.Recording, role string) uint64 {
 }
 
 // wantBuffers wants the buffer bytes of both roles to be the kernel's own.
-func (s *scene) wantBuffers(rec *account.Recording, clients, servers []int) {
+func (s *scene) wantBuffers(rec *recording.Machine, clients, servers []int) {
 	s.t.Helper()
-	for role, sockets := range map[string][]int{"client": clients, "server": servers} {
+	for role, sockets := range map[kernel.Role][]int{kernel.RoleClient: clients, kernel.RoleServer: servers} {
 		if got, want := bufferBytes(rec, role), s.memory(sockets); got != want {
 			s.t.Errorf("%d buffer bytes of %ss, the kernel says %d", got, role, want)
 		}
@@ -102,10 +102,10 @@ func TestWhatIsSentOrUnsentIsTheSenders(t *testing.T) {
 			s.send(c.messages, clients...)
 			rec, _ := s.finish(0)
 			all := n * c.messages
-			s.wantObjects(rec, "client", "ESTABLISHED", queued(all, 0, all))
-			s.wantObjects(rec, "server", "ESTABLISHED", queued(0, 0, 0))
+			s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", queued(all, 0, all))
+			s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", queued(0, 0, 0))
 			s.wantBuffers(rec, clients, servers)
-			if bufferBytes(rec, "client") == 0 {
+			if bufferBytes(rec, kernel.RoleClient) == 0 {
 				t.Error("nothing is queued: the test would prove nothing")
 			}
 			if got := s.plain.ledger.Skipped(); got != 0 {
@@ -133,7 +133,7 @@ func TestEachNumberOfUnacknowledgedMessagesIsCounted(t *testing.T) {
 		all += i
 	}
 	rec, _ := s.finish(0)
-	s.wantObjects(rec, "client", "ESTABLISHED", queued(all, 0, all))
+	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", queued(all, 0, all))
 }
 
 func TestQueuesBeyondTheWalksReachAreALossThatIsCounted(t *testing.T) {
@@ -160,10 +160,10 @@ func TestDataQueuedAtBothEndsIsCountedOnce(t *testing.T) {
 	s.drop(clients...) // acknowledgements
 	s.send(messages, clients...)
 	rec, _ := s.finish(0)
-	s.wantObjects(rec, "client", "ESTABLISHED", queued(n*messages, 0, n*messages))
-	s.wantObjects(rec, "server", "ESTABLISHED", queued(0, 0, 0))
+	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", queued(n*messages, 0, n*messages))
+	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", queued(0, 0, 0))
 	s.wantBuffers(rec, clients, servers)
-	if bufferBytes(rec, "server") == 0 {
+	if bufferBytes(rec, kernel.RoleServer) == 0 {
 		t.Error("the servers have nothing unread: the test would prove nothing")
 	}
 }
@@ -182,9 +182,9 @@ func TestFourMebibytesThatNobodyReadsStayInBothQueues(t *testing.T) {
 	time.Sleep(300 * time.Millisecond) // longer than an acknowledgement may be delayed
 	rec, _ := s.finish(0)
 	s.wantBuffers(rec, clients, servers)
-	_, objects := objectCounts(rec, "client", "ESTABLISHED")
-	if pairs := objects["sk_buff_fclones"]; bufferBytes(rec, "client") < payload/2 || pairs == 0 || pairs != objects["skb_head"] {
-		t.Errorf("%d buffer bytes in %v", bufferBytes(rec, "client"), objects)
+	_, objects := objectCounts(rec, kernel.RoleClient, "ESTABLISHED")
+	if pairs := objects["sk_buff_fclones"]; bufferBytes(rec, kernel.RoleClient) < payload/2 || pairs == 0 || pairs != objects["skb_head"] {
+		t.Errorf("%d buffer bytes in %v", bufferBytes(rec, kernel.RoleClient), objects)
 	}
 }
 
@@ -206,7 +206,7 @@ func TestTimeStampsNotYetReadAreTheSenders(t *testing.T) {
 	}
 	time.Sleep(300 * time.Millisecond)
 	rec, _ := s.finish(0)
-	s.wantObjects(rec, "client", "ESTABLISHED", queued(0, n*messages, n*messages))
+	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", queued(0, n*messages, n*messages))
 	s.wantBuffers(rec, clients, servers)
 }
 
@@ -225,8 +225,8 @@ func TestSegmentsOutOfOrderAreTheReceivers(t *testing.T) {
 		s.inject(fd, segments, 50)
 	}
 	rec, _ := s.finish(0)
-	s.wantObjects(rec, "server", "ESTABLISHED", queued(0, all, all))
-	s.wantObjects(rec, "client", "ESTABLISHED", queued(0, 0, 0))
+	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", queued(0, all, all))
+	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", queued(0, 0, 0))
 	s.wantBuffers(rec, clients, servers)
 	if got := s.plain.ledger.Skipped(); got != 0 {
 		t.Errorf("the walk has not followed %d endpoints", got)
@@ -244,7 +244,7 @@ func TestHeadsOfDifferentSizesAreALossThatIsCounted(t *testing.T) {
 		s.inject(fd, 1, 3000)
 	}
 	rec, _ := s.finish(0)
-	s.wantObjects(rec, "server", "ESTABLISHED", queued(0, 6*n, 6*n))
+	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", queued(0, 6*n, 6*n))
 	if got := s.plain.ledger.Skipped(); got != n {
 		t.Errorf("%d endpoints said not to be followed, want %d", got, n)
 	}

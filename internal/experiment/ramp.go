@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/load"
 )
 
@@ -98,9 +98,9 @@ func (w *rampWatch) look() bool {
 		r.others.company()
 	}
 	if info, err := kernel.ReadMeminfo(); err == nil {
-		point := account.TimelinePoint{Seconds: now.Sub(r.options.Started).Seconds(), Established: p.Up(),
+		point := recording.TimelinePoint{Seconds: now.Sub(r.options.Started).Seconds(), Established: p.Up(),
 			SlabBytes: info["Slab"]}
-		r.recording.Load.Timeline = append(r.recording.Load.Timeline, point)
+		r.machine.Load.Timeline = append(r.machine.Load.Timeline, point)
 		if why := r.limitReached(info); why != "" {
 			r.endRamp(why)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/netcfg"
@@ -44,11 +45,11 @@ type Options struct {
 	// Endpoints gets one CSV row an endpoint; nil for none.
 	Endpoints io.Writer
 	// Hooked is told what each hook got, before the first connection.
-	Hooked func([]account.Hook)
+	Hooked func([]recording.Hook)
 	// Progress is told how the ramp goes, several times a second.
 	Progress func(Status)
 	// Measured gets the finished account before the connections are held and torn down.
-	Measured func(*account.Recording) error
+	Measured func(*recording.Recording) error
 	// Stop, once closed, ends the ramp early: what is up is measured. Abort skips the account too.
 	Stop  <-chan struct{}
 	Abort <-chan struct{}
@@ -65,7 +66,7 @@ const firstServerPort = 8090
 
 // Run makes a run and returns its recording. The recording is not nil when connections were opened, even if the
 // error says that something went wrong after that.
-func Run(o Options) (*account.Recording, error) {
+func Run(o Options) (*recording.Recording, error) {
 	if o.ThreadPerConnection {
 		return runThreads(o)
 	}
@@ -75,7 +76,7 @@ func Run(o Options) (*account.Recording, error) {
 	return (&runner{options: o}).run()
 }
 
-func (r *runner) run() (*account.Recording, error) {
+func (r *runner) run() (*recording.Recording, error) {
 	defer r.cleanUp()
 	if err := r.prepare(); err != nil {
 		return nil, err
@@ -110,7 +111,7 @@ func (r *runner) arrange() error {
 	return r.arrangeSteps()
 }
 
-func (o *Options) measured(r *account.Recording) error {
+func (o *Options) measured(r *recording.Recording) error {
 	if o.Measured == nil {
 		return nil
 	}
@@ -138,13 +139,14 @@ type runner struct {
 	batch     *account.Batch    // the run's beginning; nil until it is up and at rest
 	sitesAt0  []kernel.Site     // counted before the first connection
 	sitesAt1  []kernel.Site     // counted when the batch was left
-	recording *account.Recording
-	interrupt string              // why the ramp ended early
-	compares  bool                // this is one of two runs with different servers
-	other     *account.Comparison // the first of the two
-	serving   serving             // before the first connection
-	between   *between            // nil where both ends are here
-	far       *far                // the accepting end on another machine, else nil
+	recording *recording.Recording
+	machine   *recording.Machine    // of the recording: this one
+	interrupt string                // why the ramp ended early
+	compares  bool                  // this is one of two runs with different servers
+	other     *recording.Comparison // the first of the two
+	serving   serving               // before the first connection
+	between   *between              // nil where both ends are here
+	far       *far                  // the accepting end on another machine, else nil
 }
 
 // prepare does everything up to the first connection.
@@ -183,7 +185,7 @@ func (r *runner) prepare() error {
 			}
 		}
 		if o.Hooked != nil {
-			o.Hooked(r.recording.Hooks)
+			o.Hooked(r.machine.Hooks)
 		}
 	}
 	return r.takeBaseline()
@@ -259,21 +261,20 @@ func (r *runner) startProbes() error {
 func (r *runner) newRecording() {
 	o := &r.options
 	release, machine := kernel.Release()
-	r.recording = &account.Recording{
-		Schema: account.Schema, Created: time.Now().UTC().Truncate(time.Second), Version: o.Version, Command: o.Command,
-		Host:      account.Host{Kernel: release, CPUs: runtime.NumCPU(), MemoryBytes: r.memory.TotalBytes, Machine: machine},
-		Hooks:     []account.Hook{},
-		Load:      account.Load{Scenario: r.scenario.Name, ClientAddresses: o.IPs, ServerPorts: o.Ports, Requested: r.conns, Capped: r.capped},
-		Endpoints: []account.EndpointRow{}, Addresses: []account.AddressRow{}, Top: []account.TopEndpoint{},
-		Stacks: []account.Stack{}, Notes: []string{},
+	r.machine = &recording.Machine{
+		Host:      recording.Host{Kernel: release, CPUs: runtime.NumCPU(), MemoryBytes: r.memory.TotalBytes, Machine: machine},
+		Hooks:     []recording.Hook{},
+		Load:      &recording.Load{End: r.between.role(), Scenario: r.scenario.Name, ClientAddresses: o.IPs, ServerPorts: o.Ports, Requested: r.conns, Capped: r.capped},
+		Endpoints: []recording.EndpointRow{}, Top: []recording.TopEndpoint{}, Stacks: []recording.Stack{}, Notes: []string{},
 	}
-	r.between.sign(r.recording)
+	r.recording = &recording.Recording{Schema: recording.Schema, Created: time.Now().UTC().Truncate(time.Second), Version: o.Version,
+		Command: o.Command, Kind: recording.KindRun, Machines: []*recording.Machine{r.machine}}
+	r.between.sign(r.machine)
 	if r.probes == nil {
 		return
 	}
-	r.recording.Sampling.Interval = sampleInterval(r.batchSize())
 	for _, h := range r.probes.Hooks() {
-		r.recording.Hooks = append(r.recording.Hooks, account.Hook{Name: h.Name, Function: h.Function, Kind: h.Kind,
+		r.machine.Hooks = append(r.machine.Hooks, recording.Hook{Name: h.Name, Function: h.Function, Kind: h.Kind,
 			Attached: h.Attached, Note: h.Note})
 	}
 }

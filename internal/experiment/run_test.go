@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func options(conns int) Options {
@@ -17,25 +18,39 @@ func options(conns int) Options {
 		Command: []string{"test"}}
 }
 
-func mustRun(t testing.TB, o Options) *account.Recording {
+// mustRun makes a run and gives out what the one machine measured.
+func mustRun(t testing.TB, o Options) *recording.Machine {
+	t.Helper()
+	m, why := mustEnd(t, o)
+	if why != "" {
+		t.Fatalf("the run was interrupted: %s", why)
+	}
+	return m
+}
+
+// mustEnd makes a run that may be interrupted, and says by what.
+func mustEnd(t testing.TB, o Options) (m *recording.Machine, why string) {
 	t.Helper()
 	rec, err := Run(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rec
+	if rec.Kind != recording.KindRun || len(rec.Machines) != 1 {
+		t.Fatalf("kind %s with %d machines, want a run on one", rec.Kind, len(rec.Machines))
+	}
+	return rec.Machines[0], rec.Interrupted
 }
 
 func TestRunAccountsForEveryConnection(t *testing.T) {
 	const n = 2000
-	var hooked []account.Hook
+	var hooked []recording.Hook
 	o := options(n)
-	o.Hooked = func(h []account.Hook) { hooked = h }
+	o.Hooked = func(h []recording.Hook) { hooked = h }
 	rec := mustRun(t, o)
-	if rec.Load.Established != n || rec.Load.Failed != 0 || rec.Interrupted != "" {
-		t.Errorf("load %+v, interrupted %q, want %d established", rec.Load, rec.Interrupted, n)
+	if rec.Load.Established != n || rec.Load.Failed != 0 {
+		t.Errorf("load %+v, want %d established", rec.Load, n)
 	}
-	for _, role := range []string{"client", "server"} {
+	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
 		endpoints, objects := objectCounts(rec, role, "ESTABLISHED")
 		if endpoints != n {
 			t.Errorf("%d %s endpoints, want %d", endpoints, role, n)
@@ -48,7 +63,7 @@ func TestRunAccountsForEveryConnection(t *testing.T) {
 	}
 	clients := 0
 	for _, a := range rec.Addresses {
-		if a.Role == "client" {
+		if a.Role == kernel.RoleClient {
 			clients++
 			if a.Count != n/20 {
 				t.Errorf("address %s has %d endpoints, want %d", a.Address, a.Count, n/20)
@@ -65,7 +80,7 @@ func TestRunAccountsForEveryConnection(t *testing.T) {
 	}
 }
 
-func checkHooks(t *testing.T, hooked []account.Hook, rec *account.Recording, n uint64) {
+func checkHooks(t *testing.T, hooked []recording.Hook, rec *recording.Machine, n uint64) {
 	t.Helper()
 	if len(hooked) != len(rec.Hooks) || len(hooked) < 6 {
 		t.Errorf("told of hooks %v, recorded %v", hooked, rec.Hooks)
@@ -81,12 +96,12 @@ func checkHooks(t *testing.T, hooked []account.Hook, rec *account.Recording, n u
 }
 
 // checkStacks holds the stacks' sums against the account.
-func checkStacks(t *testing.T, rec *account.Recording) {
+func checkStacks(t *testing.T, rec *recording.Machine) {
 	t.Helper()
 	bytes := map[string]uint64{}
 	for _, s := range rec.Stacks {
-		bytes[s.Role+" "+s.Type] += s.Bytes
-		if s.Role == "server" && s.Type == "tcp_sock" {
+		bytes[s.Role.String()+" "+s.Type] += s.Bytes
+		if s.Role == kernel.RoleServer && s.Type == "tcp_sock" {
 			for _, f := range s.Frames {
 				if strings.Contains(f, "sys_connect") {
 					t.Errorf("the server's path has the client's frames: %v", s.Frames)
@@ -96,10 +111,10 @@ func checkStacks(t *testing.T, rec *account.Recording) {
 	}
 	for _, row := range rec.Endpoints {
 		for _, o := range row.Objects {
-			if o.PageBytes > 0 && bytes[row.Role+" "+o.Type] == 0 {
+			if o.PageBytes > 0 && bytes[row.Role.String()+" "+o.Type] == 0 {
 				t.Errorf("no stack for %s %s", row.Role, o.Type)
 			}
-			bytes[row.Role+" "+o.Type] -= o.PageBytes
+			bytes[row.Role.String()+" "+o.Type] -= o.PageBytes
 		}
 	}
 	for group, left := range bytes {
@@ -117,12 +132,12 @@ func TestSchemesEstablishExactlyWhatWasAskedFor(t *testing.T) {
 		o := options(c.conns)
 		o.IPs, o.Ports, o.IPv6 = c.ips, c.ports, c.ipv6
 		rec := mustRun(t, o)
-		for _, role := range []string{"client", "server"} {
+		for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
 			if n, _ := objectCounts(rec, role, "ESTABLISHED"); n != c.conns {
 				t.Errorf("%+v: %d %s endpoints", c, n, role)
 			}
 		}
-		if listeners, _ := objectCounts(rec, "listener", "LISTEN"); listeners != c.ports {
+		if listeners, _ := objectCounts(rec, kernel.RoleListener, "LISTEN"); listeners != c.ports {
 			t.Errorf("%+v: %d listeners", c, listeners)
 		}
 	}
@@ -140,12 +155,12 @@ func TestStopEndsTheRampAndAccountsForWhatIsUp(t *testing.T) {
 			close(stop)
 		}
 	}
-	rec := mustRun(t, o)
+	rec, why := mustEnd(t, o)
 	up := rec.Load.Established
-	if rec.Interrupted != "interrupted" || up <= 100 || up >= 20_000 {
-		t.Errorf("interrupted %q with %d up", rec.Interrupted, up)
+	if why != "interrupted" || up <= 100 || up >= 20_000 {
+		t.Errorf("interrupted %q with %d up", why, up)
 	}
-	for _, role := range []string{"client", "server"} {
+	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
 		if n, _ := objectCounts(rec, role, "ESTABLISHED"); n != up {
 			t.Errorf("%d %s endpoints, want %d", n, role, up)
 		}

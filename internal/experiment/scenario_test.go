@@ -3,7 +3,8 @@ package experiment
 import (
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/load"
 )
 
@@ -53,10 +54,10 @@ func TestEveryScenarioHoldsWhatItSays(t *testing.T) {
 			if rec.Load.Established != n {
 				t.Errorf("%d up, notes %q", rec.Load.Established, rec.Notes)
 			}
-			checkEnds(t, rec, "client", s.Client, n, want.client)
-			checkEnds(t, rec, "server", s.Server, n, want.server)
+			checkEnds(t, rec, kernel.RoleClient, s.Client, n, want.client)
+			checkEnds(t, rec, kernel.RoleServer, s.Server, n, want.server)
 			if s.Listens {
-				if got, _ := objectCounts(rec, "listener", "LISTEN"); got != n {
+				if got, _ := objectCounts(rec, kernel.RoleListener, "LISTEN"); got != n {
 					t.Errorf("%d listeners, want %d", got, n)
 				}
 			}
@@ -68,7 +69,7 @@ func TestEveryScenarioHoldsWhatItSays(t *testing.T) {
 }
 
 // checkEnds holds one role's rows against what the scenario promises: all n in one state, or none at all.
-func checkEnds(t *testing.T, rec *account.Recording, role, state string, n int, want held) {
+func checkEnds(t *testing.T, rec *recording.Machine, role kernel.Role, state string, n int, want held) {
 	t.Helper()
 	for _, row := range rec.Endpoints {
 		if row.Role == role && row.State != state {
@@ -97,7 +98,7 @@ func TestBuffersAreTheKernelsOwnAccounting(t *testing.T) {
 	for _, row := range rec.Endpoints {
 		each := int(row.BufferBytes) / row.Count
 		switch row.Role {
-		case "server": // the data and what the kernel charges for the skbs around it
+		case kernel.RoleServer: // the data and what the kernel charges for the skbs around it
 			if each < payload || each > 2*payload {
 				t.Errorf("%d buffer bytes on each server endpoint with %d bytes unread", each, payload)
 			}

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/load"
 )
@@ -33,7 +33,7 @@ type ServeOptions struct {
 	// Said gets one line for each thing that happens.
 	Said func(string)
 	// Recorded gets each session's account, with the session's number from 1.
-	Recorded func(int, *account.Recording) error
+	Recorded func(int, *recording.Recording) error
 	// Stop, once closed, ends the server and has its sessions account for what is up. Abort skips the account too.
 	Stop, Abort <-chan struct{}
 }
@@ -227,9 +227,9 @@ func (s *server) session(number int, link *peer.Link, from netip.Addr) error {
 	}
 	s.say("session %d from %s (%s): %d connections from %s to TCP %s, %s", number, from, plan.Host, p.conns,
 		counted(len(plan.Clients), "address"), portsText(at.between.ports), plan.Scenario)
-	rec, err := at.run(func(rec *account.Recording) error {
+	rec, err := at.run(func(rec *recording.Recording) error {
 		if others > 0 {
-			rec.Notes = append(rec.Notes, "another session of connprof serve ran at the same time: its memory is part of the "+
+			rec.Machines[0].Notes = append(rec.Machines[0].Notes, "another session of connprof serve ran at the same time: its memory is part of the "+
 				"slab growth, not of the account")
 		}
 		return s.options.Recorded(number, rec)
@@ -238,13 +238,13 @@ func (s *server) session(number int, link *peer.Link, from netip.Addr) error {
 }
 
 // sum says how a session went.
-func (s *server) sum(number int, rec *account.Recording, err error) error {
+func (s *server) sum(number int, rec *recording.Recording, err error) error {
 	if err == nil && rec.Interrupted != "" {
 		err = errors.New(rec.Interrupted)
 	}
 	up := 0
 	if rec != nil {
-		up = rec.Load.Established
+		up = rec.Machines[0].Load.Established
 	}
 	if err != nil {
 		s.say("session %d failed with %d connections up: %v", number, up, err)

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/netcfg"
@@ -28,7 +28,7 @@ type session struct {
 }
 
 // run makes the session from its plan to its end. The recording is not nil when there is an account.
-func (s *session) run(deliver func(*account.Recording) error) (*account.Recording, error) {
+func (s *session) run(deliver func(*recording.Recording) error) (*recording.Recording, error) {
 	defer s.cleanUp()
 	if err := s.ready(); err != nil {
 		_ = s.link.Send(&peer.Refusal{Reason: peer.Text(err.Error())})

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/netcfg"
@@ -31,7 +31,7 @@ type far struct {
 }
 
 // runTarget makes the connecting end of a run whose accepting end is a connprof serve.
-func runTarget(o Options) (*account.Recording, error) {
+func runTarget(o Options) (*recording.Recording, error) {
 	b := &between{end: kernel.RoleClient}
 	return (&runner{options: o, between: b, far: &far{name: o.Target, between: b}}).run()
 }
@@ -335,9 +335,9 @@ func (f *far) join(r *runner) {
 		return
 	}
 	data, err := f.link.ReceiveRecording(reportTime, peer.Unexpected)
-	var rec *account.Recording
+	var rec *recording.Recording
 	if err == nil {
-		rec, err = account.Decode(data)
+		rec, err = recording.DecodeOne(data)
 	}
 	if err == nil {
 		r.recording.Join(rec)

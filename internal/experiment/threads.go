@@ -11,9 +11,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/load"
 )
 
@@ -23,7 +23,7 @@ const threadBytes = 32 << 10
 
 // runThreads runs the same load twice, first with a server that uses epoll and then with one that has a thread for each
 // connection. The recording is the second one's, with the first one's figures beside its own.
-func runThreads(o Options) (*account.Recording, error) {
+func runThreads(o Options) (*recording.Recording, error) {
 	plan := &runner{options: o}
 	if err := limits.CheckPrivileges(); err != nil {
 		return nil, err
@@ -46,13 +46,13 @@ func runThreads(o Options) (*account.Recording, error) {
 		return rec, o.settleFor(rec, &list)
 	}
 	o.Hooked = nil // they are the same
-	other := &account.Comparison{Established: rec.Load.Established, ConnectsPerSecond: rec.Load.ConnectsPerSecond,
-		ServerCost: rec.Load.ServerCost}
+	other := &recording.Comparison{Established: rec.Machines[0].Load.Established, ConnectsPerSecond: rec.Machines[0].Load.ConnectsPerSecond,
+		ServerCost: rec.Machines[0].Load.ServerCost}
 	return (&runner{options: o, capped: plan.capped, compares: true, other: other}).run()
 }
 
 // settleFor delivers the epoll run where there is no other.
-func (o *Options) settleFor(rec *account.Recording, list *bytes.Buffer) error {
+func (o *Options) settleFor(rec *recording.Recording, list *bytes.Buffer) error {
 	if o.Endpoints != nil {
 		if _, err := list.WriteTo(o.Endpoints); err != nil {
 			return fmt.Errorf("write the list of endpoints: %w", err)
@@ -152,19 +152,19 @@ const mappingsSpare = 500
 // fillServer writes down what serving took. growth is read from figures of the whole host, and only where two models
 // are compared.
 func (r *runner) fillServer() {
-	s := &r.recording.Load.ServerCost
-	s.ServerModel = account.ModelEpoll
+	s := &r.machine.Load.ServerCost
+	s.ServerModel = recording.ModelEpoll
 	if r.options.ThreadPerConnection {
-		s.ServerModel = account.ModelThread
+		s.ServerModel = recording.ModelThread
 	}
 	if r.compares {
 		time.Sleep(settle) // the last threads go to sleep
 	}
 	client, server := r.engine.ContextSwitches()
-	s.ContextSwitches = &account.ContextSwitches{Client: account.Switches(client), Server: account.Switches(server)}
+	s.ContextSwitches = &recording.ContextSwitches{Client: recording.Switches(client), Server: recording.Switches(server)}
 	_, pid := r.engine.PIDs()
 	s.ServerRSSBytes, s.Threads = residentBytes(pid), threadsOf(pid)
-	r.recording.Load.ComparedWith = r.other
+	r.machine.Load.ComparedWith = r.other
 	if !r.compares {
 		return
 	}
@@ -199,8 +199,8 @@ func exactResidentBytes(pid int) uint64 {
 	return residentBytes(pid) // without CONFIG_PROC_PAGE_MONITOR
 }
 
-func (s serving) since(before serving) account.MemoryGrowth {
-	return account.MemoryGrowth{ServerUserBytes: int64(s.user) - int64(before.user), SlabBytes: int64(s.slab) -
+func (s serving) since(before serving) recording.MemoryGrowth {
+	return recording.MemoryGrowth{ServerUserBytes: int64(s.user) - int64(before.user), SlabBytes: int64(s.slab) -
 		int64(before.slab), KernelStackBytes: int64(s.stacks) - int64(before.stacks),
 		PageTableBytes: int64(s.tables) - int64(before.tables)}
 }

@@ -9,8 +9,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // madeUpHost is a host with the given limits on threads, 172 of which are in use, and no cgroup.
@@ -106,14 +107,14 @@ func TestAThreadedRunIsAccountedForBesideAnEpollRun(t *testing.T) {
 	o := options(n)
 	o.ThreadPerConnection = true
 	measured := 0
-	o.Measured = func(*account.Recording) error { measured++; return nil }
+	o.Measured = func(*recording.Recording) error { measured++; return nil }
 	rec := mustRun(t, o)
 	l := rec.Load
-	if l.Established != n || l.Failed != 0 || rec.Interrupted != "" || measured != 1 {
-		t.Errorf("%+v, interrupted %q, measured %d times", l, rec.Interrupted, measured)
+	if l.Established != n || l.Failed != 0 || measured != 1 {
+		t.Errorf("%+v, measured %d times", l, measured)
 	}
 	epoll := l.ComparedWith
-	if epoll == nil || l.ServerModel != account.ModelThread || epoll.ServerModel != account.ModelEpoll || epoll.Established != n {
+	if epoll == nil || l.ServerModel != recording.ModelThread || epoll.ServerModel != recording.ModelEpoll || epoll.Established != n {
 		t.Fatalf("%s beside %+v", l.ServerModel, epoll)
 	}
 	if l.Threads < n || l.Threads > n+ownThreads || epoll.Threads > 30 {
@@ -125,10 +126,10 @@ func TestAThreadedRunIsAccountedForBesideAnEpollRun(t *testing.T) {
 	}
 	checkThreadMemory(t, rec, n)
 	for _, typ := range []string{"epitem", "eppoll_entry"} {
-		if _, objects := objectCounts(rec, "server", "ESTABLISHED"); objects[typ] != 0 {
+		if _, objects := objectCounts(rec, kernel.RoleServer, "ESTABLISHED"); objects[typ] != 0 {
 			t.Errorf("%d of %s with a server that does not use epoll", objects[typ], typ)
 		}
-		if _, objects := objectCounts(rec, "client", "ESTABLISHED"); objects[typ] != n {
+		if _, objects := objectCounts(rec, kernel.RoleClient, "ESTABLISHED"); objects[typ] != n {
 			t.Errorf("%d of %s with the client, want %d", objects[typ], typ, n)
 		}
 	}
@@ -141,7 +142,7 @@ func TestAThreadedRunIsAccountedForBesideAnEpollRun(t *testing.T) {
 }
 
 // checkThreadMemory holds the threads' memory against what it must be at least.
-func checkThreadMemory(t *testing.T, rec *account.Recording, n int64) {
+func checkThreadMemory(t *testing.T, rec *recording.Machine, n int64) {
 	t.Helper()
 	page := int64(os.Getpagesize())
 	g := rec.Load.Growth
@@ -155,7 +156,7 @@ func checkThreadMemory(t *testing.T, rec *account.Recording, n int64) {
 	if threads == nil {
 		t.Fatal("the threads' slab is not told apart")
 	}
-	i := slices.IndexFunc(threads.Caches, func(c account.ThreadCacheGrown) bool { return c.Cache == "task_struct" })
+	i := slices.IndexFunc(threads.Caches, func(c recording.ThreadCacheGrown) bool { return c.Cache == "task_struct" })
 	if i < 0 || threads.Caches[i].Objects < n*9/10 || threads.Caches[i].Bytes > threads.Bytes {
 		t.Errorf("%d threads and %+v", n, threads)
 	}

@@ -21,11 +21,11 @@ func changed(change float64) bool { return math.Abs(change) >= 0.05 }
 // rowChange is one endpoint row, role and state, in two recordings; either side may be missing.
 type rowChange struct {
 	role, state string
-	was, is     *account.EndpointRow
+	was, is     *recording.EndpointRow
 	objects     []*objectChange // the largest change first
 }
 
-func (c *rowChange) some() *account.EndpointRow {
+func (c *rowChange) some() *recording.EndpointRow {
 	if c.is != nil {
 		return c.is
 	}
@@ -46,7 +46,7 @@ func (c *rowChange) changed() bool {
 	return false
 }
 
-func rowCount(row *account.EndpointRow) int {
+func rowCount(row *recording.EndpointRow) int {
 	if row == nil {
 		return 0
 	}
@@ -54,9 +54,9 @@ func rowCount(row *account.EndpointRow) int {
 }
 
 // compareRows pairs the endpoint rows of two recordings by role and state.
-func compareRows(older, newer *account.Recording) []*rowChange {
+func compareRows(older, newer *recording.Recording) []*rowChange {
 	var rows []*rowChange
-	find := func(row *account.EndpointRow) *rowChange {
+	find := func(row *recording.EndpointRow) *rowChange {
 		for _, c := range rows {
 			if c.role == row.Role && c.state == row.State {
 				return c
@@ -79,10 +79,10 @@ func compareRows(older, newer *account.Recording) []*rowChange {
 	return rows
 }
 
-func compareObjects(was, is *account.EndpointRow) []*objectChange {
+func compareObjects(was, is *recording.EndpointRow) []*objectChange {
 	var objects []*objectChange
 	byType := map[[2]string]*objectChange{}
-	find := func(o account.ObjectRow) *objectChange {
+	find := func(o recording.ObjectRow) *objectChange {
 		key := [2]string{o.Type, o.Cache}
 		if byType[key] == nil {
 			byType[key] = &objectChange{objectType: o.Type, cache: o.Cache}

@@ -10,7 +10,7 @@ import (
 )
 
 // CSV writes one row for each role, state and object type, in the recording's order; sizes are bytes.
-func CSV(w io.Writer, r *account.Recording) error {
+func CSV(w io.Writer, r *recording.Recording) error {
 	rows := [][]string{{"role", "state", "type", "cache", "count", "object_bytes", "page_bytes", "endpoints",
 		"page_bytes_per_endpoint"}}
 	for _, row := range r.Endpoints {

@@ -11,7 +11,7 @@ import (
 
 // Diff writes what an endpoint costs in two recordings, type by type, for a terminal of 100 columns. Everything is
 // divided by the number of endpoints first, so that runs of different size can be compared. The error is w's.
-func Diff(w io.Writer, older, newer *account.Recording, opts TextOptions) error {
+func Diff(w io.Writer, older, newer *recording.Recording, opts TextOptions) error {
 	t := newTerminal(w, opts.Color)
 	rows := compareRows(older, newer)
 	diffAnswer(t, older, newer, rows)
@@ -23,7 +23,7 @@ func Diff(w io.Writer, older, newer *account.Recording, opts TextOptions) error 
 	return t.flush()
 }
 
-func diffRuns(t *terminal, older, newer *account.Recording) {
+func diffRuns(t *terminal, older, newer *recording.Recording) {
 	t.section("Recordings", "")
 	tab := table{columns: []column{{}, {title: "old", limit: 40}, {title: "new", limit: 40}}}
 	for _, f := range runDifferences(older, newer) {
@@ -36,7 +36,7 @@ func diffRuns(t *terminal, older, newer *account.Recording) {
 	t.table(&tab)
 }
 
-func diffTrust(t *terminal, older, newer *account.Recording) {
+func diffTrust(t *terminal, older, newer *recording.Recording) {
 	warnings := diffWarnings(older, newer)
 	if len(warnings) == 0 {
 		return
@@ -47,7 +47,7 @@ func diffTrust(t *terminal, older, newer *account.Recording) {
 	}
 }
 
-func diffAnswer(t *terminal, older, newer *account.Recording, rows []*rowChange) {
+func diffAnswer(t *terminal, older, newer *recording.Recording, rows []*rowChange) {
 	sentence, detail, same := changeAnswer(older, newer, rows)
 	s := warning
 	if same {
@@ -58,7 +58,7 @@ func diffAnswer(t *terminal, older, newer *account.Recording, rows []*rowChange)
 }
 
 // changeAnswer is what a connection costs now and how that differs from before.
-func changeAnswer(older, newer *account.Recording, rows []*rowChange) (sentence, detail string, same bool) {
+func changeAnswer(older, newer *recording.Recording, rows []*rowChange) (sentence, detail string, same bool) {
 	was, is := connectionOf(older), connectionOf(newer)
 	sentence, _ = is.answer()
 	comparable := was.whole() == is.whole() && (was.client == nil) == (is.client == nil) &&
@@ -82,24 +82,24 @@ func changeAnswer(older, newer *account.Recording, rows []*rowChange) (sentence,
 // difference is a fact of two recordings side by side.
 type difference struct{ Key, Was, Is string }
 
-func runDifferences(older, newer *account.Recording) []difference {
-	side := func(key string, value func(*account.Recording) string) difference {
+func runDifferences(older, newer *recording.Recording) []difference {
+	side := func(key string, value func(*recording.Recording) string) difference {
 		return difference{key, value(older), value(newer)}
 	}
 	list := []difference{
 		side("recorded", createdAt),
 		side("kernel", kernels),
-		side("connprof", func(r *account.Recording) string { return clean(r.Version) }),
-		side("command", func(r *account.Recording) string { return commandLine(r.Command) }),
-		side("scenario", func(r *account.Recording) string { return clean(r.Load.Scenario) }),
-		side("connections", func(r *account.Recording) string { return count(r.Load.Established) }),
-		side("a connection", func(r *account.Recording) string { return size(connectionOf(r).pageBytes()) }),
-		side("queued data", func(r *account.Recording) string { return size(connectionOf(r).bufferBytes()) }),
-		side("unexplained", func(r *account.Recording) string {
+		side("connprof", func(r *recording.Recording) string { return clean(r.Version) }),
+		side("command", func(r *recording.Recording) string { return commandLine(r.Command) }),
+		side("scenario", func(r *recording.Recording) string { return clean(r.Load.Scenario) }),
+		side("connections", func(r *recording.Recording) string { return count(r.Load.Established) }),
+		side("a connection", func(r *recording.Recording) string { return size(connectionOf(r).pageBytes()) }),
+		side("queued data", func(r *recording.Recording) string { return size(connectionOf(r).bufferBytes()) }),
+		side("unexplained", func(r *recording.Recording) string {
 			shares, _ := unexplainedShares(r)
 			return strings.Join(shares, ", ")
 		}),
-		side("lost", func(r *account.Recording) string { return count(lost(r)) }),
+		side("lost", func(r *recording.Recording) string { return count(lost(r)) }),
 	}
 	if d := side("machines", machines); d.Was != oneMachine || d.Is != oneMachine {
 		list = slices.Insert(list, 1, d)
@@ -110,7 +110,7 @@ func runDifferences(older, newer *account.Recording) []difference {
 const oneMachine = "one"
 
 // machines names those that took part.
-func machines(r *account.Recording) string {
+func machines(r *recording.Recording) string {
 	var names []string
 	for _, p := range partsOf(r) {
 		names = append(names, p.label())
@@ -127,7 +127,7 @@ func machines(r *account.Recording) string {
 }
 
 // kernels names each kernel once.
-func kernels(r *account.Recording) string {
+func kernels(r *recording.Recording) string {
 	var names []string
 	for _, p := range partsOf(r) {
 		if name := clean(p.Host.Kernel + " " + p.Host.Machine); !slices.Contains(names, name) {
@@ -172,11 +172,11 @@ func changeStyle(line changeLine) style {
 }
 
 // diffWarnings are reasons not to trust a comparison.
-func diffWarnings(older, newer *account.Recording) []string {
+func diffWarnings(older, newer *recording.Recording) []string {
 	var warnings []string
 	for _, side := range []struct {
 		name string
-		r    *account.Recording
+		r    *recording.Recording
 	}{{"old", older}, {"new", newer}} {
 		if n := lost(side.r); n > 0 {
 			warnings = append(warnings, fmt.Sprintf("the %s recording lost %s: see its own report", side.name,

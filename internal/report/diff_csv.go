@@ -9,7 +9,7 @@ import (
 
 // DiffCSV writes one row for each role, state and object type that either recording has; sizes are page bytes an
 // endpoint. change_percent is empty where the older recording has none.
-func DiffCSV(w io.Writer, older, newer *account.Recording) error {
+func DiffCSV(w io.Writer, older, newer *recording.Recording) error {
 	rows := [][]string{{"role", "state", "type", "cache", "old_endpoints", "new_endpoints", "old_page_bytes_per_endpoint",
 		"new_page_bytes_per_endpoint", "change_bytes_per_endpoint", "change_percent"}}
 	for _, row := range compareRows(older, newer) {

@@ -11,7 +11,7 @@ import (
 	"github.com/connprof/connprof/internal/account"
 )
 
-func diffOf(t *testing.T, older, newer *account.Recording) string {
+func diffOf(t *testing.T, older, newer *recording.Recording) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := Diff(&b, older, newer, TextOptions{}); err != nil {

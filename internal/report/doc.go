@@ -1,7 +1,7 @@
 // Package report renders recordings: as text for a terminal, as a self-contained HTML page with a flame graph, and as
 // pprof, folded stacks, speedscope and CSV for other programs; and the difference of two recordings in the same formats.
 //
-// A recording comes in as *account.Recording and leaves through an io.Writer; nothing else is read, so a report can be
+// A recording comes in as *recording.Recording and leaves through an io.Writer; nothing else is read, so a report can be
 // made without root, on another machine and at another time. The package imports account, the standard library and
 // google/pprof/profile, never loader or bpf.
 //

@@ -16,7 +16,7 @@ type fact struct {
 	Warn  bool
 }
 
-func runFacts(r *account.Recording) []fact {
+func runFacts(r *recording.Recording) []fact {
 	var facts []fact
 	key := "command"
 	for _, p := range partsOf(r) {
@@ -43,7 +43,7 @@ func runFacts(r *account.Recording) []fact {
 }
 
 // hostFacts describe the machines that took part.
-func hostFacts(r *account.Recording) []fact {
+func hostFacts(r *recording.Recording) []fact {
 	parts := partsOf(r)
 	if len(parts) == 1 {
 		return []fact{{Key: "host", Value: hostLine(&r.Host)}}
@@ -61,7 +61,7 @@ func hostFacts(r *account.Recording) []fact {
 	return facts
 }
 
-func hostLine(h *account.Host) string {
+func hostLine(h *recording.Host) string {
 	line := fmt.Sprintf("Linux %s %s · %s · %s of memory", clean(h.Kernel), clean(h.Machine), plural(h.CPUs, "CPU", "CPUs"),
 		size(float64(h.MemoryBytes)))
 	if name := hostName(h); name != "" {
@@ -71,14 +71,14 @@ func hostLine(h *account.Host) string {
 }
 
 // createdAt is written in UTC, or the same recording would read differently on two machines.
-func createdAt(r *account.Recording) string {
+func createdAt(r *recording.Recording) string {
 	if r.Created.IsZero() {
 		return "at an unknown time"
 	}
 	return r.Created.UTC().Format(time.DateTime) + " UTC"
 }
 
-func loadFacts(r *account.Recording) []fact {
+func loadFacts(r *recording.Recording) []fact {
 	l := &r.Load
 	facts := []fact{{"established", fmt.Sprintf("%s of %s requested, %s failed", count(l.Established),
 		count(l.Requested), count(l.Failed)), l.Failed > 0 || l.Established < l.Requested}}
@@ -108,8 +108,8 @@ func loadFacts(r *account.Recording) []fact {
 }
 
 // loadMemory is what the processes that hold the connections take beside the kernel.
-func loadMemory(r *account.Recording) []fact {
-	resident := func(l *account.Load) string { return size(float64(l.ProcessRSSBytes)) }
+func loadMemory(r *recording.Recording) []fact {
+	resident := func(l *recording.Load) string { return size(float64(l.ProcessRSSBytes)) }
 	const what = " resident in user space, "
 	switch {
 	case r.Peer != nil && r.Load.ProcessRSSBytes+r.Peer.Load.ProcessRSSBytes > 0:
@@ -124,7 +124,7 @@ func loadMemory(r *account.Recording) []fact {
 }
 
 // clientPorts shows how a port serves several connections at once, by one that does.
-func clientPorts(r *account.Recording) []fact {
+func clientPorts(r *recording.Recording) []fact {
 	p := r.ClientPorts
 	if p == nil || len(p.Connections) == 0 {
 		return nil
@@ -146,7 +146,7 @@ func fromTo(first, last string) string {
 	return clean(first) + " … " + clean(last)
 }
 
-func held(l *account.Load) string {
+func held(l *recording.Load) string {
 	if l.HoldSeconds <= 0 {
 		return ""
 	}
@@ -158,7 +158,7 @@ func held(l *account.Load) string {
 }
 
 // addresses tells how the connections spread, from what the kernel holds rather than from what was asked for.
-func addresses(r *account.Recording) string {
+func addresses(r *recording.Recording) string {
 	perAddress := map[string]int{}
 	for _, row := range r.Addresses {
 		if row.Role == "client" {
@@ -180,7 +180,7 @@ func addresses(r *account.Recording) string {
 	return plural(len(perAddress), "client address", "client addresses") + ", " + spread + " × " + ports
 }
 
-func costFacts(r *account.Recording) []fact {
+func costFacts(r *recording.Recording) []fact {
 	c := &r.Cost
 	facts := []fact{
 		{Key: "process", Value: size(float64(c.ProfilerRSSBytes)) + " resident"},
@@ -200,7 +200,7 @@ func costFacts(r *account.Recording) []fact {
 }
 
 // forTheBatch says whose allocations were traced, where that is not all.
-func forTheBatch(r *account.Recording) string {
+func forTheBatch(r *recording.Recording) string {
 	b := r.Trace.BatchConnections
 	if b == 0 || b >= r.Load.Established {
 		return ""
@@ -209,7 +209,7 @@ func forTheBatch(r *account.Recording) string {
 }
 
 // samplingSentences say how far the shape of the call paths can be trusted; their sums are the walk's and exact.
-func samplingSentences(r *account.Recording) (said []string, warn bool) {
+func samplingSentences(r *recording.Recording) (said []string, warn bool) {
 	if len(r.Stacks) == 0 {
 		return []string{"No call paths were recorded."}, false
 	}
@@ -229,7 +229,7 @@ func samplingSentences(r *account.Recording) (said []string, warn bool) {
 }
 
 // sampledSentence is one machine's part of it.
-func sampledSentence(r *account.Recording) (sentence string, sampled bool) {
+func sampledSentence(r *recording.Recording) (sentence string, sampled bool) {
 	switch {
 	case len(r.Stacks) == 0:
 		return "No call paths were recorded.", false

@@ -13,14 +13,14 @@ const established = "ESTABLISHED"
 // connection is the pair of rows that one connection is made of. Either may be nil: with the other end on another
 // machine only one is here.
 type connection struct {
-	client, server *account.EndpointRow
-	listener       *account.EndpointRow // only where listeners are what the run was about
+	client, server *recording.EndpointRow
+	listener       *recording.EndpointRow // only where listeners are what the run was about
 	oneEnd         string               // client or server where another machine has the other end, empty otherwise
 }
 
 // connectionOf takes the ESTABLISHED row of each role, and for a role that has none the row with the most endpoints, as
 // when a scenario has left every connection half closed.
-func connectionOf(r *account.Recording) connection {
+func connectionOf(r *recording.Recording) connection {
 	c := connection{client: mainRow(r, "client"), server: mainRow(r, "server"), oneEnd: onlyEnd(r)}
 	if r.Load.Scenario == "listen" {
 		c.listener = mainRow(r, "listener")
@@ -28,8 +28,8 @@ func connectionOf(r *account.Recording) connection {
 	return c
 }
 
-func mainRow(r *account.Recording, role string) *account.EndpointRow {
-	var best *account.EndpointRow
+func mainRow(r *recording.Recording, role string) *recording.EndpointRow {
+	var best *recording.EndpointRow
 	for i := range r.Endpoints {
 		row := &r.Endpoints[i]
 		if row.Role != role || row.Count <= 0 {
@@ -55,14 +55,14 @@ func (c connection) bufferBytes() float64 {
 	return bufferEach(c.client) + bufferEach(c.server)
 }
 
-func pageEach(row *account.EndpointRow) float64 {
+func pageEach(row *recording.EndpointRow) float64 {
 	if row == nil || row.Count <= 0 {
 		return 0
 	}
 	return ratio(float64(row.PageBytes), float64(row.Count))
 }
 
-func bufferEach(row *account.EndpointRow) float64 {
+func bufferEach(row *recording.EndpointRow) float64 {
 	if row == nil || row.Count <= 0 {
 		return 0
 	}
@@ -93,7 +93,7 @@ func (c connection) answer() (sentence, sum string) {
 }
 
 // endName is an end's size, with its state where that is not the usual one.
-func endName(row *account.EndpointRow) string {
+func endName(row *recording.EndpointRow) string {
 	if row.State == established {
 		return size(pageEach(row))
 	}
@@ -101,7 +101,7 @@ func endName(row *account.EndpointRow) string {
 }
 
 // roleEndpoints counts the endpoints of each role over all states: what the stacks of a role belong to.
-func roleEndpoints(r *account.Recording) map[string]int {
+func roleEndpoints(r *recording.Recording) map[string]int {
 	endpoints := map[string]int{}
 	for _, row := range r.Endpoints {
 		endpoints[row.Role] += max(row.Count, 0)
@@ -126,8 +126,8 @@ func roleLess(a, b string) bool {
 }
 
 // sortedRows are the endpoint rows with content, by role, then the most endpoints first.
-func sortedRows(r *account.Recording) []*account.EndpointRow {
-	var rows []*account.EndpointRow
+func sortedRows(r *recording.Recording) []*recording.EndpointRow {
+	var rows []*recording.EndpointRow
 	for i := range r.Endpoints {
 		if row := &r.Endpoints[i]; row.Count > 0 || row.PageBytes > 0 || len(row.Objects) > 0 {
 			rows = append(rows, row)
@@ -147,7 +147,7 @@ func sortedRows(r *account.Recording) []*account.EndpointRow {
 }
 
 // rowTitle names an endpoint row: client endpoints, ESTABLISHED.
-func rowTitle(row *account.EndpointRow) string {
+func rowTitle(row *recording.EndpointRow) string {
 	if row.Role == "" {
 		return "Endpoints without a role"
 	}
@@ -171,8 +171,8 @@ type objectLine struct {
 	Category    string
 }
 
-func objectLines(row *account.EndpointRow) []objectLine {
-	objects := append([]account.ObjectRow(nil), row.Objects...)
+func objectLines(row *recording.EndpointRow) []objectLine {
+	objects := append([]recording.ObjectRow(nil), row.Objects...)
 	sort.SliceStable(objects, func(i, j int) bool {
 		if objects[i].PageBytes != objects[j].PageBytes {
 			return objects[i].PageBytes > objects[j].PageBytes
@@ -197,7 +197,7 @@ func objectLines(row *account.EndpointRow) []objectLine {
 }
 
 // perObject shows the decimal only where the objects of a type are not all of one size.
-func perObject(o account.ObjectRow) string {
+func perObject(o recording.ObjectRow) string {
 	if o.Count <= 0 {
 		return none
 	}

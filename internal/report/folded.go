@@ -12,13 +12,13 @@ import (
 
 // Folded writes the call paths as Brendan Gregg's flamegraph.pl and its many relatives read them: one line a path,
 // role;frame;...;type and its page bytes.
-func Folded(w io.Writer, r *account.Recording) error {
+func Folded(w io.Writer, r *recording.Recording) error {
 	return writeFolded(w, pathsOf(r.Stacks), func(v folded) string { return fmt.Sprint(v.bytes) })
 }
 
 // DiffFolded writes the call paths of two recordings as difffolded.pl does: path, old page bytes, new page bytes. Where
 // the numbers of endpoints differ, the old bytes are scaled to the new number.
-func DiffFolded(w io.Writer, older, newer *account.Recording) error {
+func DiffFolded(w io.Writer, older, newer *recording.Recording) error {
 	return writeFolded(w, diffPaths(older, newer), func(v folded) string { return fmt.Sprintf("%d %d", v.old, v.bytes) })
 }
 

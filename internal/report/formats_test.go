@@ -105,7 +105,7 @@ func TestFoldedAddsUpToTheAccount(t *testing.T) {
 func TestFoldedNamesCannotBreakALine(t *testing.T) {
 	r := sample()
 	r.Endpoints = nil
-	r.Stacks = []account.Stack{{Role: "client", Type: "struct file", Bytes: 1, Frames: []string{"a;b c", "d\ne", ""}},
+	r.Stacks = []recording.Stack{{Role: "client", Type: "struct file", Bytes: 1, Frames: []string{"a;b c", "d\ne", ""}},
 		{Role: "client", Type: "struct file", Bytes: 2, Frames: []string{"a_b_c", "d_e", "_"}}}
 	var b bytes.Buffer
 	if err := Folded(&b, r); err != nil {

@@ -21,7 +21,7 @@ type hookTable struct {
 	Lines []hookLine
 }
 
-func hookTables(r *account.Recording) []hookTable {
+func hookTables(r *recording.Recording) []hookTable {
 	parts := measured(r)
 	if len(parts) == 2 && sameHooks(parts[0].Hooks, parts[1].Hooks) {
 		t := hookTable{Label: parts[0].label() + " and " + parts[1].label() + " alike",
@@ -42,14 +42,14 @@ func hookTables(r *account.Recording) []hookTable {
 }
 
 // sameHooks is whether two machines differ in nothing but how often their hooks fired.
-func sameHooks(a, b []account.Hook) bool {
-	return len(a) > 0 && slices.EqualFunc(a, b, func(x, y account.Hook) bool {
+func sameHooks(a, b []recording.Hook) bool {
+	return len(a) > 0 && slices.EqualFunc(a, b, func(x, y recording.Hook) bool {
 		x.Hits, y.Hits = 0, 0
 		return x == y
 	})
 }
 
-func hookLines(hooks []account.Hook) []hookLine {
+func hookLines(hooks []recording.Hook) []hookLine {
 	lines := make([]hookLine, len(hooks))
 	for i, h := range hooks {
 		hits := "not attached"
@@ -62,7 +62,7 @@ func hookLines(hooks []account.Hook) []hookLine {
 	return lines
 }
 
-func textHooks(t *terminal, r *account.Recording) {
+func textHooks(t *terminal, r *recording.Recording) {
 	t.section("Hooks", "")
 	for i, tab := range hookTables(r) {
 		t.machine(tab.Label, i > 0)

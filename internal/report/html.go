@@ -44,7 +44,7 @@ type tile struct {
 
 // HTML writes one self-contained page: flame graph, account, timeline and all that says how far to trust them. It loads
 // nothing, and its policy forbids the browser to load or run anything else. The error is w's.
-func HTML(w io.Writer, r *account.Recording) error {
+func HTML(w io.Writer, r *recording.Recording) error {
 	c := connectionOf(r)
 	p := newPage("connprof: " + commandLine(r.Command))
 	p.Sentence, p.Detail = c.answer()
@@ -58,7 +58,7 @@ func HTML(w io.Writer, r *account.Recording) error {
 
 // DiffHTML writes the same kind of page for two recordings: a flame graph coloured by what grew and shrank, and what an
 // endpoint costs in each. The error is w's.
-func DiffHTML(w io.Writer, older, newer *account.Recording) error {
+func DiffHTML(w io.Writer, older, newer *recording.Recording) error {
 	rows := compareRows(older, newer)
 	p := newPage("connprof: difference of two recordings")
 	p.Sentence, p.Detail, _ = changeAnswer(older, newer, rows)
@@ -147,7 +147,7 @@ type factsView struct {
 // sitesView are the call sites that one machine counted.
 type sitesView struct {
 	Title string
-	Sites []account.CallSite
+	Sites []recording.CallSite
 }
 
 // endView is one end of a connection as a bar of object types, on the scale of the costlier end.
@@ -173,7 +173,7 @@ type topView struct {
 	Role, State, Local, Remote, PID, Objects, ObjectBytes, PageBytes, BufferBytes string
 }
 
-func newReportView(r *account.Recording, c connection) *reportView {
+func newReportView(r *recording.Recording, c connection) *reportView {
 	v := &reportView{
 		Aside:      aside(r),
 		Alerts:     alerts(r),
@@ -208,7 +208,7 @@ func newReportView(r *account.Recording, c connection) *reportView {
 }
 
 // aside names the host, or both where there are two.
-func aside(r *account.Recording) string {
+func aside(r *recording.Recording) string {
 	if r.Peer == nil {
 		return hostLine(&r.Host)
 	}
@@ -220,7 +220,7 @@ func aside(r *account.Recording) string {
 }
 
 // alerts say that a recording is not whole.
-func alerts(r *account.Recording) []string {
+func alerts(r *recording.Recording) []string {
 	var list []string
 	for _, why := range interruptions(r) {
 		list = append(list, "Interrupted: "+why)
@@ -232,7 +232,7 @@ func alerts(r *account.Recording) []string {
 }
 
 // timelinesOf are the courses of both machines, or one where they share the kernel whose memory it shows.
-func timelinesOf(r *account.Recording) []*timelineView {
+func timelinesOf(r *recording.Recording) []*timelineView {
 	var list []*timelineView
 	for _, p := range accounts(r) {
 		if view := timelineOf(p.Recording); view != nil {
@@ -243,9 +243,9 @@ func timelinesOf(r *account.Recording) []*timelineView {
 	return list
 }
 
-func siteViews(r *account.Recording) []sitesView {
+func siteViews(r *recording.Recording) []sitesView {
 	var views []sitesView
-	add := func(p part, sites []account.CallSite, when string) {
+	add := func(p part, sites []recording.CallSite, when string) {
 		if len(sites) > 0 {
 			views = append(views, sitesView{p.prefixed(plural(len(sites), "call site", "call sites") + " that allocated or freed" +
 				when), sites})
@@ -258,7 +258,7 @@ func siteViews(r *account.Recording) []sitesView {
 	return views
 }
 
-func queued(row *account.EndpointRow) string {
+func queued(row *recording.EndpointRow) string {
 	if row.BufferBytes == 0 {
 		return ""
 	}
@@ -268,7 +268,7 @@ func queued(row *account.EndpointRow) string {
 func endViews(c connection) []endView {
 	var ends []endView
 	most := max(pageEach(c.client), pageEach(c.server))
-	for _, row := range []*account.EndpointRow{c.client, c.server} {
+	for _, row := range []*recording.EndpointRow{c.client, c.server} {
 		if row == nil || most == 0 {
 			continue
 		}
@@ -282,7 +282,7 @@ func endViews(c connection) []endView {
 	return ends
 }
 
-func newTopView(e *account.TopEndpoint) topView {
+func newTopView(e *recording.TopEndpoint) topView {
 	v := topView{Role: clean(e.Role), State: clean(e.State), Local: clean(e.Local), Remote: clean(e.Remote), PID: none,
 		ObjectBytes: count(e.ObjectBytes), PageBytes: count(e.PageBytes), BufferBytes: count(e.BufferBytes)}
 	if e.PID > 0 {

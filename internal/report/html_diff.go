@@ -7,7 +7,7 @@ import (
 )
 
 // diffTiles put what an end costs now beside what it cost before.
-func diffTiles(older, newer *account.Recording) []tile {
+func diffTiles(older, newer *recording.Recording) []tile {
 	was, is := connectionOf(older), connectionOf(newer)
 	list := []tile{changeTile("a connection", was.pageBytes(), is.pageBytes()),
 		changeTile("client endpoint", pageEach(was.client), pageEach(is.client)),
@@ -46,7 +46,7 @@ type diffRowView struct {
 	Total                 changeLine
 }
 
-func newDiffView(older, newer *account.Recording, rows []*rowChange) *diffView {
+func newDiffView(older, newer *recording.Recording, rows []*rowChange) *diffView {
 	v := &diffView{Runs: runDifferences(older, newer), Warnings: diffWarnings(older, newer)}
 	for _, row := range rows {
 		view := diffRowView{Title: rowTitle(row.some()), State: clean(row.state), Was: count(rowCount(row.was)),

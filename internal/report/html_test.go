@@ -16,7 +16,7 @@ import (
 	"github.com/connprof/connprof/internal/account"
 )
 
-func htmlOf(t *testing.T, r *account.Recording) string {
+func htmlOf(t *testing.T, r *recording.Recording) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := HTML(&b, r); err != nil {
@@ -40,7 +40,7 @@ func flameOf(t *testing.T, page string) flameData {
 }
 
 // pageBytesByType sums a recording's page bytes by role and type: what every format of the call paths must add up to.
-func pageBytesByType(r *account.Recording) map[string]uint64 {
+func pageBytesByType(r *recording.Recording) map[string]uint64 {
 	sums := map[string]uint64{}
 	for _, row := range r.Endpoints {
 		for _, o := range row.Objects {
@@ -169,16 +169,16 @@ func TestThePageLoadsNothing(t *testing.T) {
 
 func TestARecordingCannotPutAnythingIntoThePage(t *testing.T) {
 	attack := "</script><!--<script>alert(1)</script><img src=x onerror=alert(1)>\"'{{.}}</style>"
-	for made, honest := range map[string]func() *account.Recording{
-		"one machine":  func() *account.Recording { return troubled(t) },
+	for made, honest := range map[string]func() *recording.Recording{
+		"one machine":  func() *recording.Recording { return troubled(t) },
 		"two machines": twoMachines,
 	} {
 		r := honest()
 		forge(r, attack)
 		r.Top[0].Objects = map[string]int{attack: 1}
-		for name, render := range map[string]func(io.Writer, *account.Recording) error{
+		for name, render := range map[string]func(io.Writer, *recording.Recording) error{
 			"html":      HTML,
-			"diff html": func(w io.Writer, r *account.Recording) error { return DiffHTML(w, sample(), r) },
+			"diff html": func(w io.Writer, r *recording.Recording) error { return DiffHTML(w, sample(), r) },
 		} {
 			var before, forged bytes.Buffer
 			if err := render(&before, honest()); err != nil {

@@ -8,12 +8,12 @@ import (
 )
 
 // tiles are the figures one looks for first: the cost, whether all connections came up, whether to believe it.
-func tiles(r *account.Recording, c connection) []tile {
+func tiles(r *recording.Recording, c connection) []tile {
 	var list []tile
 	if c.whole() {
 		list = append(list, sizeTile("a connection", c.pageBytes(), decimal1(c.pageBytes())+" B of slab pages"))
 	}
-	for _, row := range []*account.EndpointRow{c.client, c.server} {
+	for _, row := range []*recording.EndpointRow{c.client, c.server} {
 		if row != nil {
 			list = append(list, sizeTile(clean(row.Role)+" endpoint", pageEach(row), each(row.PageBytes, row.Count)+" B"))
 		}
@@ -42,7 +42,7 @@ func unexplainedTile(p part) tile {
 		Detail: fmt.Sprintf("%s of %s slab growth", signedSize(left(p.Recording)), size(float64(p.Reconcile.SlabDeltaBytes)))}
 }
 
-func lossTile(r *account.Recording) tile {
+func lossTile(r *recording.Recording) tile {
 	n := lost(r)
 	sentence, _ := agreed(checkLines(r))
 	return tile{Label: "lost events", Value: count(n), Warn: n > 0, Detail: "trace and walk: " + sentence}

@@ -37,7 +37,7 @@ func TestThePageNamesEveryFieldThatScriptsGet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for typ, least := range map[reflect.Type]int{reflect.TypeFor[account.Recording](): 100, reflect.TypeFor[Check](): 30} {
+	for typ, least := range map[reflect.Type]int{reflect.TypeFor[recording.Recording](): 100, reflect.TypeFor[Check](): 30} {
 		names := 0
 		fieldsOf(typ, map[reflect.Type]bool{}, func(name string) {
 			names++

@@ -9,12 +9,12 @@ import (
 
 // part is one machine's own recording with what a report calls the machine.
 type part struct {
-	*account.Recording
+	*recording.Recording
 	role string // client or server; empty where the recording is of one machine
 }
 
 // partsOf divides a recording into its machines, the client's first.
-func partsOf(r *account.Recording) []part {
+func partsOf(r *recording.Recording) []part {
 	own, peer := r.Parts()
 	if peer == nil {
 		return []part{{own, ""}}
@@ -23,7 +23,7 @@ func partsOf(r *account.Recording) []part {
 }
 
 // measured are the machines that made an account: connprof serve --no-profile makes none.
-func measured(r *account.Recording) []part {
+func measured(r *recording.Recording) []part {
 	parts := partsOf(r)
 	if len(parts) == 2 && len(parts[1].Hooks) == 0 && len(parts[1].Endpoints) == 0 {
 		return parts[:1]
@@ -32,7 +32,7 @@ func measured(r *account.Recording) []part {
 }
 
 // accounts are the parts that were each held against a kernel's growth: only one where both ends share a kernel.
-func accounts(r *account.Recording) []part {
+func accounts(r *recording.Recording) []part {
 	parts := measured(r)
 	if shared(r) {
 		return []part{{parts[0].Recording, ""}}
@@ -41,10 +41,10 @@ func accounts(r *account.Recording) []part {
 }
 
 // shared is whether the account of both ends is held against the growth of the one kernel that has both.
-func shared(r *account.Recording) bool { return r.Reconcile.BothEnds && onlyEnd(r) == "" }
+func shared(r *recording.Recording) bool { return r.Reconcile.BothEnds && onlyEnd(r) == "" }
 
 // accountOf names the machine, or the machines, whose account is held against a kernel's growth.
-func accountOf(r *account.Recording, p part) string {
+func accountOf(r *recording.Recording, p part) string {
 	if shared(r) {
 		return "of both ends, which share a kernel"
 	}
@@ -54,7 +54,7 @@ func accountOf(r *account.Recording, p part) string {
 // nameWidth keeps a host's name from breaking the page; the longest that Linux allows is 64.
 const nameWidth = 32
 
-func hostName(h *account.Host) string { return shorten(clean(h.Name), nameWidth) }
+func hostName(h *recording.Host) string { return shorten(clean(h.Name), nameWidth) }
 
 // label names a machine by its role and host: server db-7. It is empty where there is only one machine.
 func (p part) label() string {
@@ -85,7 +85,7 @@ func (p part) labelled(f fact) fact {
 }
 
 // lost sums the losses of all machines.
-func lost(r *account.Recording) uint64 {
+func lost(r *recording.Recording) uint64 {
 	n := uint64(0)
 	for _, p := range measured(r) {
 		n += p.Losses.Total()
@@ -94,7 +94,7 @@ func lost(r *account.Recording) uint64 {
 }
 
 // onlyEnd is the one end, client or server, of a run between two machines that the recording has; empty where it has both.
-func onlyEnd(r *account.Recording) string {
+func onlyEnd(r *recording.Recording) string {
 	switch {
 	case r.Peer != nil && len(measured(r)) == 1:
 		return "client"
@@ -105,7 +105,7 @@ func onlyEnd(r *account.Recording) string {
 }
 
 // onlyEndSentence says plainly what such a recording lacks, and whether it should not: the client's is to have both.
-func onlyEndSentence(r *account.Recording) (sentence string, warn bool) {
+func onlyEndSentence(r *recording.Recording) (sentence string, warn bool) {
 	switch end := onlyEnd(r); {
 	case end == "client" && r.Peer != nil:
 		return "the client's end only: the server made no account of its own", true
@@ -118,7 +118,7 @@ func onlyEndSentence(r *account.Recording) (sentence string, warn bool) {
 }
 
 // notesOf are the notes of all machines. What both say is said once.
-func notesOf(r *account.Recording) []string {
+func notesOf(r *recording.Recording) []string {
 	parts := partsOf(r)
 	if len(parts) == 1 {
 		return r.Notes
@@ -141,7 +141,7 @@ func notesOf(r *account.Recording) []string {
 }
 
 // interruptions say why the ramp ended early on each machine, once where they agree.
-func interruptions(r *account.Recording) []string {
+func interruptions(r *recording.Recording) []string {
 	var list []string
 	parts := partsOf(r)
 	for i, p := range parts {

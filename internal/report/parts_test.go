@@ -66,7 +66,7 @@ func TestTheTraceIsHeldAgainstTheWalkOfItsOwnMachine(t *testing.T) {
 func TestWhatIsTheSameOnBothMachinesIsSaidOnce(t *testing.T) {
 	r := twoMachines()
 	r.Peer.Hooks = sampleHooks(300)
-	r.Peer.Losses = account.Losses{}
+	r.Peer.Losses = recording.Losses{}
 	text := textOf(t, r, TextOptions{})
 	wantLines(t, text, "Hooks client web-1 and server db-7 alike client hits server hits connect tracepoint "+
 		"inet_sock_set_state 20,000 300 kprobe: CONFIG_KPROBES", "walk iterator tcp 40,001 601",
@@ -127,7 +127,7 @@ func TestARecordingOfOneEndSaysThatTheOtherIsMissing(t *testing.T) {
 func TestAServerThatMadeNoAccountIsNotTakenForOneThatFoundNothing(t *testing.T) {
 	r, server := ends()
 	server.Host.Boot = r.Host.Boot
-	r.Join(&account.Recording{Host: server.Host, Load: server.Load})
+	r.Join(&recording.Recording{Host: server.Host, Load: server.Load})
 	r.Load.End = "client"
 	text := textOf(t, r, TextOptions{})
 	wantLines(t, text, "One client endpoint costs 4.07 KiB of slab pages the client's end only 20,000",
@@ -151,8 +151,8 @@ func TestAServerThatMadeNoAccountIsNotTakenForOneThatFoundNothing(t *testing.T) 
 func TestWhatWentWrongOnEitherMachineIsShown(t *testing.T) {
 	r := twoMachines()
 	r.Interrupted, r.Peer.Interrupted = "SIGINT", "connprof serve was interrupted"
-	r.Load.Failures = []account.Failure{{Step: "connect", Error: "connection refused", Count: 3}}
-	r.Peer.Load.Failures = []account.Failure{{Step: "accept", Error: "too many open files", Count: 5}}
+	r.Load.Failures = []recording.Failure{{Step: "connect", Error: "connection refused", Count: 3}}
+	r.Peer.Load.Failures = []recording.Failure{{Step: "accept", Error: "too many open files", Count: 5}}
 	r.Peer.Load.Established, r.Peer.Load.Failed = 19_995, 5
 	r.Losses.WalkSkipped, r.Peer.Version = 4, "0.0.9"
 	page := htmlOf(t, r)
@@ -174,8 +174,8 @@ func TestWhatWentWrongOnEitherMachineIsShown(t *testing.T) {
 
 func TestThePageShowsBothMachines(t *testing.T) {
 	r := twoMachines()
-	r.Trace.CallSites = []account.CallSite{{Function: "sk_prot_alloc", Cache: "TCP", Allocs: 5000}}
-	r.Peer.Trace.CallSites = []account.CallSite{{Function: "sk_clone", Cache: "TCP", Allocs: 5000}}
+	r.Trace.CallSites = []recording.CallSite{{Function: "sk_prot_alloc", Cache: "TCP", Allocs: 5000}}
+	r.Peer.Trace.CallSites = []recording.CallSite{{Function: "sk_clone", Cache: "TCP", Allocs: 5000}}
 	page := htmlOf(t, r)
 	for want, times := range map[string]int{
 		"web-1 to db-7 · Linux 6.18.5 x86_64, 6.12.117 aarch64":              1,
@@ -249,8 +249,8 @@ func TestARunOfTwoMachinesIsComparedWithOneOfASingle(t *testing.T) {
 func TestTheTableOfScenariosHasBothKernels(t *testing.T) {
 	var b bytes.Buffer
 	r := twoMachines()
-	r.Endpoints = append(r.Endpoints, account.EndpointRow{Role: "client", State: "FIN_WAIT2", Count: 5})
-	if err := Scenarios(&b, []*account.Recording{r}, TextOptions{}); err != nil {
+	r.Endpoints = append(r.Endpoints, recording.EndpointRow{Role: "client", State: "FIN_WAIT2", Count: 5})
+	if err := Scenarios(&b, []*recording.Recording{r}, TextOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	wantLines(t, b.String(), "idle client ESTABLISHED 20,000 3,982.4 4,171.3 0.0 +1.0 %",
@@ -265,7 +265,7 @@ func TestLongHostNamesKeepToAHundredColumns(t *testing.T) {
 	r.Host.Name, r.Peer.Host.Name = strings.Repeat("a", 64), strings.Repeat("b", 64)
 	alike := twoMachines()
 	alike.Host.Name, alike.Peer.Host.Name, alike.Peer.Hooks = r.Host.Name, r.Peer.Host.Name, alike.Hooks
-	for _, r := range []*account.Recording{r, alike} {
+	for _, r := range []*recording.Recording{r, alike} {
 		for _, line := range strings.Split(textOf(t, r, TextOptions{})+diffOf(t, sample(), r), "\n") {
 			if n := len([]rune(line)); n > textWidth {
 				t.Errorf("%d columns: %s", n, line)

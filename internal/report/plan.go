@@ -8,7 +8,7 @@ type planLine struct {
 	Warn                              bool
 }
 
-func planLines(r *account.Recording) []planLine {
+func planLines(r *recording.Recording) []planLine {
 	var lines []planLine
 	for _, p := range r.Plan {
 		l := planLine{Limit: clean(p.Limit), Where: clean(p.Where), Need: count(p.Need), Have: count(p.Have),
@@ -27,7 +27,7 @@ type planView struct {
 	Lines []planLine
 }
 
-func planViews(r *account.Recording) []planView {
+func planViews(r *recording.Recording) []planView {
 	var views []planView
 	for _, p := range measured(r) {
 		if lines := planLines(p.Recording); len(lines) > 0 {
@@ -38,7 +38,7 @@ func planViews(r *account.Recording) []planView {
 }
 
 // textPlan says what all connections were expected to need, by what the first ones cost.
-func textPlan(t *terminal, r *account.Recording) {
+func textPlan(t *terminal, r *recording.Recording) {
 	views := planViews(r)
 	if len(views) == 0 {
 		return

@@ -11,7 +11,7 @@ import (
 
 // Pprof writes a gzipped profile for `go tool pprof`: objects and page bytes by call path, the object type as the leaf
 // function, and role, type and cache as labels.
-func Pprof(w io.Writer, r *account.Recording) error {
+func Pprof(w io.Writer, r *recording.Recording) error {
 	p := newProfile(r)
 	for _, s := range pathsOf(r.Stacks) {
 		p.sample(s, toInt64(s.count), toInt64(s.bytes))
@@ -21,7 +21,7 @@ func Pprof(w io.Writer, r *account.Recording) error {
 
 // DiffPprof writes the newer recording less the older one, as `go tool pprof -base` would leave it: what shrank is
 // negative. Where the numbers of endpoints differ, the old figures are scaled to the new number.
-func DiffPprof(w io.Writer, older, newer *account.Recording) error {
+func DiffPprof(w io.Writer, older, newer *recording.Recording) error {
 	p := newProfile(newer)
 	for _, s := range diffPaths(older, newer) {
 		objects := toInt64(s.count) - toInt64(s.oldCount)
@@ -39,7 +39,7 @@ type pprofBuilder struct {
 	locations map[string]*profile.Location
 }
 
-func newProfile(r *account.Recording) *pprofBuilder {
+func newProfile(r *recording.Recording) *pprofBuilder {
 	p := &profile.Profile{
 		SampleType:        []*profile.ValueType{{Type: "objects", Unit: "count"}, {Type: "page_bytes", Unit: "bytes"}},
 		DefaultSampleType: "page_bytes",

@@ -13,22 +13,22 @@ import (
 )
 
 // renderers are all the ways out of this package; a difference is made with the sample as the other side.
-var renderers = map[string]func(io.Writer, *account.Recording) error{
-	"text":       func(w io.Writer, r *account.Recording) error { return Text(w, r, TextOptions{AllCaches: true}) },
+var renderers = map[string]func(io.Writer, *recording.Recording) error{
+	"text":       func(w io.Writer, r *recording.Recording) error { return Text(w, r, TextOptions{AllCaches: true}) },
 	"html":       HTML,
 	"pprof":      Pprof,
 	"folded":     Folded,
 	"speedscope": Speedscope,
 	"csv":        CSV,
 
-	"diff":            func(w io.Writer, r *account.Recording) error { return Diff(w, sample(), r, TextOptions{}) },
-	"diff back":       func(w io.Writer, r *account.Recording) error { return Diff(w, r, sample(), TextOptions{}) },
-	"diff html":       func(w io.Writer, r *account.Recording) error { return DiffHTML(w, sample(), r) },
-	"diff html back":  func(w io.Writer, r *account.Recording) error { return DiffHTML(w, r, sample()) },
-	"diff pprof":      func(w io.Writer, r *account.Recording) error { return DiffPprof(w, sample(), r) },
-	"diff folded":     func(w io.Writer, r *account.Recording) error { return DiffFolded(w, sample(), r) },
-	"diff speedscope": func(w io.Writer, r *account.Recording) error { return DiffSpeedscope(w, sample(), r) },
-	"diff csv":        func(w io.Writer, r *account.Recording) error { return DiffCSV(w, r, sample()) },
+	"diff":            func(w io.Writer, r *recording.Recording) error { return Diff(w, sample(), r, TextOptions{}) },
+	"diff back":       func(w io.Writer, r *recording.Recording) error { return Diff(w, r, sample(), TextOptions{}) },
+	"diff html":       func(w io.Writer, r *recording.Recording) error { return DiffHTML(w, sample(), r) },
+	"diff html back":  func(w io.Writer, r *recording.Recording) error { return DiffHTML(w, r, sample()) },
+	"diff pprof":      func(w io.Writer, r *recording.Recording) error { return DiffPprof(w, sample(), r) },
+	"diff folded":     func(w io.Writer, r *recording.Recording) error { return DiffFolded(w, sample(), r) },
+	"diff speedscope": func(w io.Writer, r *recording.Recording) error { return DiffSpeedscope(w, sample(), r) },
+	"diff csv":        func(w io.Writer, r *recording.Recording) error { return DiffCSV(w, r, sample()) },
 }
 
 // forge replaces every string in a recording, map keys excepted.
@@ -86,66 +86,66 @@ func flood(v reflect.Value, low bool) {
 	}
 }
 
-func oddRecordings() map[string]*account.Recording {
-	odd := map[string]*account.Recording{}
-	with := func(name string, change func(*account.Recording)) {
+func oddRecordings() map[string]*recording.Recording {
+	odd := map[string]*recording.Recording{}
+	with := func(name string, change func(*recording.Recording)) {
 		r := sample()
 		change(r)
 		odd[name] = r
 	}
-	odd["empty"] = &account.Recording{}
-	with("no endpoints", func(r *account.Recording) { r.Endpoints = nil })
-	with("rows without endpoints", func(r *account.Recording) {
+	odd["empty"] = &recording.Recording{}
+	with("no endpoints", func(r *recording.Recording) { r.Endpoints = nil })
+	with("rows without endpoints", func(r *recording.Recording) {
 		for i := range r.Endpoints {
 			r.Endpoints[i].Count = 0
 		}
 	})
-	with("no stacks", func(r *account.Recording) { r.Stacks = nil })
-	with("stacks of a role without endpoints", func(r *account.Recording) { r.Stacks[0].Role = "nobody" })
-	with("stacks without bytes", func(r *account.Recording) {
+	with("no stacks", func(r *recording.Recording) { r.Stacks = nil })
+	with("stacks of a role without endpoints", func(r *recording.Recording) { r.Stacks[0].Role = "nobody" })
+	with("stacks without bytes", func(r *recording.Recording) {
 		for i := range r.Stacks {
 			r.Stacks[i].Bytes = 0
 		}
 	})
-	with("stacks without frames", func(r *account.Recording) {
+	with("stacks without frames", func(r *recording.Recording) {
 		for i := range r.Stacks {
 			r.Stacks[i].Frames = nil
 		}
 	})
-	with("server only", func(r *account.Recording) { r.Endpoints = r.Endpoints[1:] })
-	with("slab shrank", func(r *account.Recording) { r.Reconcile.SlabDeltaBytes = -1 })
-	with("slab stood still", func(r *account.Recording) { r.Reconcile.SlabDeltaBytes = 0 })
-	with("one sample of the timeline", func(r *account.Recording) { r.Load.Timeline = r.Load.Timeline[:1] })
-	with("time stands still", func(r *account.Recording) {
+	with("server only", func(r *recording.Recording) { r.Endpoints = r.Endpoints[1:] })
+	with("slab shrank", func(r *recording.Recording) { r.Reconcile.SlabDeltaBytes = -1 })
+	with("slab stood still", func(r *recording.Recording) { r.Reconcile.SlabDeltaBytes = 0 })
+	with("one sample of the timeline", func(r *recording.Recording) { r.Load.Timeline = r.Load.Timeline[:1] })
+	with("time stands still", func(r *recording.Recording) {
 		for i := range r.Load.Timeline {
 			r.Load.Timeline[i] = r.Load.Timeline[0]
 		}
 	})
-	with("nameless", func(r *account.Recording) { forge(r, "") })
-	with("names of other alphabets", func(r *account.Recording) { forge(r, "ядро 内核") })
-	with("huge", func(r *account.Recording) { flood(reflect.ValueOf(r), false) })
-	with("negative", func(r *account.Recording) { flood(reflect.ValueOf(r), true) })
-	both := func(name string, change func(*account.Recording)) {
+	with("nameless", func(r *recording.Recording) { forge(r, "") })
+	with("names of other alphabets", func(r *recording.Recording) { forge(r, "ядро 内核") })
+	with("huge", func(r *recording.Recording) { flood(reflect.ValueOf(r), false) })
+	with("negative", func(r *recording.Recording) { flood(reflect.ValueOf(r), true) })
+	both := func(name string, change func(*recording.Recording)) {
 		r := twoMachines()
 		change(r)
 		odd["two machines, "+name] = r
 	}
-	both("nothing of the other", func(r *account.Recording) { r.Peer = &account.Recording{} })
-	both("a third", func(r *account.Recording) { r.Peer.Peer = twoMachines() })
-	both("the other is itself", func(r *account.Recording) { r.Peer = r })
-	both("no lists of the other", func(r *account.Recording) {
+	both("nothing of the other", func(r *recording.Recording) { r.Peer = &recording.Recording{} })
+	both("a third", func(r *recording.Recording) { r.Peer.Peer = twoMachines() })
+	both("the other is itself", func(r *recording.Recording) { r.Peer = r })
+	both("no lists of the other", func(r *recording.Recording) {
 		r.Peer.Hooks, r.Peer.Plan, r.Peer.Notes, r.Peer.Command, r.Peer.Load.Timeline = nil, nil, nil, nil, nil
 		r.Peer.Trace.Types, r.Peer.Reconcile.Caches = nil, nil
 	})
-	both("no endpoints", func(r *account.Recording) { r.Endpoints, r.Stacks = nil, nil })
-	both("ends mixed up", func(r *account.Recording) { r.Load.End, r.Peer.Load.End = "server", "client" })
-	both("one kernel only", func(r *account.Recording) { r.Reconcile.BothEnds = true })
-	both("slab shrank at the other", func(r *account.Recording) { r.Peer.Reconcile.SlabDeltaBytes = -1 })
-	both("nameless", func(r *account.Recording) { forge(r, "") })
-	both("names of other alphabets", func(r *account.Recording) { forge(r, "ядро 内核") })
-	both("huge", func(r *account.Recording) { flood(reflect.ValueOf(r), false) })
-	both("negative", func(r *account.Recording) { flood(reflect.ValueOf(r), true) })
-	with("one kernel, one end", func(r *account.Recording) { r.Reconcile.BothEnds, r.Load.End = true, "client" })
+	both("no endpoints", func(r *recording.Recording) { r.Endpoints, r.Stacks = nil, nil })
+	both("ends mixed up", func(r *recording.Recording) { r.Load.End, r.Peer.Load.End = "server", "client" })
+	both("one kernel only", func(r *recording.Recording) { r.Reconcile.BothEnds = true })
+	both("slab shrank at the other", func(r *recording.Recording) { r.Peer.Reconcile.SlabDeltaBytes = -1 })
+	both("nameless", func(r *recording.Recording) { forge(r, "") })
+	both("names of other alphabets", func(r *recording.Recording) { forge(r, "ядро 内核") })
+	both("huge", func(r *recording.Recording) { flood(reflect.ValueOf(r), false) })
+	both("negative", func(r *recording.Recording) { flood(reflect.ValueOf(r), true) })
+	with("one kernel, one end", func(r *recording.Recording) { r.Reconcile.BothEnds, r.Load.End = true, "client" })
 	return odd
 }
 

@@ -39,7 +39,7 @@ func TestSampleFileIsTheSample(t *testing.T) {
 }
 
 // sample is a realistic recording of 20,000 connections on a kernel without kprobes.
-func sample() *account.Recording { return sampleOf(20_000) }
+func sample() *recording.Recording { return sampleOf(20_000) }
 
 // sampleObject is one object type an endpoint holds, in the figures of a 6.18 kernel.
 type sampleObject struct {
@@ -94,29 +94,29 @@ var sampleObjects = []sampleObject{
 }
 
 // sampleOf is the sample with another number of connections, a multiple of 320 so that shares come out whole.
-func sampleOf(connections int) *account.Recording {
-	r := &account.Recording{
-		Schema:  account.Schema,
+func sampleOf(connections int) *recording.Recording {
+	r := &recording.Recording{
+		Schema:  recording.Schema,
 		Created: time.Date(2026, 10, 20, 9, 30, 0, 0, time.UTC),
 		Version: "0.1.0",
 		Command: []string{"connprof", "run", "--ips", "20", "--conns", "20k"},
-		Host:    account.Host{Kernel: "6.18.5", CPUs: 2, MemoryBytes: 24 << 30, Machine: "x86_64"},
-		Load: account.Load{Scenario: "idle", ClientAddresses: 20, ServerPorts: 1, Requested: connections,
+		Host:    recording.Host{Kernel: "6.18.5", CPUs: 2, MemoryBytes: 24 << 30, Machine: "x86_64"},
+		Load: recording.Load{Scenario: "idle", ClientAddresses: 20, ServerPorts: 1, Requested: connections,
 			Established: connections, ConnectSeconds: 0.462, ConnectsPerSecond: 43_290, FirstConnectSeconds: 0.214,
 			ProcessRSSBytes: 21 << 20},
 		Hooks:    sampleHooks(uint64(connections)),
-		Sampling: account.Sampling{Interval: 256, Samples: 1634},
-		Cost:     account.Cost{ProfilerRSSBytes: 38 << 20, BPFMapBytes: 9_437_184, Events: uint64(2 * connections), WalkSeconds: 0.044},
-		Trace:    account.Trace{ClientOpens: connections, ServerOpens: connections},
+		Sampling: recording.Sampling{Interval: 256, Samples: 1634},
+		Cost:     recording.Cost{ProfilerRSSBytes: 38 << 20, BPFMapBytes: 9_437_184, Events: uint64(2 * connections), WalkSeconds: 0.044},
+		Trace:    recording.Trace{ClientOpens: connections, ServerOpens: connections},
 		Notes: []string{"slab caches of one size are merged on this kernel: slabinfo shows inet_bind_bucket and " +
 			"inet_bind2_bucket as eventpoll_epi, and eppoll_entry as anon_vma_chain"},
 	}
 	for i := 1; i <= 20; i++ {
 		address := "10.77.0." + count(i)
-		r.Addresses = append(r.Addresses, account.AddressRow{Address: address, Role: "client", Count: connections / 20})
+		r.Addresses = append(r.Addresses, recording.AddressRow{Address: address, Role: "client", Count: connections / 20})
 	}
-	r.Addresses = append(r.Addresses, account.AddressRow{Address: "10.77.1.1", Role: "server", Count: connections})
-	r.ClientPorts = &account.ClientPorts{Used: connections / 20, Most: 20, Example: 1024, Connections: []account.FourTuple{
+	r.Addresses = append(r.Addresses, recording.AddressRow{Address: "10.77.1.1", Role: "server", Count: connections})
+	r.ClientPorts = &recording.ClientPorts{Used: connections / 20, Most: 20, Example: 1024, Connections: []recording.FourTuple{
 		{Local: "10.77.0.1:1024", Remote: "10.77.1.1:8090"}, {Local: "10.77.0.20:1024", Remote: "10.77.1.1:8090"}}}
 	addRole(r, "client", connections, func(o sampleObject) string { return o.client })
 	addRole(r, "server", connections, func(o sampleObject) string { return o.server })
@@ -127,9 +127,9 @@ func sampleOf(connections int) *account.Recording {
 	return r
 }
 
-func sampleHooks(n uint64) []account.Hook {
+func sampleHooks(n uint64) []recording.Hook {
 	noKprobes := "kprobe: CONFIG_KPROBES is not set"
-	return []account.Hook{
+	return []recording.Hook{
 		{Name: "connect", Function: "inet_sock_set_state", Kind: "tracepoint", Attached: true, Hits: n, Note: noKprobes},
 		{Name: "accept", Function: "inet_sock_set_state", Kind: "tracepoint", Attached: true, Hits: n, Note: noKprobes},
 		{Name: "state", Function: "inet_sock_set_state", Kind: "tracepoint", Attached: true, Hits: 4 * n},
@@ -140,8 +140,8 @@ func sampleHooks(n uint64) []account.Hook {
 	}
 }
 
-func addRole(r *account.Recording, role string, endpoints int, pathOf func(sampleObject) string) {
-	row := account.EndpointRow{Role: role, State: "ESTABLISHED", Count: endpoints}
+func addRole(r *recording.Recording, role string, endpoints int, pathOf func(sampleObject) string) {
+	row := recording.EndpointRow{Role: role, State: "ESTABLISHED", Count: endpoints}
 	for _, o := range sampleObjects {
 		frames := pathOf(o)
 		if frames == "" {
@@ -149,11 +149,11 @@ func addRole(r *account.Recording, role string, endpoints int, pathOf func(sampl
 		}
 		n := endpoints / o.sharedBy
 		bytes := uint64(n) * o.pageTenths / 10
-		row.Objects = append(row.Objects, account.ObjectRow{Type: o.name, Cache: o.cache, Count: n,
+		row.Objects = append(row.Objects, recording.ObjectRow{Type: o.name, Cache: o.cache, Count: n,
 			ObjectBytes: uint64(n) * o.objectBytes, PageBytes: bytes})
 		row.ObjectBytes += uint64(n) * o.objectBytes
 		row.PageBytes += bytes
-		r.Trace.Types = append(r.Trace.Types, account.TypeRow{Role: role, Type: o.name, Trace: n, Walk: n})
+		r.Trace.Types = append(r.Trace.Types, recording.TypeRow{Role: role, Type: o.name, Trace: n, Walk: n})
 		addStacks(r, role, o, frames, n, bytes)
 	}
 	r.Endpoints = append(r.Endpoints, row)
@@ -161,9 +161,9 @@ func addRole(r *account.Recording, role string, endpoints int, pathOf func(sampl
 
 // addStacks lets most of the server's sockets be made inside the client's connect and the rest in ksoftirqd or after
 // an interrupt, as loopback has it.
-func addStacks(r *account.Recording, role string, o sampleObject, frames string, n int, bytes uint64) {
+func addStacks(r *recording.Recording, role string, o sampleObject, frames string, n int, bytes uint64) {
 	add := func(frames string, n int, bytes uint64) {
-		r.Stacks = append(r.Stacks, account.Stack{Role: role, Type: o.name, Cache: o.cache, Count: n, Bytes: bytes,
+		r.Stacks = append(r.Stacks, recording.Stack{Role: role, Type: o.name, Cache: o.cache, Count: n, Bytes: bytes,
 			Samples: max(n/256, 1), Frames: strings.Split(frames, ";")})
 	}
 	if strings.HasSuffix(frames, receive) {
@@ -176,19 +176,19 @@ func addStacks(r *account.Recording, role string, o sampleObject, frames string,
 	add(frames, n, bytes)
 }
 
-func addListener(r *account.Recording) {
-	r.Endpoints = append(r.Endpoints, account.EndpointRow{Role: "listener", State: "LISTEN", Count: 1, ObjectBytes: 3_392,
-		PageBytes: 3_578, Objects: []account.ObjectRow{
+func addListener(r *recording.Recording) {
+	r.Endpoints = append(r.Endpoints, recording.EndpointRow{Role: "listener", State: "LISTEN", Count: 1, ObjectBytes: 3_392,
+		PageBytes: 3_578, Objects: []recording.ObjectRow{
 			{Type: "tcp_sock", Cache: "TCP", Count: 1, ObjectBytes: 2_368, PageBytes: 2_521},
 			{Type: "socket_alloc", Cache: "sock_inode_cache", Count: 1, ObjectBytes: 832, PageBytes: 862},
 			{Type: "file", Cache: "filp", Count: 1, ObjectBytes: 192, PageBytes: 195}}})
 	for _, o := range r.Endpoints[len(r.Endpoints)-1].Objects {
-		r.Stacks = append(r.Stacks, account.Stack{Role: "listener", Type: o.Type, Cache: o.Cache, Count: 1,
+		r.Stacks = append(r.Stacks, recording.Stack{Role: "listener", Type: o.Type, Cache: o.Cache, Count: 1,
 			Bytes: o.PageBytes, Frames: []string{"[no sample]"}})
 	}
 }
 
-func addReconcile(r *account.Recording) {
+func addReconcile(r *recording.Recording) {
 	rec := &r.Reconcile
 	byCache := map[string]int{}
 	for _, row := range r.Endpoints {
@@ -198,7 +198,7 @@ func addReconcile(r *account.Recording) {
 			if !known {
 				i = len(rec.Caches)
 				byCache[o.Cache] = i
-				rec.Caches = append(rec.Caches, account.CacheRow{Cache: o.Cache, ObjectSizeBytes: o.ObjectBytes / uint64(o.Count),
+				rec.Caches = append(rec.Caches, recording.CacheRow{Cache: o.Cache, ObjectSizeBytes: o.ObjectBytes / uint64(o.Count),
 					PageBytesEachObject: float64(o.PageBytes) / float64(o.Count)})
 			}
 			c := &rec.Caches[i]
@@ -213,28 +213,28 @@ func addReconcile(r *account.Recording) {
 		c.SlabinfoDeltaBytes = c.AccountedPageBytes + int64(float64(spare)*c.PageBytesEachObject)
 	}
 	rec.Caches = append(rec.Caches,
-		account.CacheRow{Cache: "kmalloc-64", SlabinfoDeltaObjects: 9_216, SlabinfoDeltaBytes: 589_824, ObjectSizeBytes: 64},
-		account.CacheRow{Cache: "skbuff_head_cache", SlabinfoDeltaObjects: 2_144, SlabinfoDeltaBytes: 548_864, ObjectSizeBytes: 256},
-		account.CacheRow{Cache: "kmalloc-1k", SlabinfoDeltaObjects: 336, SlabinfoDeltaBytes: 344_064, ObjectSizeBytes: 1024},
-		account.CacheRow{Cache: "radix_tree_node", SlabinfoDeltaObjects: 196, SlabinfoDeltaBytes: 114_688, ObjectSizeBytes: 576},
-		account.CacheRow{Cache: "vm_area_struct", SlabinfoDeltaObjects: -84, SlabinfoDeltaBytes: -16_384, ObjectSizeBytes: 176})
+		recording.CacheRow{Cache: "kmalloc-64", SlabinfoDeltaObjects: 9_216, SlabinfoDeltaBytes: 589_824, ObjectSizeBytes: 64},
+		recording.CacheRow{Cache: "skbuff_head_cache", SlabinfoDeltaObjects: 2_144, SlabinfoDeltaBytes: 548_864, ObjectSizeBytes: 256},
+		recording.CacheRow{Cache: "kmalloc-1k", SlabinfoDeltaObjects: 336, SlabinfoDeltaBytes: 344_064, ObjectSizeBytes: 1024},
+		recording.CacheRow{Cache: "radix_tree_node", SlabinfoDeltaObjects: 196, SlabinfoDeltaBytes: 114_688, ObjectSizeBytes: 576},
+		recording.CacheRow{Cache: "vm_area_struct", SlabinfoDeltaObjects: -84, SlabinfoDeltaBytes: -16_384, ObjectSizeBytes: 176})
 	rec.SlabDeltaBytes = rec.AccountedPageBytes + rec.AccountedPageBytes/100
 	rec.UnexplainedRatio = float64(rec.SlabDeltaBytes-rec.AccountedPageBytes) / float64(rec.SlabDeltaBytes)
 }
 
-func addTimeline(r *account.Recording) {
+func addTimeline(r *recording.Recording) {
 	const base = 431 << 20
 	for i := 0; i <= 30; i++ {
 		at := float64(i) * 0.025
 		up := min(max((at-0.214)/0.462, 0), 1)
-		r.Load.Timeline = append(r.Load.Timeline, account.TimelinePoint{Seconds: at,
+		r.Load.Timeline = append(r.Load.Timeline, recording.TimelinePoint{Seconds: at,
 			Established: int(up * float64(r.Load.Requested)), SlabBytes: base + uint64(up*float64(r.Reconcile.SlabDeltaBytes))})
 	}
 }
 
-func addTop(r *account.Recording) {
+func addTop(r *recording.Recording) {
 	for i := range 100 {
-		r.Top = append(r.Top, account.TopEndpoint{Role: "client", State: "ESTABLISHED",
+		r.Top = append(r.Top, recording.TopEndpoint{Role: "client", State: "ESTABLISHED",
 			Local: "10.77.0." + count(i%20+1) + ":" + plain(float64(1025+i)), Remote: "10.77.1.1:9000", PID: 4242,
 			Objects:     map[string]int{"tcp_sock": 1, "socket_alloc": 1, "file": 1, "dentry": 1, "epitem": 1, "eppoll_entry": 1},
 			ObjectBytes: 3_968, PageBytes: 4_293})
@@ -242,23 +242,23 @@ func addTop(r *account.Recording) {
 }
 
 // twoMachines is the sample with its ends on two machines that differ in kernel, hooks, losses and notes.
-func twoMachines() *account.Recording {
+func twoMachines() *recording.Recording {
 	r, server := ends()
 	r.Join(server)
 	return r
 }
 
 // oneKernel is the sample with its ends in two network namespaces of one host.
-func oneKernel() *account.Recording {
+func oneKernel() *recording.Recording {
 	r, server := ends()
-	server.Host, server.Hooks, server.Losses = r.Host, r.Hooks, account.Losses{}
+	server.Host, server.Hooks, server.Losses = r.Host, r.Hooks, recording.Losses{}
 	// Each has seen slab memory grow by both ends.
 	grown := sample().Reconcile
-	for _, end := range []*account.Recording{r, server} {
+	for _, end := range []*recording.Recording{r, server} {
 		end.Reconcile.SlabDeltaBytes = grown.SlabDeltaBytes
 		for i := range end.Reconcile.Caches {
 			c := &end.Reconcile.Caches[i]
-			of := grown.Caches[slices.IndexFunc(grown.Caches, func(g account.CacheRow) bool { return g.Cache == c.Cache })]
+			of := grown.Caches[slices.IndexFunc(grown.Caches, func(g recording.CacheRow) bool { return g.Cache == c.Cache })]
 			c.SlabinfoDeltaObjects, c.SlabinfoDeltaBytes = of.SlabinfoDeltaObjects, of.SlabinfoDeltaBytes
 		}
 	}
@@ -267,21 +267,21 @@ func oneKernel() *account.Recording {
 }
 
 // ends are what the two machines of a run have recorded, each alone.
-func ends() (client, server *account.Recording) {
+func ends() (client, server *recording.Recording) {
 	client, server = endOf("client", "client"), endOf("server", "server", "listener")
 	client.Host.Name, client.Host.Boot = "web-1", "boot 1"
 	client.Command = []string{"connprof", "run", "--target", "db-7:8090", "--token", "TOKEN", "--ips", "20", "--conns", "20k"}
 	client.Notes = append(client.Notes, "the client's own note")
-	server.Host = account.Host{Name: "db-7", Boot: "boot 2", Kernel: "6.12.117", CPUs: 64, MemoryBytes: 512 << 30,
+	server.Host = recording.Host{Name: "db-7", Boot: "boot 2", Kernel: "6.12.117", CPUs: 64, MemoryBytes: 512 << 30,
 		Machine: "aarch64"}
 	server.Command = []string{"connprof", "serve", "--token", "TOKEN"}
-	server.Hooks[1] = account.Hook{Name: "accept", Function: "inet_csk_accept", Kind: "kretprobe", Attached: true, Hits: 20_000}
+	server.Hooks[1] = recording.Hook{Name: "accept", Function: "inet_csk_accept", Kind: "kretprobe", Attached: true, Hits: 20_000}
 	server.Losses.RingFull = 7
 	server.Load.ProcessRSSBytes, server.Cost.ProfilerRSSBytes = 13<<20, 41<<20
 	server.Load.ConnectSeconds, server.ClientPorts = 0, nil
 	server.Reconcile.SlabDeltaBytes = server.Reconcile.AccountedPageBytes - server.Reconcile.AccountedPageBytes/50
-	for end, r := range map[string]*account.Recording{"client": client, "server": server} {
-		r.Plan = []account.PlanRow{{Limit: "open files (all)", Where: "fs.file-max", Need: 30_000, Have: 60_000, Verdict: "ok"}}
+	for end, r := range map[string]*recording.Recording{"client": client, "server": server} {
+		r.Plan = []recording.PlanRow{{Limit: "open files (all)", Where: "fs.file-max", Need: 30_000, Have: 60_000, Verdict: "ok"}}
 		if end == "server" {
 			r.Plan[0].Verdict = "warns"
 		}
@@ -290,33 +290,33 @@ func ends() (client, server *account.Recording) {
 }
 
 // endOf is the sample as one end has it that is alone on its machine.
-func endOf(end string, roles ...string) *account.Recording {
+func endOf(end string, roles ...string) *recording.Recording {
 	r := sample()
 	r.Load.End = end
 	other := func(role string) bool { return !slices.Contains(roles, role) }
-	r.Endpoints = slices.DeleteFunc(r.Endpoints, func(e account.EndpointRow) bool { return other(e.Role) })
-	r.Addresses = slices.DeleteFunc(r.Addresses, func(a account.AddressRow) bool { return other(a.Role) })
-	r.Stacks = slices.DeleteFunc(r.Stacks, func(s account.Stack) bool { return other(s.Role) })
-	r.Top = slices.DeleteFunc(r.Top, func(e account.TopEndpoint) bool { return other(e.Role) })
-	r.Trace.Types = slices.DeleteFunc(r.Trace.Types, func(t account.TypeRow) bool { return other(t.Role) })
+	r.Endpoints = slices.DeleteFunc(r.Endpoints, func(e recording.EndpointRow) bool { return other(e.Role) })
+	r.Addresses = slices.DeleteFunc(r.Addresses, func(a recording.AddressRow) bool { return other(a.Role) })
+	r.Stacks = slices.DeleteFunc(r.Stacks, func(s recording.Stack) bool { return other(s.Role) })
+	r.Top = slices.DeleteFunc(r.Top, func(e recording.TopEndpoint) bool { return other(e.Role) })
+	r.Trace.Types = slices.DeleteFunc(r.Trace.Types, func(t recording.TypeRow) bool { return other(t.Role) })
 	if end == "client" {
 		r.Trace.ServerOpens = 0
 	} else {
 		r.Trace.ClientOpens = 0
 	}
-	r.Reconcile = account.Reconcile{}
+	r.Reconcile = recording.Reconcile{}
 	addReconcile(r)
 	return r
 }
 
 // copyOf lets a test change a recording without changing another's.
-func copyOf(t *testing.T, r *account.Recording) *account.Recording {
+func copyOf(t *testing.T, r *recording.Recording) *recording.Recording {
 	t.Helper()
 	data, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := new(account.Recording)
+	c := new(recording.Recording)
 	if err := json.Unmarshal(data, c); err != nil {
 		t.Fatal(err)
 	}
@@ -324,15 +324,15 @@ func copyOf(t *testing.T, r *account.Recording) *account.Recording {
 }
 
 // troubled is the sample after a bad day: failures, losses, disagreements, another kernel, other sizes.
-func troubled(t *testing.T) *account.Recording {
+func troubled(t *testing.T) *recording.Recording {
 	r := copyOf(t, sample())
 	r.Host.Kernel = "6.12.117"
 	r.Interrupted = "SIGINT after 11,200 of 20,000 connections"
-	r.Hooks[0] = account.Hook{Name: "connect", Function: "tcp_v4_connect", Kind: "kprobe", Note: "fentry: permission denied " +
+	r.Hooks[0] = recording.Hook{Name: "connect", Function: "tcp_v4_connect", Kind: "kprobe", Note: "fentry: permission denied " +
 		"(load of program connect_entry: BPF_PROG_LOAD needs CAP_PERFMON and CAP_BPF; run as root)"}
 	r.Load.Established, r.Load.Failed = 11_200, 40
-	r.Load.Failures = []account.Failure{{Step: "connect", Error: "cannot assign requested address", Count: 40}}
-	r.Losses = account.Losses{RingFull: 12, WalkSkipped: 3}
+	r.Load.Failures = []recording.Failure{{Step: "connect", Error: "cannot assign requested address", Count: 40}}
+	r.Losses = recording.Losses{RingFull: 12, WalkSkipped: 3}
 	r.Trace.Types[4].Trace += 412
 	r.Trace.ClientOpens -= 12
 	r.Reconcile.SlabDeltaBytes += 14 << 20
@@ -348,6 +348,6 @@ func troubled(t *testing.T) *account.Recording {
 	client := &r.Endpoints[0]
 	client.Objects = client.Objects[:len(client.Objects)-1]
 	client.PageBytes -= 128_000
-	r.Stacks = slices.DeleteFunc(r.Stacks, func(s account.Stack) bool { return s.Type == "inet_bind_bucket" })
+	r.Stacks = slices.DeleteFunc(r.Stacks, func(s recording.Stack) bool { return s.Type == "inet_bind_bucket" })
 	return r
 }

@@ -8,7 +8,7 @@ import (
 
 // Scenarios writes one table of what an endpoint costs in every scenario: a row for each role and state of each
 // recording, in the recordings' order. Bytes are averages over the endpoints of a row. The error is w's.
-func Scenarios(w io.Writer, recordings []*account.Recording, opts TextOptions) error {
+func Scenarios(w io.Writer, recordings []*recording.Recording, opts TextOptions) error {
 	t := newTerminal(w, opts.Color)
 	tab := table{columns: []column{{title: "scenario", limit: 14}, {title: "role", limit: 10}, {title: "state", limit: 12},
 		{title: "endpoints", right: true}, {title: "object B each", right: true}, {title: "page B each", right: true},

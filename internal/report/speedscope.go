@@ -36,13 +36,13 @@ type speedscopeProfile struct {
 }
 
 // Speedscope writes the call paths for speedscope.app: one profile a role, widths in page bytes.
-func Speedscope(w io.Writer, r *account.Recording) error {
+func Speedscope(w io.Writer, r *recording.Recording) error {
 	return writeSpeedscope(w, "slab pages by call path", pathsOf(r.Stacks), func(p *path) uint64 { return p.bytes })
 }
 
 // DiffSpeedscope writes only the paths that grew, by how much: the format has no negative weights. Where the numbers of
 // endpoints differ, the old bytes are scaled to the new number.
-func DiffSpeedscope(w io.Writer, older, newer *account.Recording) error {
+func DiffSpeedscope(w io.Writer, older, newer *recording.Recording) error {
 	return writeSpeedscope(w, "growth of slab pages by call path", diffPaths(older, newer), func(p *path) uint64 {
 		return p.bytes - min(p.bytes, p.oldBytes)
 	})

@@ -23,7 +23,7 @@ func (p *path) key() string {
 }
 
 // pathsOf merges equal stacks and sorts them by role, path and type, so that each format comes out the same each time.
-func pathsOf(stacks []account.Stack) []*path {
+func pathsOf(stacks []recording.Stack) []*path {
 	byKey := map[string]*path{}
 	for i := range stacks {
 		p := pathOf(&stacks[i])
@@ -38,7 +38,7 @@ func pathsOf(stacks []account.Stack) []*path {
 	return sortedPaths(byKey)
 }
 
-func pathOf(s *account.Stack) *path {
+func pathOf(s *recording.Stack) *path {
 	return &path{role: s.Role, objectType: s.Type, cache: s.Cache, frames: s.Frames, bytes: s.Bytes,
 		count: uint64(max(s.Count, 0))}
 }
@@ -60,7 +60,7 @@ func sortedPaths(byKey map[string]*path) []*path {
 // diffPaths lays the paths of two recordings over each other. Where a role has another number of endpoints in the older
 // recording, its figures are scaled to the newer one's number: the columns then differ by what an endpoint costs, not by
 // how many there were.
-func diffPaths(older, newer *account.Recording) []*path {
+func diffPaths(older, newer *recording.Recording) []*path {
 	was, is := roleEndpoints(older), roleEndpoints(newer)
 	byKey := map[string]*path{}
 	for _, p := range pathsOf(newer.Stacks) {

@@ -24,7 +24,7 @@ const (
 const barWidth = 10
 
 // Text writes the account of a recording for a terminal of 100 columns, the answer first. The error is w's.
-func Text(w io.Writer, r *account.Recording, opts TextOptions) error {
+func Text(w io.Writer, r *recording.Recording, opts TextOptions) error {
 	t := newTerminal(w, opts.Color)
 	textAnswer(t, r)
 	textFacts(t, "Run", runFacts(r))
@@ -53,7 +53,7 @@ func warnStyle(warn bool, otherwise style) style {
 }
 
 // textAnswer says what the reader came for, and in one line whether to believe it.
-func textAnswer(t *terminal, r *account.Recording) {
+func textAnswer(t *terminal, r *recording.Recording) {
 	c := connectionOf(r)
 	sentence, sum := c.answer()
 	if c.whole() {
@@ -79,7 +79,7 @@ func textFacts(t *terminal, title string, facts []fact) {
 	}
 }
 
-func textEndpoints(t *terminal, row *account.EndpointRow) {
+func textEndpoints(t *terminal, row *recording.EndpointRow) {
 	t.section(rowTitle(row), fmt.Sprintf("%s · %s", clean(row.State), count(row.Count)))
 	tab := table{columns: []column{{title: "object", limit: 18}, {title: "slab cache", limit: 18},
 		{title: "count", right: true}, {title: "B/object", right: true}, {title: "each has", right: true},
@@ -94,7 +94,7 @@ func textEndpoints(t *terminal, row *account.EndpointRow) {
 	t.table(&tab)
 }
 
-func textConnection(t *terminal, r *account.Recording) {
+func textConnection(t *terminal, r *recording.Recording) {
 	c := connectionOf(r)
 	t.section("One connection", "")
 	if c.client == nil && c.server == nil {
@@ -105,7 +105,7 @@ func textConnection(t *terminal, r *account.Recording) {
 	end := func(name string, bytes float64, what string, s style) {
 		tab.add(cell{pad(name, keyWidth-2, false), dim}, cell{decimal1(bytes) + " B", s}, cell{size(bytes), s}, cell{what, normal})
 	}
-	for _, row := range []*account.EndpointRow{c.client, c.server} {
+	for _, row := range []*recording.EndpointRow{c.client, c.server} {
 		if row != nil {
 			end(row.Role, pageEach(row), "slab pages, "+clean(row.State), normal)
 		}
@@ -117,7 +117,7 @@ func textConnection(t *terminal, r *account.Recording) {
 	t.rows(&tab)
 }
 
-func textReconcile(t *terminal, r *account.Recording, opts TextOptions) {
+func textReconcile(t *terminal, r *recording.Recording, opts TextOptions) {
 	parts := accounts(r)
 	aside := ""
 	if shared(r) {
@@ -160,7 +160,7 @@ func textCaches(t *terminal, lines []cacheLine, few int) {
 	}
 }
 
-func textChecks(t *terminal, r *account.Recording) {
+func textChecks(t *terminal, r *recording.Recording) {
 	agreements := agreementsOf(r)
 	t.section("Trace against walk", "")
 	apart := false
@@ -188,7 +188,7 @@ func textChecks(t *terminal, r *account.Recording) {
 	t.table(&tab)
 }
 
-func textLosses(t *terminal, r *account.Recording) {
+func textLosses(t *terminal, r *recording.Recording) {
 	t.section("Losses", "")
 	views := lossViews(r)
 	for i, v := range views {
@@ -205,7 +205,7 @@ func textLosses(t *terminal, r *account.Recording) {
 }
 
 // textCost puts two machines side by side: their figures are few and of one kind.
-func textCost(t *terminal, r *account.Recording) {
+func textCost(t *terminal, r *recording.Recording) {
 	parts := measured(r)
 	if len(parts) == 1 {
 		t.section("Cost of the profiler", parts[0].label())
@@ -223,7 +223,7 @@ func textCost(t *terminal, r *account.Recording) {
 	t.table(&tab)
 }
 
-func textSampling(t *terminal, r *account.Recording) {
+func textSampling(t *terminal, r *recording.Recording) {
 	t.section("Call paths", "")
 	said, warn := samplingSentences(r)
 	for _, sentence := range said {

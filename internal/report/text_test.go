@@ -9,7 +9,7 @@ import (
 	"github.com/connprof/connprof/internal/account"
 )
 
-func textOf(t *testing.T, r *account.Recording, opts TextOptions) string {
+func textOf(t *testing.T, r *recording.Recording, opts TextOptions) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := Text(&b, r, opts); err != nil {
@@ -43,7 +43,7 @@ func TestTextAnswersFirst(t *testing.T) {
 
 func TestTextAnswersForListenersWhereTheyAreTheSubject(t *testing.T) {
 	r := sample()
-	r.Endpoints = []account.EndpointRow{{Role: "listener", State: "LISTEN", Count: 2, PageBytes: 8192}}
+	r.Endpoints = []recording.EndpointRow{{Role: "listener", State: "LISTEN", Count: 2, PageBytes: 8192}}
 	wantLines(t, textOf(t, r, TextOptions{}), "No connection was accounted for")
 	r.Load.Scenario = "listen"
 	wantLines(t, textOf(t, r, TextOptions{}), "One listener costs 4.00 KiB of slab pages")
@@ -91,7 +91,7 @@ func TestTextHidesNothingOfABadRun(t *testing.T) {
 
 func TestEveryLossIsPrintedInAWarningColour(t *testing.T) {
 	r := sample()
-	r.Losses = account.Losses{RingFull: 11, MapFull: 12, RecursionMisses: 13, StackFailures: 14, WalkSkipped: 15}
+	r.Losses = recording.Losses{RingFull: 11, MapFull: 12, RecursionMisses: 13, StackFailures: 14, WalkSkipped: 15}
 	text := textOf(t, r, TextOptions{Color: true})
 	for _, n := range []string{"11 ", "12 ", "13 ", "14 ", "15 ", "65 lost"} {
 		if !strings.Contains(text, string(warning)+n) {
@@ -137,7 +137,7 @@ func TestOneEndAloneIsNotCalledAConnection(t *testing.T) {
 }
 
 func TestTextKeepsToAHundredColumns(t *testing.T) {
-	for name, r := range map[string]*account.Recording{"sample": sample(), "troubled": troubled(t), "a million": sampleOf(1_000_000)} {
+	for name, r := range map[string]*recording.Recording{"sample": sample(), "troubled": troubled(t), "a million": sampleOf(1_000_000)} {
 		var diff bytes.Buffer
 		if err := Diff(&diff, sample(), r, TextOptions{}); err != nil {
 			t.Fatal(err)
@@ -169,12 +169,12 @@ func TestColourChangesNoCharacter(t *testing.T) {
 
 func TestARecordingCannotDriveTheTerminal(t *testing.T) {
 	client, server := ends()
-	for name, r := range map[string]*account.Recording{"one machine": sample(), "two": twoMachines(), "one kernel": oneKernel(),
+	for name, r := range map[string]*recording.Recording{"one machine": sample(), "two": twoMachines(), "one kernel": oneKernel(),
 		"the client's end": client, "the server's end": server} {
 		r.Interrupted = "somehow"
 		if r.Peer != nil {
 			r.Peer.Interrupted = "somehow"
-			r.Peer.Load.Failures = []account.Failure{{Count: 1}}
+			r.Peer.Load.Failures = []recording.Failure{{Count: 1}}
 		}
 		end := r.Load.End
 		forge(r, "\x1b]0;owned\x07\u202e\r\n")

@@ -17,13 +17,13 @@ type serverLine struct {
 
 // serverRun is what a line needs of a run.
 type serverRun struct {
-	*account.ServerCost
+	*recording.ServerCost
 	up   float64 // connections
 	rate float64
 }
 
 // serverLines compares the servers of two runs of one size; none for a recording without a comparison.
-func serverLines(r *account.Recording) []serverLine {
+func serverLines(r *recording.Recording) []serverLine {
 	other := r.Load.ComparedWith
 	if other == nil || other.Established <= 0 || r.Load.Established <= 0 {
 		return nil
@@ -88,7 +88,7 @@ func growthLines(epoll, thread serverRun) []serverLine {
 	}
 }
 
-func textServers(t *terminal, r *account.Recording) {
+func textServers(t *terminal, r *recording.Recording) {
 	lines := serverLines(r)
 	if len(lines) == 0 {
 		return
@@ -103,7 +103,7 @@ func textServers(t *terminal, r *account.Recording) {
 }
 
 // serverFacts is the comparison for a page that has no table for it.
-func serverFacts(r *account.Recording) []fact {
+func serverFacts(r *recording.Recording) []fact {
 	var facts []fact
 	group := ""
 	for _, l := range serverLines(r) {
@@ -128,9 +128,9 @@ func serverFacts(r *account.Recording) []fact {
 }
 
 // threadFacts divides what the account leaves unexplained into what threads have and the rest.
-func threadFacts(r *account.Recording) []fact {
+func threadFacts(r *recording.Recording) []fact {
 	t := r.Reconcile.Threads
-	caches := append([]account.ThreadCacheGrown(nil), t.Caches...)
+	caches := append([]recording.ThreadCacheGrown(nil), t.Caches...)
 	sort.SliceStable(caches, func(i, j int) bool { return caches[i].Bytes > caches[j].Bytes })
 	var names []string
 	for _, c := range caches {

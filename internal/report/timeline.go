@@ -44,7 +44,7 @@ type timelineData struct {
 }
 
 // timelineOf is nil for fewer than two samples: a point is no course.
-func timelineOf(r *account.Recording) *timelineView {
+func timelineOf(r *recording.Recording) *timelineView {
 	points := thinned(r.Load.Timeline)
 	if len(points) < 2 {
 		return nil
@@ -74,11 +74,11 @@ func timelineOf(r *account.Recording) *timelineView {
 }
 
 // thinned keeps at most maxPoints samples, the first and the last among them.
-func thinned(points []account.TimelinePoint) []account.TimelinePoint {
+func thinned(points []recording.TimelinePoint) []recording.TimelinePoint {
 	if len(points) <= maxPoints {
 		return points
 	}
-	kept := make([]account.TimelinePoint, maxPoints)
+	kept := make([]recording.TimelinePoint, maxPoints)
 	for i := range kept {
 		kept[i] = points[i*(len(points)-1)/(maxPoints-1)]
 	}

@@ -13,12 +13,12 @@ import (
 const tolerated = 0.03
 
 // unexplained is slab growth less the account; positive when the kernel uses more than the account found.
-func unexplained(r *account.Recording) float64 {
+func unexplained(r *recording.Recording) float64 {
 	return float64(r.Reconcile.SlabDeltaBytes) - float64(r.Reconcile.AccountedPageBytes)
 }
 
 // left is what neither the account of endpoints nor that of threads explains.
-func left(r *account.Recording) float64 {
+func left(r *recording.Recording) float64 {
 	if t := r.Reconcile.Threads; t != nil {
 		return unexplained(r) - float64(t.Bytes)
 	}
@@ -26,7 +26,7 @@ func left(r *account.Recording) float64 {
 }
 
 // unexplainedShare is what is left as a share of the growth. It is empty of meaning where slab did not grow, and says so.
-func unexplainedShare(r *account.Recording) (share string, warn bool) {
+func unexplainedShare(r *recording.Recording) (share string, warn bool) {
 	delta := float64(r.Reconcile.SlabDeltaBytes)
 	if delta <= 0 {
 		return none, r.Reconcile.AccountedPageBytes != 0 || delta < 0
@@ -34,7 +34,7 @@ func unexplainedShare(r *account.Recording) (share string, warn bool) {
 	return signedPercent(left(r), delta), math.Abs(left(r))/delta > tolerated
 }
 
-func reconcileFacts(r *account.Recording) []fact {
+func reconcileFacts(r *recording.Recording) []fact {
 	rec := &r.Reconcile
 	share, warn := unexplainedShare(r)
 	rest := signedSize(unexplained(r))
@@ -74,7 +74,7 @@ type cacheLine struct {
 }
 
 // cacheLines are the caches in which slabinfo and account differ, furthest apart in bytes first.
-func cacheLines(r *account.Recording) []cacheLine {
+func cacheLines(r *recording.Recording) []cacheLine {
 	var lines []cacheLine
 	for _, c := range r.Reconcile.Caches {
 		objects := c.SlabinfoDeltaObjects - c.AccountedObjects
@@ -122,8 +122,8 @@ type checkLine struct {
 
 // checkLines holds the trace against the walk, each machine's own: endpoints first, then each object type. Disagreements
 // come first.
-func checkLines(r *account.Recording) []checkLine {
-	var rows []account.TypeRow
+func checkLines(r *recording.Recording) []checkLine {
+	var rows []recording.TypeRow
 	for _, p := range measured(r) {
 		rows = append(rows, opensRows(p.Recording)...)
 		rows = append(rows, p.Trace.Types...)
@@ -146,9 +146,9 @@ func checkLines(r *account.Recording) []checkLine {
 
 // opensRows compares the opens that the probes saw with the endpoints the walk found. Only a run whose endpoints are
 // all still established can be compared so; in any other the states say more than the sum.
-func opensRows(r *account.Recording) []account.TypeRow {
+func opensRows(r *recording.Recording) []recording.TypeRow {
 	opens := map[string]int{"client": r.Trace.ClientOpens, "server": r.Trace.ServerOpens}
-	var rows []account.TypeRow
+	var rows []recording.TypeRow
 	for _, role := range []string{"client", "server"} {
 		only, walk := true, 0
 		for _, row := range r.Endpoints {
@@ -158,14 +158,14 @@ func opensRows(r *account.Recording) []account.TypeRow {
 			}
 		}
 		if only && r.Trace.Closes == 0 && (walk > 0 || opens[role] > 0) {
-			rows = append(rows, account.TypeRow{Role: role, Type: "endpoints", Trace: opens[role], Walk: walk})
+			rows = append(rows, recording.TypeRow{Role: role, Type: "endpoints", Trace: opens[role], Walk: walk})
 		}
 	}
 	return rows
 }
 
 // agreementsOf sum up trace against walk, a sentence for each machine.
-func agreementsOf(r *account.Recording) []fact {
+func agreementsOf(r *recording.Recording) []fact {
 	var list []fact
 	for _, p := range measured(r) {
 		sentence, warn := agreed(checkLines(p.Recording))
@@ -178,7 +178,7 @@ func agreementsOf(r *account.Recording) []fact {
 }
 
 // tracedOf says which connections the trace is of, where its figures are not all of the same.
-func tracedOf(r *account.Recording) string {
+func tracedOf(r *recording.Recording) string {
 	b := r.Trace.BatchConnections
 	if b <= 0 || b >= r.Load.Established {
 		return ""
@@ -188,7 +188,7 @@ func tracedOf(r *account.Recording) string {
 }
 
 // coverage is what two machines' figures are of, where that is the same.
-func coverage(r *account.Recording) string {
+func coverage(r *recording.Recording) string {
 	parts := measured(r)
 	of := tracedOf(parts[0].Recording)
 	if len(parts) == 1 || of == "" || of != tracedOf(parts[1].Recording) {
@@ -221,7 +221,7 @@ type lossView struct {
 	Facts []fact
 }
 
-func lossViews(r *account.Recording) []lossView {
+func lossViews(r *recording.Recording) []lossView {
 	parts := measured(r)
 	if len(parts) == 2 && lost(r) == 0 {
 		return []lossView{{None: "none, on either machine", Facts: lossFacts(&r.Losses)}}
@@ -234,7 +234,7 @@ func lossViews(r *account.Recording) []lossView {
 }
 
 // lossFacts are the counters of what was missed, with what each means for the figures.
-func lossFacts(l *account.Losses) []fact {
+func lossFacts(l *recording.Losses) []fact {
 	kinds := []struct {
 		key  string
 		n    uint64
@@ -255,7 +255,7 @@ func lossFacts(l *account.Losses) []fact {
 }
 
 // status is the run's health in a few words each: is the answer to be trusted.
-func status(r *account.Recording) []fact {
+func status(r *recording.Recording) []fact {
 	l := &r.Load
 	list := []fact{{"connections", fmt.Sprintf("%s of %s established", count(l.Established), count(l.Requested)),
 		l.Failed > 0 || l.Established < l.Requested}}
@@ -274,7 +274,7 @@ func status(r *account.Recording) []fact {
 }
 
 // unexplainedStatus has a figure for each kernel.
-func unexplainedStatus(r *account.Recording) fact {
+func unexplainedStatus(r *recording.Recording) fact {
 	list := accounts(r)
 	if len(list) > 1 {
 		shares, warn := unexplainedShares(r)
@@ -292,7 +292,7 @@ func unexplainedStatus(r *account.Recording) fact {
 }
 
 // unexplainedShares is what is left of each kernel's growth, with the end that it is of where there are two.
-func unexplainedShares(r *account.Recording) (shares []string, warn bool) {
+func unexplainedShares(r *recording.Recording) (shares []string, warn bool) {
 	for _, p := range accounts(r) {
 		share, w := unexplainedShare(p.Recording)
 		warn = warn || w
@@ -301,7 +301,7 @@ func unexplainedShares(r *account.Recording) (shares []string, warn bool) {
 	return shares, warn
 }
 
-func checkStatus(r *account.Recording) fact {
+func checkStatus(r *recording.Recording) fact {
 	var where []string
 	for _, p := range measured(r) {
 		if _, apart := agreed(checkLines(p.Recording)); apart {

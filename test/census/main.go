@@ -96,7 +96,7 @@ func waitFor(recording string, ended <-chan error) error {
 		if _, err := os.Stat(recording); err != nil {
 			continue
 		}
-		if _, err := account.ReadFile(recording); err == nil {
+		if _, err := recording.ReadFile(recording); err == nil {
 			return nil
 		}
 	}

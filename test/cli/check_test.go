@@ -182,7 +182,7 @@ func TestCheckRefusesNonsense(t *testing.T) {
 // recordingOf writes a recording in which endpoints of a kernel cost so much.
 func recordingOf(t *testing.T, path, release string, client, server uint64) {
 	t.Helper()
-	rec := &account.Recording{Schema: account.Schema, Host: account.Host{Kernel: release}, Endpoints: []account.EndpointRow{
+	rec := &recording.Recording{Schema: recording.Schema, Host: recording.Host{Kernel: release}, Endpoints: []recording.EndpointRow{
 		{Role: "client", State: "TIME_WAIT", Count: 10, PageBytes: 1},
 		{Role: "client", State: "ESTABLISHED", Count: 10, PageBytes: 10 * client},
 		{Role: "server", State: "ESTABLISHED", Count: 10, PageBytes: 10 * server}}}

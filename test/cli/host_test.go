@@ -10,7 +10,7 @@ import (
 )
 
 // counted runs a child to its end and checks that all n connections are up and accounted for.
-func counted(t *testing.T, cmd *exec.Cmd, n int) *account.Recording {
+func counted(t *testing.T, cmd *exec.Cmd, n int) *recording.Recording {
 	t.Helper()
 	finish(t, cmd).exits(t, exitDone)
 	rec := readRecording(t, cmd.Dir+"/connprof.json")

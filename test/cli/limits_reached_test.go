@@ -71,7 +71,7 @@ func TestWhatTheFirstConnectionsCostDecidesWhetherTheRunGoesOn(t *testing.T) {
 }
 
 // reached is a run that something happens to in the middle of its ramp: what it then leaves and says.
-func reached(t *testing.T, c *child, happen func(), names ...string) *account.Recording {
+func reached(t *testing.T, c *child, happen func(), names ...string) *recording.Recording {
 	t.Helper()
 	c.untilUp(t, crashConns)
 	happen()

@@ -190,9 +190,9 @@ func readFile(t testing.TB, path string) []byte {
 	return b
 }
 
-func readRecording(t testing.TB, path string) *account.Recording {
+func readRecording(t testing.TB, path string) *recording.Recording {
 	t.Helper()
-	rec, err := account.ReadFile(path)
+	rec, err := recording.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func readRecording(t testing.TB, path string) *account.Recording {
 }
 
 // checkCounts checks that all of n connections are established, and that walk and trace have each of them.
-func checkCounts(t testing.TB, rec *account.Recording, n int) {
+func checkCounts(t testing.TB, rec *recording.Recording, n int) {
 	t.Helper()
 	if l := rec.Load; l.Requested != n || l.Established != n || l.Failed != 0 || len(l.Failures) != 0 {
 		t.Errorf("want %d of %d connections established: %+v", n, n, l)
@@ -214,15 +214,15 @@ func checkCounts(t testing.TB, rec *account.Recording, n int) {
 		t.Errorf("the trace saw %d client and %d server endpoints open, want %d", rec.Trace.ClientOpens,
 			rec.Trace.ServerOpens, n)
 	}
-	if rec.Losses != (account.Losses{}) {
+	if rec.Losses != (recording.Losses{}) {
 		t.Errorf("losses: %+v", rec.Losses)
 	}
 }
 
 // endpointRow is the only row of a role, which is ESTABLISHED.
-func endpointRow(t testing.TB, rec *account.Recording, role string) account.EndpointRow {
+func endpointRow(t testing.TB, rec *recording.Recording, role string) recording.EndpointRow {
 	t.Helper()
-	var rows []account.EndpointRow
+	var rows []recording.EndpointRow
 	for _, row := range rec.Endpoints {
 		if row.Role == role {
 			rows = append(rows, row)

@@ -15,7 +15,7 @@ import (
 type job struct {
 	result
 	dir       string
-	recording *account.Recording
+	recording *recording.Recording
 }
 
 const (
@@ -76,7 +76,7 @@ func TestMainJobAccountsForEveryConnection(t *testing.T) {
 	if rec.Cost.ProfilerRSSBytes == 0 || rec.Cost.BPFMapBytes == 0 || rec.Cost.Events == 0 {
 		t.Errorf("the profiler's own cost is missing: %+v", rec.Cost)
 	}
-	if rec.Schema != account.Schema || rec.Interrupted != "" || rec.Host.Kernel == "" || len(rec.Load.Timeline) == 0 {
+	if rec.Schema != recording.Schema || rec.Interrupted != "" || rec.Host.Kernel == "" || len(rec.Load.Timeline) == 0 {
 		t.Errorf("schema %q, interrupted %q, host %+v, %d points of the timeline", rec.Schema, rec.Interrupted, rec.Host,
 			len(rec.Load.Timeline))
 	}
@@ -198,7 +198,7 @@ func TestMainJobsStacksSumToTheAccount(t *testing.T) {
 }
 
 // pageBytes are the account's page bytes by role and type.
-func pageBytes(rec *account.Recording) map[string]uint64 {
+func pageBytes(rec *recording.Recording) map[string]uint64 {
 	sums := map[string]uint64{}
 	for _, row := range rec.Endpoints {
 		for _, o := range row.Objects {

@@ -9,7 +9,7 @@ import (
 )
 
 // shares are the paths of a recording's graph, each with its share of all bytes.
-func shares(rec *account.Recording) map[string]float64 {
+func shares(rec *recording.Recording) map[string]float64 {
 	total := 0.0
 	paths := map[string]float64{}
 	for _, s := range rec.Stacks {
@@ -43,7 +43,7 @@ func TestTheSameRunTwiceGivesTheSameGraph(t *testing.T) {
 	if stated <= 0 || apart > 8*stated {
 		t.Errorf("the graphs are %.2f %% apart, the stated error of both is %.2f %%", 100*apart, 100*stated)
 	}
-	for _, rec := range []*account.Recording{first, second} {
+	for _, rec := range []*recording.Recording{first, second} {
 		if rec.Sampling.SymbolisedRatio < 0.99 {
 			t.Errorf("%.2f %% of the bytes lie under symbolised frames, want 99 %%", 100*rec.Sampling.SymbolisedRatio)
 		}

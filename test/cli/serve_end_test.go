@@ -48,7 +48,7 @@ func (p pair) goesOn(t *testing.T, serve *child) {
 }
 
 // oneEnd checks the recording of an end that has lost the other: it has what was up there, and says why it is alone.
-func oneEnd(t *testing.T, path, role string) *account.Recording {
+func oneEnd(t *testing.T, path, role string) *recording.Recording {
 	t.Helper()
 	rec := readRecording(t, path)
 	if rec.Peer != nil || rec.Load.End != role || !strings.Contains(rec.Interrupted, lostPeer) {

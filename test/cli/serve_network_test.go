@@ -156,13 +156,13 @@ func TestNetworksThatAreCut(t *testing.T) {
 
 // bothLose waits until both ends have noticed that they hear nothing of each other any more. Each says so in one line and
 // has an account of its own end.
-func (p pair) bothLose(t *testing.T, serve, run *child) (near, far *account.Recording) {
+func (p pair) bothLose(t *testing.T, serve, run *child) (near, far *recording.Recording) {
 	t.Helper()
 	run.wait(t).complains(t, exitFailed, silent, "the report has this end only")
 	serve.tells(t, "session 1 failed with ", silent)
 	near = oneEnd(t, run.cmd.Dir+"/rec.json", "client")
 	far = oneEnd(t, serve.cmd.Dir+"/server-1.json", "server")
-	for role, rec := range map[string]*account.Recording{"client": near, "server": far} {
+	for role, rec := range map[string]*recording.Recording{"client": near, "server": far} {
 		n := 0
 		for _, row := range rec.Endpoints { // beside those whose handshake was cut off
 			if row.Role == role && row.State == "ESTABLISHED" {

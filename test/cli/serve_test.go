@@ -95,12 +95,12 @@ func (p pair) large(t *testing.T, ips, ports, conns int) {
 
 // checkBetween checks the recording of a run between two hosts: each connection is there at both ends, for the trace and for
 // the walk. An end's trace is short where the kernel has skipped probes, and says so.
-func checkBetween(t *testing.T, rec *account.Recording, n int) {
+func checkBetween(t *testing.T, rec *recording.Recording, n int) {
 	t.Helper()
 	checkEnds(t, rec, n)
 	for _, end := range []struct {
 		role string
-		rec  *account.Recording
+		rec  *recording.Recording
 	}{{"client", rec}, {"server", rec.Peer}} {
 		if row := endpointRow(t, rec, end.role); row.Count != n {
 			t.Errorf("%d %s endpoints, want %d", row.Count, end.role, n)
@@ -128,7 +128,7 @@ func (p pair) besideOthers(t *testing.T) {
 }
 
 // checkEnds checks what is so in every scenario.
-func checkEnds(t *testing.T, rec *account.Recording, n int) {
+func checkEnds(t *testing.T, rec *recording.Recording, n int) {
 	t.Helper()
 	if l := rec.Load; l.End != "client" || l.Requested != n || l.Established != n || l.Failed != 0 || rec.Interrupted != "" {
 		t.Errorf("want %d of %d connections established: %+v, interrupted %q", n, n, l, rec.Interrupted)
@@ -147,8 +147,8 @@ func checkEnds(t *testing.T, rec *account.Recording, n int) {
 	if !rec.Reconcile.BothEnds {
 		t.Error("both ends are on one kernel, and are not reconciled together")
 	}
-	for _, l := range []account.Losses{rec.Losses, rec.Peer.Losses} {
-		if l.RecursionMisses = 0; l != (account.Losses{}) {
+	for _, l := range []recording.Losses{rec.Losses, rec.Peer.Losses} {
+		if l.RecursionMisses = 0; l != (recording.Losses{}) {
 			t.Errorf("losses: %+v", l)
 		}
 	}
@@ -156,7 +156,7 @@ func checkEnds(t *testing.T, rec *account.Recording, n int) {
 
 // checkTrace checks that one end's trace and walk of the batch agree, and that they are of this end's objects.
 // Skipped probes may make the trace fall short of the walk, by so many at most in all.
-func checkTrace(t *testing.T, rec *account.Recording, role string, batch int) {
+func checkTrace(t *testing.T, rec *recording.Recording, role string, batch int) {
 	t.Helper()
 	if rec.Trace.BatchConnections != batch {
 		t.Errorf("%s: a batch of %d connections, want %d", role, rec.Trace.BatchConnections, batch)
@@ -183,12 +183,12 @@ func checkTrace(t *testing.T, rec *account.Recording, role string, batch int) {
 }
 
 // checkServers holds the recording that a serve has kept against what the run made of it.
-func checkServers(t *testing.T, server, joint *account.Recording, n int) {
+func checkServers(t *testing.T, server, joint *recording.Recording, n int) {
 	t.Helper()
 	if server.Load.End != "server" || server.Peer != nil || server.Load.Established != n {
 		t.Errorf("the server kept %+v", server.Load)
 	}
-	if slices.ContainsFunc(server.Endpoints, func(e account.EndpointRow) bool { return e.Role == "client" }) {
+	if slices.ContainsFunc(server.Endpoints, func(e recording.EndpointRow) bool { return e.Role == "client" }) {
 		t.Errorf("the server's own recording has client endpoints: %+v", server.Endpoints)
 	}
 	if kept, sent := endpointRow(t, server, "server"), endpointRow(t, joint, "server"); kept.Count != sent.Count ||
@@ -217,7 +217,7 @@ func (p pair) scenario(t *testing.T, name string) {
 	// What is queued is charged with the kernel's own overhead, and never with less than there is.
 	queued := map[string]string{"unread": "server", "unread-client": "client"}[name]
 	for role, state := range states {
-		row := account.EndpointRow{}
+		row := recording.EndpointRow{}
 		for _, r := range rec.Endpoints {
 			if r.Role == role && r.Count > row.Count {
 				row = r

@@ -33,7 +33,7 @@ func TestEachConnectionIsServedByAThreadAndNoneIsLeft(t *testing.T) {
 			"beside the threads'", "task_struct")
 		rec := readRecording(t, c.cmd.Dir+"/rec.json")
 		checkCounts(t, rec, n)
-		if l := rec.Load; l.ServerModel != account.ModelThread || l.ComparedWith == nil || l.ComparedWith.Established != n {
+		if l := rec.Load; l.ServerModel != recording.ModelThread || l.ComparedWith == nil || l.ComparedWith.Established != n {
 			t.Errorf("%+v", l)
 		}
 		// The report says it again.
@@ -90,7 +90,7 @@ func TestASignalInTheFirstOfTwoRunsAccountsForThatOne(t *testing.T) {
 		c.signal(t, syscall.SIGINT)
 		c.wait(t).complains(t, exitFailed, "interrupted", "of 5000")
 		rec := readRecording(t, c.cmd.Dir+"/rec.json")
-		if l := rec.Load; l.ServerModel != account.ModelEpoll || l.ComparedWith != nil || l.Established <= 0 {
+		if l := rec.Load; l.ServerModel != recording.ModelEpoll || l.ComparedWith != nil || l.Established <= 0 {
 			t.Errorf("%+v", l)
 		}
 		rows := strings.Count(string(readFile(t, c.cmd.Dir+"/ep.csv")), "\n")
@@ -101,12 +101,12 @@ func TestASignalInTheFirstOfTwoRunsAccountsForThatOne(t *testing.T) {
 }
 
 // stoppedThreads checks what a run leaves whose server could not go on.
-func stoppedThreads(t *testing.T, c *child, names ...string) *account.Recording {
+func stoppedThreads(t *testing.T, c *child, names ...string) *recording.Recording {
 	t.Helper()
 	r := c.wait(t)
 	r.complains(t, exitFailed, append(names, "stopped early", "of 2000")...)
 	rec := readRecording(t, c.cmd.Dir+"/rec.json")
-	if up := rec.Load.Established; rec.Load.ServerModel != account.ModelThread || up >= 2000 || rec.Load.ComparedWith == nil {
+	if up := rec.Load.Established; rec.Load.ServerModel != recording.ModelThread || up >= 2000 || rec.Load.ComparedWith == nil {
 		t.Errorf("%+v", rec.Load)
 	}
 	says(t, "stdout", r.stdout, append(names, "interrupted")...)

@@ -79,7 +79,7 @@ func TestOddNumbersAreEstablishedExactly(t *testing.T) {
 }
 
 // checkSpread checks that the connections are dealt out to the client addresses evenly.
-func checkSpread(t *testing.T, rec *account.Recording, ips, conns int) {
+func checkSpread(t *testing.T, rec *recording.Recording, ips, conns int) {
 	t.Helper()
 	used := 0
 	for _, a := range rec.Addresses {
@@ -104,7 +104,7 @@ func TestJSONOnStdoutIsTheRecording(t *testing.T) {
 	}
 	for _, args := range [][]string{{"--json", "-o", "-"}, {"--json", "-o", "/dev/null"}} {
 		r := connprof(t, append([]string{"run", "--conns", "1k"}, args...)...).exits(t, exitDone)
-		rec, err := account.Read(strings.NewReader(r.stdout))
+		rec, err := recording.Read(strings.NewReader(r.stdout))
 		if err != nil {
 			t.Fatalf("%v: %v: %v", args, err, r)
 		}
@@ -120,7 +120,7 @@ func TestARecordingNamedGzIsGzipped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := account.Read(z)
+	rec, err := recording.Read(z)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ var rungOf = map[string]string{
 
 // checkRecording holds a recording against what must be so after a run with --hooks over ips addresses with conns
 // connections, none of which closed. The error names everything that is not so.
-func checkRecording(r *account.Recording, hooks string, ips, conns int) error {
+func checkRecording(r *recording.Recording, hooks string, ips, conns int) error {
 	return errors.Join(
 		checkSchema(r),
 		checkLoad(r, conns),
@@ -41,14 +41,14 @@ func checkRecording(r *account.Recording, hooks string, ips, conns int) error {
 	)
 }
 
-func checkSchema(r *account.Recording) error {
-	if r.Schema != account.Schema {
-		return fmt.Errorf("schema is %q, want %q", r.Schema, account.Schema)
+func checkSchema(r *recording.Recording) error {
+	if r.Schema != recording.Schema {
+		return fmt.Errorf("schema is %q, want %q", r.Schema, recording.Schema)
 	}
 	return nil
 }
 
-func checkLoad(r *account.Recording, conns int) error {
+func checkLoad(r *recording.Recording, conns int) error {
 	if r.Load.Established != conns || r.Load.Failed != 0 {
 		return fmt.Errorf("load: %d established, %d failed (%+v), want %d and 0",
 			r.Load.Established, r.Load.Failed, r.Load.Failures, conns)
@@ -58,7 +58,7 @@ func checkLoad(r *account.Recording, conns int) error {
 
 // checkHook wants a rung of a kind and one hit for each connection. A hook may have more than one row, one a function.
 // Tracepoint programs may have fewer hits where they were preempted.
-func checkHook(r *account.Recording, name, kind string, conns int) error {
+func checkHook(r *recording.Recording, name, kind string, conns int) error {
 	var errs []error
 	var hits uint64
 	found := false
@@ -84,13 +84,13 @@ func checkHook(r *account.Recording, name, kind string, conns int) error {
 
 // preemptible tells whether the kernel may preempt a tracepoint program. What other tasks do on that CPU until it goes on
 // is not reported; the kernel counts it, and it is a recursion loss of the recording.
-func preemptible(r *account.Recording) bool { return strings.HasPrefix(r.Host.Kernel, "7.2.") }
+func preemptible(r *recording.Recording) bool { return strings.HasPrefix(r.Host.Kernel, "7.2.") }
 
 // preempted tells whether that happened, and the trace may be short of what it did not see.
-func preempted(r *account.Recording) bool { return preemptible(r) && r.Losses.RecursionMisses > 0 }
+func preempted(r *recording.Recording) bool { return preemptible(r) && r.Losses.RecursionMisses > 0 }
 
 // checkLosses wants none, but for programs that the kernel skipped where it cannot be kept from that.
-func checkLosses(r *account.Recording, maySkip bool) error {
+func checkLosses(r *recording.Recording, maySkip bool) error {
 	losses := r.Losses
 	if maySkip {
 		losses.RecursionMisses = 0
@@ -102,7 +102,7 @@ func checkLosses(r *account.Recording, maySkip bool) error {
 }
 
 // checkAddresses wants the client endpoints on as many addresses as were asked for, the same number on each.
-func checkAddresses(r *account.Recording, ips, conns int) error {
+func checkAddresses(r *recording.Recording, ips, conns int) error {
 	var errs []error
 	addresses := map[string]bool{}
 	for _, a := range r.Addresses {
@@ -121,7 +121,7 @@ func checkAddresses(r *account.Recording, ips, conns int) error {
 }
 
 // checkEndpoints wants every connection ESTABLISHED at this end, with one object of each type an endpoint.
-func checkEndpoints(r *account.Recording, role string, conns int) error {
+func checkEndpoints(r *recording.Recording, role string, conns int) error {
 	row, err := establishedRow(r, role)
 	if err != nil {
 		return err
@@ -142,8 +142,8 @@ func checkEndpoints(r *account.Recording, role string, conns int) error {
 	return errors.Join(errs...)
 }
 
-func establishedRow(r *account.Recording, role string) (*account.EndpointRow, error) {
-	var found *account.EndpointRow
+func establishedRow(r *recording.Recording, role string) (*recording.EndpointRow, error) {
+	var found *recording.EndpointRow
 	for i := range r.Endpoints {
 		row := &r.Endpoints[i]
 		if row.Role != role || row.State != "ESTABLISHED" {
@@ -161,10 +161,10 @@ func establishedRow(r *account.Recording, role string) (*account.EndpointRow, er
 }
 
 // checkTraceIsWalk wants the two measurements to agree, and that each role has something for them to agree on.
-func checkTraceIsWalk(r *account.Recording, roles []string, skipped bool) error {
+func checkTraceIsWalk(r *recording.Recording, roles []string, skipped bool) error {
 	errs := []error{checkTypes(r, skipped)}
 	for _, role := range roles {
-		if !slices.ContainsFunc(r.Trace.Types, func(row account.TypeRow) bool {
+		if !slices.ContainsFunc(r.Trace.Types, func(row recording.TypeRow) bool {
 			return row.Role == role && isEndpointType(row.Type)
 		}) {
 			errs = append(errs, fmt.Errorf("%s: no type was counted by both trace and walk", role))
@@ -175,7 +175,7 @@ func checkTraceIsWalk(r *account.Recording, roles []string, skipped bool) error 
 
 // checkTypes wants the trace's count of each type to be the walk's. It may be less where the kernel skipped tracepoint
 // programs and the recording says so, and never more.
-func checkTypes(r *account.Recording, skipped bool) error {
+func checkTypes(r *recording.Recording, skipped bool) error {
 	var errs []error
 	for _, row := range r.Trace.Types {
 		less := row.Trace < row.Walk
@@ -189,11 +189,11 @@ func checkTypes(r *account.Recording, skipped bool) error {
 func isEndpointType(kind string) bool { return slices.Contains(endpointTypes, kind) }
 
 // goodRecording is what a run over 20 addresses with 2,000 connections should leave.
-func goodRecording() *account.Recording {
-	r := &account.Recording{
-		Schema: account.Schema,
-		Load:   account.Load{Established: 2000},
-		Hooks: []account.Hook{
+func goodRecording() *recording.Recording {
+	r := &recording.Recording{
+		Schema: recording.Schema,
+		Load:   recording.Load{Established: 2000},
+		Hooks: []recording.Hook{
 			{Name: "connect", Function: "tcp_v4_connect", Kind: "kprobe", Attached: true, Hits: 2000},
 			{Name: "connect", Function: "tcp_v6_connect", Kind: "kprobe", Attached: true},
 			{Name: "accept", Function: "inet_csk_accept", Kind: "kprobe", Attached: true, Hits: 2000},
@@ -201,18 +201,18 @@ func goodRecording() *account.Recording {
 		},
 	}
 	for _, role := range roles {
-		row := account.EndpointRow{Role: role, State: "ESTABLISHED", Count: 2000}
+		row := recording.EndpointRow{Role: role, State: "ESTABLISHED", Count: 2000}
 		for _, kind := range endpointTypes {
-			row.Objects = append(row.Objects, account.ObjectRow{Type: kind, Count: 2000})
-			r.Trace.Types = append(r.Trace.Types, account.TypeRow{Role: role, Type: kind, Trace: 2000, Walk: 2000})
+			row.Objects = append(row.Objects, recording.ObjectRow{Type: kind, Count: 2000})
+			r.Trace.Types = append(r.Trace.Types, recording.TypeRow{Role: role, Type: kind, Trace: 2000, Walk: 2000})
 		}
 		r.Endpoints = append(r.Endpoints, row)
 	}
 	for i := range 20 {
-		r.Addresses = append(r.Addresses, account.AddressRow{Address: fmt.Sprint("10.0.0.", i), Role: "client", Count: 100})
+		r.Addresses = append(r.Addresses, recording.AddressRow{Address: fmt.Sprint("10.0.0.", i), Role: "client", Count: 100})
 	}
-	r.Addresses = append(r.Addresses, account.AddressRow{Address: "10.0.1.1", Role: "server", Count: 2000})
-	r.Trace.Types = append(r.Trace.Types, account.TypeRow{Role: "client", Type: "inet_bind_bucket", Trace: 7, Walk: 9})
+	r.Addresses = append(r.Addresses, recording.AddressRow{Address: "10.0.1.1", Role: "server", Count: 2000})
+	r.Trace.Types = append(r.Trace.Types, recording.TypeRow{Role: "client", Type: "inet_bind_bucket", Trace: 7, Walk: 9})
 	return r
 }
 
@@ -221,25 +221,25 @@ func TestChecksFindWhatIsWrong(t *testing.T) {
 		t.Errorf("a good recording: %v", err)
 	}
 	for name, c := range map[string]struct {
-		spoil func(*account.Recording)
+		spoil func(*recording.Recording)
 		want  string
 	}{
-		"schema":        {func(r *account.Recording) { r.Schema = "x" }, `schema is "x"`},
-		"established":   {func(r *account.Recording) { r.Load.Established-- }, "1999 established"},
-		"failed":        {func(r *account.Recording) { r.Load.Failed = 1 }, "1 failed"},
-		"no hook":       {func(r *account.Recording) { r.Hooks = r.Hooks[:2] }, "hook accept: not among"},
-		"rung":          {func(r *account.Recording) { r.Hooks[0].Kind = "tracepoint" }, `kind "tracepoint"`},
-		"detached":      {func(r *account.Recording) { r.Hooks[2].Attached = false }, "attached false"},
-		"hits":          {func(r *account.Recording) { r.Hooks[2].Hits++ }, "hook accept: 2001 hits"},
-		"losses":        {func(r *account.Recording) { r.Losses.RingFull = 3 }, "RingFull:3"},
-		"addresses":     {func(r *account.Recording) { r.Addresses = r.Addresses[1:] }, "19 client addresses"},
-		"uneven":        {func(r *account.Recording) { r.Addresses[4].Count = 99 }, "10.0.0.4: 99 endpoints"},
-		"endpoints":     {func(r *account.Recording) { r.Endpoints[1].Count = 7 }, "server ESTABLISHED: 7 endpoints"},
-		"no row":        {func(r *account.Recording) { r.Endpoints[0].State = "SYN_SENT" }, "client ESTABLISHED: no row"},
-		"double row":    {func(r *account.Recording) { r.Endpoints[1].Role = "client" }, "client ESTABLISHED: more than one row"},
-		"object":        {func(r *account.Recording) { r.Endpoints[0].Objects[4].Count = 1 }, "client ESTABLISHED: 1 epitem"},
-		"disagreement":  {func(r *account.Recording) { r.Trace.Types[0].Trace = 5 }, "counted 5, the walk found 2000"},
-		"nothing to do": {func(r *account.Recording) { r.Trace.Types = nil }, "server: no type was counted"},
+		"schema":        {func(r *recording.Recording) { r.Schema = "x" }, `schema is "x"`},
+		"established":   {func(r *recording.Recording) { r.Load.Established-- }, "1999 established"},
+		"failed":        {func(r *recording.Recording) { r.Load.Failed = 1 }, "1 failed"},
+		"no hook":       {func(r *recording.Recording) { r.Hooks = r.Hooks[:2] }, "hook accept: not among"},
+		"rung":          {func(r *recording.Recording) { r.Hooks[0].Kind = "tracepoint" }, `kind "tracepoint"`},
+		"detached":      {func(r *recording.Recording) { r.Hooks[2].Attached = false }, "attached false"},
+		"hits":          {func(r *recording.Recording) { r.Hooks[2].Hits++ }, "hook accept: 2001 hits"},
+		"losses":        {func(r *recording.Recording) { r.Losses.RingFull = 3 }, "RingFull:3"},
+		"addresses":     {func(r *recording.Recording) { r.Addresses = r.Addresses[1:] }, "19 client addresses"},
+		"uneven":        {func(r *recording.Recording) { r.Addresses[4].Count = 99 }, "10.0.0.4: 99 endpoints"},
+		"endpoints":     {func(r *recording.Recording) { r.Endpoints[1].Count = 7 }, "server ESTABLISHED: 7 endpoints"},
+		"no row":        {func(r *recording.Recording) { r.Endpoints[0].State = "SYN_SENT" }, "client ESTABLISHED: no row"},
+		"double row":    {func(r *recording.Recording) { r.Endpoints[1].Role = "client" }, "client ESTABLISHED: more than one row"},
+		"object":        {func(r *recording.Recording) { r.Endpoints[0].Objects[4].Count = 1 }, "client ESTABLISHED: 1 epitem"},
+		"disagreement":  {func(r *recording.Recording) { r.Trace.Types[0].Trace = 5 }, "counted 5, the walk found 2000"},
+		"nothing to do": {func(r *recording.Recording) { r.Trace.Types = nil }, "server: no type was counted"},
 	} {
 		r := goodRecording()
 		c.spoil(r)
@@ -307,12 +307,12 @@ func TestEachRungIsHeldAgainstWhatItCanSee(t *testing.T) {
 }
 
 func TestMissedRunsExcuseNothingButTheTrace(t *testing.T) {
-	for name, spoil := range map[string]func(*account.Recording){
-		"a lost event":               func(r *account.Recording) { r.Losses.RingFull = 1 },
-		"an object the walk lacks":   func(r *account.Recording) { r.Endpoints[0].Objects[0].Count-- },
-		"an endpoint the walk lacks": func(r *account.Recording) { r.Endpoints[1].Count-- },
-		"a connect the kprobe lacks": func(r *account.Recording) { r.Hooks[0].Hits-- },
-		"nothing for trace and walk": func(r *account.Recording) { r.Trace.Types = nil },
+	for name, spoil := range map[string]func(*recording.Recording){
+		"a lost event":               func(r *recording.Recording) { r.Losses.RingFull = 1 },
+		"an object the walk lacks":   func(r *recording.Recording) { r.Endpoints[0].Objects[0].Count-- },
+		"an endpoint the walk lacks": func(r *recording.Recording) { r.Endpoints[1].Count-- },
+		"a connect the kprobe lacks": func(r *recording.Recording) { r.Hooks[0].Hits-- },
+		"nothing for trace and walk": func(r *recording.Recording) { r.Trace.Types = nil },
 	} {
 		r := goodRecording()
 		r.Host.Kernel, r.Losses.RecursionMisses = "7.2.13", 3

@@ -45,14 +45,14 @@ const (
 
 // census is a run's recording and how many objects each cache held at that time.
 type census struct {
-	recording *account.Recording
+	recording *recording.Recording
 	objects   map[string]int
 }
 
 // named is a recording and how an error calls it.
 type named struct {
 	name string
-	*account.Recording
+	*recording.Recording
 }
 
 // checkSameAccount wants two accounts with the same objects: by role, state and type the same count and bytes.
@@ -83,7 +83,7 @@ type amount struct {
 }
 
 // objectsOf is the account without the names of the caches, which are the one thing that merging may change.
-func objectsOf(r *account.Recording) map[string]amount {
+func objectsOf(r *recording.Recording) map[string]amount {
 	all := map[string]amount{}
 	for _, row := range r.Endpoints {
 		name := row.Role + " " + row.State
@@ -97,7 +97,7 @@ func objectsOf(r *account.Recording) map[string]amount {
 }
 
 // checkOwnCaches wants each type under the name of its own cache.
-func checkOwnCaches(r *account.Recording) error {
+func checkOwnCaches(r *recording.Recording) error {
 	var errs []error
 	for _, row := range r.Endpoints {
 		for _, o := range row.Objects {
@@ -116,7 +116,7 @@ func checkOwnCaches(r *account.Recording) error {
 }
 
 // mergedTypes lists the types that the account found under another name than their own cache's.
-func mergedTypes(r *account.Recording) []string {
+func mergedTypes(r *recording.Recording) []string {
 	found := map[string]bool{}
 	for _, row := range r.Endpoints {
 		for _, o := range row.Objects {
@@ -169,7 +169,7 @@ func slackOf(cache string, known bool, conns int) int {
 	return processSlack
 }
 
-func byCache(r *account.Recording) map[string]int {
+func byCache(r *recording.Recording) map[string]int {
 	sums := map[string]int{}
 	for _, row := range r.Endpoints {
 		for _, o := range row.Objects {
@@ -181,14 +181,14 @@ func byCache(r *account.Recording) map[string]int {
 
 // goodCensus is what a run with n connections on a machine without merging should give.
 func goodCensus(n int) census {
-	c := census{recording: &account.Recording{Load: account.Load{Established: n}}, objects: map[string]int{
+	c := census{recording: &recording.Recording{Load: recording.Load{Established: n}}, objects: map[string]int{
 		"vmap_area": 300}}
 	for _, role := range roles {
-		row := account.EndpointRow{Role: role, State: "ESTABLISHED", Count: n}
+		row := recording.EndpointRow{Role: role, State: "ESTABLISHED", Count: n}
 		for _, kind := range slices.Sorted(maps.Keys(ownCaches)) {
-			row.Objects = append(row.Objects, account.ObjectRow{Type: kind, Cache: ownCaches[kind], Count: n, ObjectBytes: 64})
+			row.Objects = append(row.Objects, recording.ObjectRow{Type: kind, Cache: ownCaches[kind], Count: n, ObjectBytes: 64})
 		}
-		row.Objects = append(row.Objects, account.ObjectRow{Type: "lsm_sock", Cache: "kmalloc-16", Count: n})
+		row.Objects = append(row.Objects, recording.ObjectRow{Type: "lsm_sock", Cache: "kmalloc-16", Count: n})
 		c.recording.Endpoints = append(c.recording.Endpoints, row)
 	}
 	for _, cache := range append(slices.Collect(maps.Values(ownCaches)), "kmalloc-16") {
@@ -207,9 +207,9 @@ func TestControlFindsWhatIsWrong(t *testing.T) {
 	if got := mergedTypes(goodCensus(20).recording); len(got) != 0 {
 		t.Errorf("merged types where nothing is merged: %v", got)
 	}
-	object := func(c census, kind string) *account.ObjectRow {
+	object := func(c census, kind string) *recording.ObjectRow {
 		objects := c.recording.Endpoints[0].Objects
-		return &objects[slices.IndexFunc(objects, func(o account.ObjectRow) bool { return o.Type == kind })]
+		return &objects[slices.IndexFunc(objects, func(o recording.ObjectRow) bool { return o.Type == kind })]
 	}
 	for name, c := range map[string]struct {
 		spoil func(census)

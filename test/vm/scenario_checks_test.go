@@ -14,7 +14,7 @@ import (
 // of its objects in a cache with a name, and nothing lost or doubted. While a scenario is arranged, an interrupt may
 // come while the slab program runs, and the kernel skips that program for all that is allocated in its softirqs. It was up
 // to a hundredth of the allocations, and nothing of the account rests on them. The error names everything that is not so.
-func checkScenario(r *account.Recording, s load.Scenario, conns int) error {
+func checkScenario(r *recording.Recording, s load.Scenario, conns int) error {
 	return errors.Join(
 		checkSchema(r),
 		checkLoad(r, conns),
@@ -27,7 +27,7 @@ func checkScenario(r *account.Recording, s load.Scenario, conns int) error {
 }
 
 // checkStates wants all ends of a role in the scenario's state, and none where it leaves none.
-func checkStates(r *account.Recording, s load.Scenario, conns int) error {
+func checkStates(r *recording.Recording, s load.Scenario, conns int) error {
 	want := map[string]int{}
 	for role, state := range map[string]string{"client": s.Client, "server": s.Server} {
 		if state != "" {
@@ -53,7 +53,7 @@ func checkStates(r *account.Recording, s load.Scenario, conns int) error {
 }
 
 // checkCaches wants a cache, and with it a size, for every object.
-func checkCaches(r *account.Recording) error {
+func checkCaches(r *recording.Recording) error {
 	var errs []error
 	for _, row := range r.Endpoints {
 		for _, o := range row.Objects {
@@ -66,7 +66,7 @@ func checkCaches(r *account.Recording) error {
 	return errors.Join(errs...)
 }
 
-func checkNotes(r *account.Recording) error {
+func checkNotes(r *recording.Recording) error {
 	if len(r.Notes) != 0 {
 		return fmt.Errorf("notes: %s", strings.Join(r.Notes, "; "))
 	}
@@ -74,10 +74,10 @@ func checkNotes(r *account.Recording) error {
 }
 
 // goodScenario is what half-closed should leave of 2,000 connections.
-func goodScenario() *account.Recording {
+func goodScenario() *recording.Recording {
 	r := goodRecording()
 	r.Endpoints[0].State, r.Endpoints[1].State = "FIN_WAIT2", "CLOSE_WAIT"
-	r.Endpoints = append(r.Endpoints, account.EndpointRow{Role: "listener", State: "LISTEN", Count: 1})
+	r.Endpoints = append(r.Endpoints, recording.EndpointRow{Role: "listener", State: "LISTEN", Count: 1})
 	for _, row := range r.Endpoints {
 		for i := range row.Objects {
 			row.Objects[i].Cache, row.Objects[i].PageBytes = "TCP", 1
@@ -95,18 +95,18 @@ func TestScenarioChecksFindWhatIsWrong(t *testing.T) {
 		t.Errorf("a good recording: %v", err)
 	}
 	for name, c := range map[string]struct {
-		spoil func(*account.Recording)
+		spoil func(*recording.Recording)
 		want  string
 	}{
-		"state":      {func(r *account.Recording) { r.Endpoints[1].State = "ESTABLISHED" }, "server CLOSE_WAIT: no row"},
-		"stragglers": {func(r *account.Recording) { r.Endpoints[2].Role = "server" }, "server LISTEN: 1 endpoints, want 0"},
-		"too few":    {func(r *account.Recording) { r.Endpoints[0].Count = 9 }, "client FIN_WAIT2: 9 endpoints"},
-		"failed":     {func(r *account.Recording) { r.Load.Failed = 1 }, "1 failed"},
-		"losses":     {func(r *account.Recording) { r.Losses.WalkSkipped = 3 }, "WalkSkipped:3"},
-		"no cache":   {func(r *account.Recording) { r.Endpoints[0].Objects[1].Cache = "" }, `socket_alloc in cache ""`},
-		"no size":    {func(r *account.Recording) { r.Endpoints[0].Objects[1].PageBytes = 0 }, "take 0 page bytes"},
-		"trace":      {func(r *account.Recording) { r.Trace.Types[0].Trace = 5 }, "counted 5, the walk found 2000"},
-		"note":       {func(r *account.Recording) { r.Notes = []string{"a doubt"} }, "a doubt"},
+		"state":      {func(r *recording.Recording) { r.Endpoints[1].State = "ESTABLISHED" }, "server CLOSE_WAIT: no row"},
+		"stragglers": {func(r *recording.Recording) { r.Endpoints[2].Role = "server" }, "server LISTEN: 1 endpoints, want 0"},
+		"too few":    {func(r *recording.Recording) { r.Endpoints[0].Count = 9 }, "client FIN_WAIT2: 9 endpoints"},
+		"failed":     {func(r *recording.Recording) { r.Load.Failed = 1 }, "1 failed"},
+		"losses":     {func(r *recording.Recording) { r.Losses.WalkSkipped = 3 }, "WalkSkipped:3"},
+		"no cache":   {func(r *recording.Recording) { r.Endpoints[0].Objects[1].Cache = "" }, `socket_alloc in cache ""`},
+		"no size":    {func(r *recording.Recording) { r.Endpoints[0].Objects[1].PageBytes = 0 }, "take 0 page bytes"},
+		"trace":      {func(r *recording.Recording) { r.Trace.Types[0].Trace = 5 }, "counted 5, the walk found 2000"},
+		"note":       {func(r *recording.Recording) { r.Notes = []string{"a doubt"} }, "a doubt"},
 	} {
 		r := goodScenario()
 		c.spoil(r)

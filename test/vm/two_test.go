@@ -133,14 +133,14 @@ func twoCommand(args ...string) wire.Command {
 
 // checkTwo holds the joint recording against what must be so, each machine's part by itself, and the server's against the
 // one that the server has kept.
-func checkTwo(joint, kept *account.Recording, s scheme) error {
+func checkTwo(joint, kept *recording.Recording, s scheme) error {
 	client, server := joint.Parts()
 	if server == nil {
 		return errors.New("the client's recording has no server's part")
 	}
 	errs := []error{checkSchema(joint), checkLoad(joint, twoConns), checkAddresses(client, s.ips, twoConns),
 		checkHook(client, "connect", rungOf[loader.Auto], twoConns), checkHook(server, "accept", rungOf[loader.Auto], twoConns)}
-	for role, r := range map[string]*account.Recording{"client": client, "server": server} {
+	for role, r := range map[string]*recording.Recording{"client": client, "server": server} {
 		// A network card interrupts tracepoint programs, and what the kernel then does for arriving packets is skipped.
 		for _, err := range []error{checkEndpoints(r, role, twoConns), checkLosses(r, true),
 			checkTraceIsWalk(r, []string{role}, r.Losses.RecursionMisses > 0), checkAlone(r)} {
@@ -162,7 +162,7 @@ func checkTwo(joint, kept *account.Recording, s scheme) error {
 const mostUnexplained = 0.10
 
 // checkAlone wants a machine's account to explain its own kernel's growth.
-func checkAlone(r *account.Recording) error {
+func checkAlone(r *recording.Recording) error {
 	if rec := r.Reconcile; rec.SlabDeltaBytes <= 0 || rec.UnexplainedRatio > mostUnexplained || rec.UnexplainedRatio < -mostUnexplained {
 		return fmt.Errorf("%.1f %% of %d bytes of growth are unexplained, want at most %.0f %%", 100*rec.UnexplainedRatio,
 			rec.SlabDeltaBytes, 100*mostUnexplained)

@@ -323,9 +323,9 @@ func checkMainJob(t *testing.T, c wire.CommandResult, hooks string, files map[st
 	}
 }
 
-func readRecording(t *testing.T, files map[string][]byte, name string) *account.Recording {
+func readRecording(t *testing.T, files map[string][]byte, name string) *recording.Recording {
 	t.Helper()
-	r, err := account.Read(bytes.NewReader(files[name]))
+	r, err := recording.Read(bytes.NewReader(files[name]))
 	if err != nil {
 		t.Fatalf("read %s: %v", name, err)
 	}

@@ -63,7 +63,7 @@ func measure(program string, conns []string, chart string) error {
 
 // point is what one run was like. Times are seconds.
 type point struct {
-	*account.Recording
+	*recording.Recording
 	// tearDown is from the printed account to the command's end; memoryBack from there until Slab was within 3 % of
 	// what it was before.
 	tearDown, memoryBack float64
@@ -95,7 +95,7 @@ func runOne(program, conns, recording string) (point, error) {
 	}
 	p := point{tearDown: time.Since(printed).Seconds()}
 	p.memoryBack = untilBack(before["Slab"])
-	p.Recording, err = account.ReadFile(recording)
+	p.Recording, err = recording.ReadFile(recording)
 	return p, err
 }
 

@@ -38,9 +38,9 @@ func main() {
 
 // compare reads the recordings and writes their tables: into the page, or to standard output without one.
 func compare(paths []string, page string) error {
-	var recordings []*account.Recording
+	var recordings []*recording.Recording
 	for _, path := range paths {
-		r, err := account.ReadFile(path)
+		r, err := recording.ReadFile(path)
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ func compare(paths []string, page string) error {
 type key struct{ role, state string }
 
 // write prints the tables in the order of the rows in the recordings. The few listeners are no cost of a connection.
-func write(w io.Writer, recordings []*account.Recording) {
+func write(w io.Writer, recordings []*recording.Recording) {
 	var keys []key
 	for _, r := range recordings {
 		for _, row := range r.Endpoints {
@@ -84,7 +84,7 @@ type column struct {
 	types  map[string]cost
 }
 
-func writeTable(w io.Writer, k key, recordings []*account.Recording) {
+func writeTable(w io.Writer, k key, recordings []*recording.Recording) {
 	var columns []column
 	for _, r := range recordings {
 		columns = append(columns, columnOf(k, r))
@@ -115,7 +115,7 @@ func line(w io.Writer, first string, columns []column, cell func(column) string)
 	fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
 }
 
-func columnOf(k key, r *account.Recording) column {
+func columnOf(k key, r *recording.Recording) column {
 	c := column{kernel: series(r.Host.Kernel), types: map[string]cost{}}
 	for _, row := range r.Endpoints {
 		if row.Role != k.role || row.State != k.state || row.Count == 0 {

@@ -35,12 +35,12 @@ var published = map[end]string{
 
 // kernelRuns are one kernel's recordings, by scenario.
 type kernelRuns struct {
-	host account.Host
-	runs map[string]*account.Recording
+	host recording.Host
+	runs map[string]*recording.Recording
 }
 
 // scenarioPage writes the tables of the recordings into a page, between its markers.
-func scenarioPage(path string, recordings []*account.Recording) error {
+func scenarioPage(path string, recordings []*recording.Recording) error {
 	page, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func replaceBlock(page, block string) (string, error) {
 }
 
 // writeScenarios prints where the recordings are from, the table of page bytes and that of object bytes.
-func writeScenarios(w io.Writer, recordings []*account.Recording) error {
+func writeScenarios(w io.Writer, recordings []*recording.Recording) error {
 	kernels, err := byKernel(recordings)
 	if err != nil {
 		return err
@@ -75,23 +75,23 @@ func writeScenarios(w io.Writer, recordings []*account.Recording) error {
 	ends := endsOf(recordings)
 	writeHosts(w, kernels)
 	fmt.Fprintf(w, "\nPage bytes an endpoint:\n\n")
-	writeEnds(w, ends, kernels, func(row account.EndpointRow) uint64 { return row.PageBytes }, true)
+	writeEnds(w, ends, kernels, func(row recording.EndpointRow) uint64 { return row.PageBytes }, true)
 	fmt.Fprintf(w, "\nObject bytes an endpoint:\n\n")
-	writeEnds(w, ends, kernels, func(row account.EndpointRow) uint64 { return row.ObjectBytes }, false)
+	writeEnds(w, ends, kernels, func(row recording.EndpointRow) uint64 { return row.ObjectBytes }, false)
 	fmt.Fprintf(w, "\nBuffer bytes an endpoint, where there are any:\n\n")
-	writeEnds(w, withBuffers(ends, recordings), kernels, func(row account.EndpointRow) uint64 { return row.BufferBytes },
+	writeEnds(w, withBuffers(ends, recordings), kernels, func(row recording.EndpointRow) uint64 { return row.BufferBytes },
 		false)
 	return nil
 }
 
 // byKernel sorts the recordings into one column a kernel, the oldest first.
-func byKernel(recordings []*account.Recording) ([]kernelRuns, error) {
+func byKernel(recordings []*recording.Recording) ([]kernelRuns, error) {
 	var kernels []kernelRuns
 	for _, r := range recordings {
 		i := slices.IndexFunc(kernels, func(k kernelRuns) bool { return k.host.Kernel == r.Host.Kernel })
 		if i < 0 {
 			i = len(kernels)
-			kernels = append(kernels, kernelRuns{r.Host, map[string]*account.Recording{}})
+			kernels = append(kernels, kernelRuns{r.Host, map[string]*recording.Recording{}})
 		}
 		if _, twice := kernels[i].runs[r.Load.Scenario]; twice {
 			return nil, fmt.Errorf("two recordings of scenario %s on kernel %s", r.Load.Scenario, r.Host.Kernel)
@@ -120,7 +120,7 @@ func numbers(release string) []int {
 }
 
 // endsOf lists what the recordings have rows for. The listener that every run has is a row only where it is the subject.
-func endsOf(recordings []*account.Recording) []end {
+func endsOf(recordings []*recording.Recording) []end {
 	var ends []end
 	for _, r := range recordings {
 		for _, row := range r.Endpoints {
@@ -142,22 +142,22 @@ func rank(scenario string) int {
 }
 
 // withBuffers leaves out the ends that have no byte queued in any recording.
-func withBuffers(ends []end, recordings []*account.Recording) []end {
+func withBuffers(ends []end, recordings []*recording.Recording) []end {
 	return slices.DeleteFunc(slices.Clone(ends), func(e end) bool {
-		return !slices.ContainsFunc(recordings, func(r *account.Recording) bool {
+		return !slices.ContainsFunc(recordings, func(r *recording.Recording) bool {
 			row, ok := rowOf(r, e)
 			return ok && row.BufferBytes > 0
 		})
 	})
 }
 
-func rowOf(r *account.Recording, e end) (account.EndpointRow, bool) {
+func rowOf(r *recording.Recording, e end) (recording.EndpointRow, bool) {
 	if r == nil || r.Load.Scenario != e.scenario {
-		return account.EndpointRow{}, false
+		return recording.EndpointRow{}, false
 	}
-	i := slices.IndexFunc(r.Endpoints, func(row account.EndpointRow) bool { return row.Role == e.role && row.State == e.state })
+	i := slices.IndexFunc(r.Endpoints, func(row recording.EndpointRow) bool { return row.Role == e.role && row.State == e.state })
 	if i < 0 || r.Endpoints[i].Count == 0 {
-		return account.EndpointRow{}, false
+		return recording.EndpointRow{}, false
 	}
 	return r.Endpoints[i], true
 }
@@ -185,7 +185,7 @@ func (k kernelRuns) connections() string {
 
 // writeEnds prints a row an end and a column a kernel. With more, there are the published figures too, and each
 // scenario ends with what its runs left unexplained.
-func writeEnds(w io.Writer, ends []end, kernels []kernelRuns, bytes func(account.EndpointRow) uint64, more bool) {
+func writeEnds(w io.Writer, ends []end, kernels []kernelRuns, bytes func(recording.EndpointRow) uint64, more bool) {
 	head, rule := "| scenario | role | state |", "| --- | --- | --- |"
 	if more {
 		head, rule = head+" 3.10, published |", rule+" ---: |"
@@ -216,7 +216,7 @@ func writeEnds(w io.Writer, ends []end, kernels []kernelRuns, bytes func(account
 func writeRow(w io.Writer, cells []string) { fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")) }
 
 // each is the bytes of one endpoint, a dash where the kernel's run has none such.
-func (k kernelRuns) each(e end, bytes func(account.EndpointRow) uint64) string {
+func (k kernelRuns) each(e end, bytes func(recording.EndpointRow) uint64) string {
 	row, ok := rowOf(k.runs[e.scenario], e)
 	if !ok {
 		return "–"

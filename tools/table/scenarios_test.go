@@ -9,21 +9,21 @@ import (
 	"github.com/connprof/connprof/internal/account"
 )
 
-func scenario(release, name string, ratio float64, rows ...account.EndpointRow) *account.Recording {
-	return &account.Recording{Host: account.Host{Kernel: release, CPUs: 2, MemoryBytes: 2 << 30},
-		Load: account.Load{Scenario: name, Established: 2000}, Endpoints: rows,
-		Reconcile: account.Reconcile{UnexplainedRatio: ratio}}
+func scenario(release, name string, ratio float64, rows ...recording.EndpointRow) *recording.Recording {
+	return &recording.Recording{Host: recording.Host{Kernel: release, CPUs: 2, MemoryBytes: 2 << 30},
+		Load: recording.Load{Scenario: name, Established: 2000}, Endpoints: rows,
+		Reconcile: recording.Reconcile{UnexplainedRatio: ratio}}
 }
 
-func row(role, state string, object, page, buffer uint64) account.EndpointRow {
-	return account.EndpointRow{Role: role, State: state, Count: 2, ObjectBytes: object, PageBytes: page, BufferBytes: buffer}
+func row(role, state string, object, page, buffer uint64) recording.EndpointRow {
+	return recording.EndpointRow{Role: role, State: state, Count: 2, ObjectBytes: object, PageBytes: page, BufferBytes: buffer}
 }
 
-func listener() account.EndpointRow { return row("listener", "LISTEN", 2, 2, 0) }
+func listener() recording.EndpointRow { return row("listener", "LISTEN", 2, 2, 0) }
 
 func TestScenariosOfAllKernelsMakeOneTable(t *testing.T) {
 	var out strings.Builder
-	err := writeScenarios(&out, []*account.Recording{
+	err := writeScenarios(&out, []*recording.Recording{
 		scenario("6.12.1-cloud", "time-wait", 0.25, row("client", "TIME_WAIT", 512, 520, 0), listener()),
 		scenario("6.12.1-cloud", "idle", 0.001, row("client", "ESTABLISHED", 8001, 9001, 0),
 			row("server", "ESTABLISHED", 8000, 8999, 20), listener()),
@@ -79,7 +79,7 @@ func TestKernelsAreOrderedByNumber(t *testing.T) {
 }
 
 func TestTheSameScenarioTwiceOnAKernelIsAnError(t *testing.T) {
-	twice := []*account.Recording{scenario("6.1.0", "idle", 0, listener()), scenario("6.1.0", "idle", 0, listener())}
+	twice := []*recording.Recording{scenario("6.1.0", "idle", 0, listener()), scenario("6.1.0", "idle", 0, listener())}
 	err := writeScenarios(&strings.Builder{}, twice)
 	if err == nil || !strings.Contains(err.Error(), "two recordings of scenario idle on kernel 6.1.0") {
 		t.Errorf("error is %v", err)
@@ -92,7 +92,7 @@ func TestOnlyTheBlockOfAPageIsWritten(t *testing.T) {
 		if err := os.WriteFile(page, []byte("before\n"+blockBegin+"\n"+old+blockEnd+"\nafter\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := scenarioPage(page, []*account.Recording{scenario("6.1.0", "listen", 0, listener())}); err != nil {
+		if err := scenarioPage(page, []*recording.Recording{scenario("6.1.0", "listen", 0, listener())}); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(page)

@@ -1,4 +1,4 @@
-package account
+package recording
 
 import (
 	"bytes"
@@ -9,18 +9,35 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // fullRecording has something in every list.
 func fullRecording() *Recording {
-	r := filled(accountedCaches(vectorSite(128)), listener(), client(1), server(1))
-	r.Schema, r.Created, r.Version = Schema, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), "v1"
-	r.Command = []string{"connprof", "run", "--ips", "20"}
-	r.Hooks = []Hook{{Name: "connect", Kind: "tracepoint", Attached: true, Note: "CONFIG_KPROBES is not set"}}
-	r.Load.Timeline = []TimelinePoint{{Seconds: 0.25, Established: 7, SlabBytes: 1 << 40}}
-	r.Load.Failures = []Failure{{Step: "connect", Error: "connection refused", Count: 3}}
-	r.Notes = []string{"a \"note\" with <marks> & ünïcode"}
-	return r
+	row := func(role kernel.Role, state string) EndpointRow {
+		return EndpointRow{Role: role, State: state, Count: 1, ObjectBytes: 1900, PageBytes: 2048, BufferBytes: 7,
+			Objects: []ObjectRow{{Type: "tcp_sock", Cache: "TCP", Count: 1, ObjectBytes: 1900, PageBytes: 2048}}}
+	}
+	roles := []kernel.Role{kernel.RoleClient, kernel.RoleServer, kernel.RoleListener}
+	m := &Machine{
+		Notes: []string{"a \"note\" with <marks> & ünïcode"},
+		Host:  Host{Kernel: "6.18", CPUs: 2, MemoryBytes: 1 << 34, Machine: "x86_64"},
+		Hooks: []Hook{{Name: "connect", Kind: "tracepoint", Attached: true, Note: "CONFIG_KPROBES is not set"}},
+		Load: &Load{End: kernel.RoleBoth, Scenario: "idle", Failures: []Failure{{Step: "connect", Error: "connection refused", Count: 3}},
+			Timeline: []TimelinePoint{{Seconds: 0.25, Established: 7, SlabBytes: 1 << 40}}},
+		Endpoints: []EndpointRow{row(roles[0], "ESTABLISHED"), row(roles[1], "ESTABLISHED"), row(roles[2], "LISTEN")},
+		Trace:     &Trace{Connects: 1, Types: []TypeRow{{kernel.RoleClient, "tcp_sock", 1, 1}}},
+		Reconcile: &Reconcile{SlabDeltaBytes: 9000, AccountedPageBytes: 6000, Caches: []CacheRow{{Cache: "TCP"}}},
+		Sampling:  &Sampling{Interval: 32, Samples: 9},
+	}
+	for i, role := range roles {
+		m.Addresses = append(m.Addresses, AddressRow{Address: "10.0.0.1", Role: role, Count: 1})
+		m.Stacks = append(m.Stacks, Stack{Role: role, Type: "tcp_sock", Bytes: 2048, Count: 1, Frames: []string{"tcp_v4_connect"}})
+		m.Top = append(m.Top, TopEndpoint{Role: role, Local: "10.0.0.1:1", PageBytes: uint64(3000 - i), Objects: map[string]int{"file": 1}})
+	}
+	return &Recording{Schema: Schema, Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Version: "v1",
+		Command: []string{"connprof", "run", "--ips", "20"}, Kind: KindRun, Machines: []*Machine{m}}
 }
 
 func TestWhatIsWrittenIsRead(t *testing.T) {
@@ -75,7 +92,7 @@ func TestADamagedRecordingSaysCauseAndFix(t *testing.T) {
 	for i := range broken[20:60] {
 		broken[20+i] ^= 0xff
 	}
-	const again, connprofs = "record again", "give a file that connprof run wrote"
+	const again, connprofs = "record again", "give a file that connprof wrote"
 	tests := []struct {
 		name       string
 		data       []byte
@@ -94,7 +111,7 @@ func TestADamagedRecordingSaysCauseAndFix(t *testing.T) {
 		{"damaged gzip header", []byte("\x1f\x8bnot gzip at all"), "damaged", again},
 		{"gzip of a recording cut off", zipped(t, `{"schema": "connprof.recording/1", "load": {`), "cut off after", again},
 		{"gzip of nothing", zipped(t, ""), "is empty", again},
-		{"a later schema", []byte(`{"schema":"connprof.recording/2"}`), `schema "connprof.recording/2"`,
+		{"a later schema", []byte(`{"schema":"connprof.recording/3"}`), `schema "connprof.recording/3"`,
 			"use the connprof that wrote it"},
 		{"an empty schema", []byte(`{"schema":""}`), `schema ""`, "use the connprof that wrote it"},
 		{"no schema", []byte(`{"name":"x"}`), `no "schema"`, connprofs},
@@ -105,7 +122,13 @@ func TestADamagedRecordingSaysCauseAndFix(t *testing.T) {
 		{"one letter", []byte("x"), "not JSON", connprofs},
 		{"a letter behind the recording", append(bytes.TrimSpace(bytes.Clone(plain)), 'x'), "not JSON", connprofs},
 		{"an ELF file", []byte("\x7fELF\x02\x01\x01\x00"), "not JSON", connprofs},
-		{"a field of another type", []byte(`{"schema":"connprof.recording/1","endpoints":"none"}`),
+		{"a field of another type", []byte(`{"schema":"connprof.recording/2","machines":"none"}`),
+			"does not fit its schema", again},
+		{"no machine", []byte(`{"schema":"connprof.recording/2","machines":[]}`), "it has no machine", again},
+		{"a machine that is none", []byte(`{"schema":"connprof.recording/2","machines":[null]}`), "it has no machine", again},
+		{"a role that there is not", []byte(`{"schema":"connprof.recording/2","machines":[{"endpoints":[{"role":"king"}]}]}`),
+			`no role "king"`, again},
+		{"a field of another type in schema 1", []byte(`{"schema":"connprof.recording/1","endpoints":"none"}`),
 			"does not fit its schema", again},
 		{"another machine's part of no schema", []byte(`{"schema":"connprof.recording/1","peer":{}}`), `schema ""`,
 			"use the connprof that wrote it"},
@@ -144,7 +167,7 @@ func TestErrorsNameTheFile(t *testing.T) {
 			t.Errorf("%s was read", path)
 			continue
 		}
-		for _, part := range []string{path, cause, "give a file that connprof run wrote"} {
+		for _, part := range []string{path, cause, "give a file that connprof wrote"} {
 			if !strings.Contains(err.Error(), part) {
 				t.Errorf("%q does not say %q", err, part)
 			}
@@ -153,7 +176,7 @@ func TestErrorsNameTheFile(t *testing.T) {
 }
 
 func TestFieldsOfALaterConnprofAreIgnored(t *testing.T) {
-	r, err := Read(strings.NewReader(`{"schema":"connprof.recording/1","version":"v9","moon":{"phase":3}}`))
+	r, err := Read(strings.NewReader(`{"schema":"connprof.recording/2","version":"v9","moon":{"phase":3},"machines":[{}]}`))
 	if err != nil || r.Version != "v9" {
 		t.Errorf("%+v, %v", r, err)
 	}

@@ -1,42 +1,81 @@
-package account
+// Package recording is the file that a command leaves: its types, how it is written, and how it is read, older schemas among
+// them. It imports package kernel only. Account fills it in, report reads it.
+package recording
 
 import (
 	"time"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
-// Schema names the version of the recording format this program reads and writes.
-const Schema = "connprof.recording/1"
+// Schema names the version of the recording format that this program writes. It reads that and schema 1.
+const Schema = "connprof.recording/2"
 
-// Recording is everything one run found out. Every report is made from it and from nothing else.
+// Recording is everything that one command found out. Every report is made from it and from nothing else.
 // Sizes are bytes and times are seconds unless a name says otherwise.
 type Recording struct {
-	Schema      string    `json:"schema"`
-	Created     time.Time `json:"created"`
-	Version     string    `json:"version"`
-	Command     []string  `json:"command"`
-	Interrupted string    `json:"interrupted,omitempty"` // why the ramp ended early; empty when it did not
-	Host        Host      `json:"host"`
-	Hooks       []Hook    `json:"hooks"`
-	Load        Load      `json:"load"`
+	Schema  string    `json:"schema"`
+	Created time.Time `json:"created"`
+	Version string    `json:"version"` // of the connprof that wrote it
+	Command []string  `json:"command"`
+	Kind    Kind      `json:"kind"`
+	// Interrupted is why a run or a record ended early; empty when it did not.
+	Interrupted string `json:"interrupted,omitempty"`
+	// Machines are those that measured, at least one: the accepting end's after the connecting end's.
+	Machines []*Machine `json:"machines"`
+}
+
+// Kind is which command made a recording.
+type Kind string
+
+// The kinds of recordings.
+const (
+	KindRun      Kind = "run"
+	KindSnapshot Kind = "snapshot"
+	KindRecord   Kind = "record"
+)
+
+// Machine is what one machine measured. Two of one recording that have the same Host.Boot are the two ends on one kernel: the
+// first's Reconcile is then of both, and the second has none.
+type Machine struct {
+	Name string `json:"name"` // the host's; empty where only one machine took part
+	// Version is that of the connprof on this machine, where it is not the recording's.
+	Version string `json:"version,omitempty"`
+	// Interrupted is why this machine's part ended early, where the recording's Interrupted does not say it.
+	Interrupted string `json:"interrupted,omitempty"`
+	// Notes are sentences about anything that limits how far the figures can be trusted.
+	Notes []string `json:"notes"`
+	Host  Host     `json:"host"`
+	Hooks []Hook   `json:"hooks"`
+	// Load is what connprof opened, nil where it opened nothing.
+	Load *Load `json:"load,omitempty"`
 	// Endpoints has one row for each role and state, costliest role first.
 	Endpoints []EndpointRow `json:"endpoints"`
 	// Addresses says how many endpoints of each role the kernel holds on each local address.
-	Addresses []AddressRow `json:"addresses"`
+	Addresses []AddressRow `json:"addresses,omitempty"`
 	// ClientPorts is nil where there is no connecting end.
 	ClientPorts *ClientPorts `json:"client_ports,omitempty"`
 	// Plan is what the connections were expected to need of each limit that binds them, by the cost of the batch.
-	Plan      []PlanRow     `json:"plan,omitempty"`
-	Trace     Trace         `json:"trace"`
-	Reconcile Reconcile     `json:"reconcile"`
+	Plan []PlanRow `json:"plan,omitempty"`
+	// Trace and Reconcile are nil where nothing was profiled.
+	Trace     *Trace        `json:"trace,omitempty"`
+	Reconcile *Reconcile    `json:"reconcile,omitempty"`
 	Top       []TopEndpoint `json:"top"`
 	Losses    Losses        `json:"losses"`
 	Cost      Cost          `json:"cost"`
 	Stacks    []Stack       `json:"stacks"`
-	Sampling  Sampling      `json:"sampling"`
-	// Notes are sentences about anything that limits how far the figures can be trusted.
-	Notes []string `json:"notes"`
-	// Peer is the accepting end's own recording where that is another machine, without what Join has moved from it.
-	Peer *Recording `json:"peer,omitempty"`
+	Sampling  *Sampling     `json:"sampling,omitempty"`
+}
+
+// Profiled tells whether the machine made an account: connprof run --no-profile makes none.
+func (m *Machine) Profiled() bool { return len(m.Hooks) > 0 || len(m.Endpoints) > 0 }
+
+// End is which end of the connections the machine has; RoleBoth where it has both, or opened none.
+func (m *Machine) End() kernel.Role {
+	if m.Load == nil {
+		return kernel.RoleBoth
+	}
+	return m.Load.End
 }
 
 // PlanRow is one limit held against what the run needs of it. Bytes where Unit says so, else a count.
@@ -49,15 +88,13 @@ type PlanRow struct {
 	Verdict string `json:"verdict"` // ok, or warns: it slows or disturbs, and stops none
 }
 
-// Host is the machine the run was made on.
+// Host is the kernel that was measured, and the hardware under it.
 type Host struct {
-	// Name and Boot, the kernel's boot_id, are only there where two machines took part.
-	Name        string `json:"name,omitempty"`
-	Boot        string `json:"boot,omitempty"`
-	Kernel      string `json:"kernel"`       // uname -r
-	CPUs        int    `json:"cpus"`         // online
-	MemoryBytes uint64 `json:"memory_bytes"` // MemTotal
-	Machine     string `json:"machine"`      // uname -m
+	Boot        string `json:"boot,omitempty"` // the kernel's boot_id, which tells one running kernel from all others
+	Kernel      string `json:"kernel"`         // uname -r
+	CPUs        int    `json:"cpus"`           // online
+	MemoryBytes uint64 `json:"memory_bytes"`   // MemTotal
+	Machine     string `json:"machine"`        // uname -m
 }
 
 // Hook is one hook point and the rung of the attach ladder it got.
@@ -74,12 +111,12 @@ type Hook struct {
 
 // Load is what the load engine did.
 type Load struct {
-	// End is the only end that was made on this machine, client or server; empty for both.
-	End             string `json:"end,omitempty"`
-	Scenario        string `json:"scenario"`
-	ClientAddresses int    `json:"client_addresses"`
-	ServerPorts     int    `json:"server_ports"`
-	Requested       int    `json:"requested"`
+	// End is which end was made on this machine: client, server or both.
+	End             kernel.Role `json:"end"`
+	Scenario        string      `json:"scenario"`
+	ClientAddresses int         `json:"client_addresses"`
+	ServerPorts     int         `json:"server_ports"`
+	Requested       int         `json:"requested"`
 	// Capped is the limit that set Requested where no number was asked for, empty where ips x ports x 50,000 fit.
 	Capped string `json:"capped,omitempty"`
 	// ExpectedBytes is what a connection was expected to cost in slab pages, both ends, by the batch.
@@ -118,7 +155,7 @@ type TimelinePoint struct {
 
 // EndpointRow sums all endpoints of one role in one state.
 type EndpointRow struct {
-	Role        string      `json:"role"`  // client | server | listener
+	Role        kernel.Role `json:"role"`  // client | server | listener
 	State       string      `json:"state"` // the kernel's name: ESTABLISHED, FIN_WAIT2, ...
 	Count       int         `json:"count"`
 	ObjectBytes uint64      `json:"object_bytes"`
@@ -139,9 +176,9 @@ type ObjectRow struct {
 
 // AddressRow counts the endpoints of one role on one local address.
 type AddressRow struct {
-	Address string `json:"address"`
-	Role    string `json:"role"`
-	Count   int    `json:"count"`
+	Address string      `json:"address"`
+	Role    kernel.Role `json:"role"`
+	Count   int         `json:"count"`
 }
 
 // Trace is what the probes counted, beside what the walk found, from first connect to measurement.
@@ -164,10 +201,10 @@ type Trace struct {
 
 // TypeRow holds the trace's figure for one type and role against the walk's.
 type TypeRow struct {
-	Role  string `json:"role"`
-	Type  string `json:"type"`
-	Trace int    `json:"trace"` // allocations from the first connect() on
-	Walk  int    `json:"walk"`
+	Role  kernel.Role `json:"role"`
+	Type  string      `json:"type"`
+	Trace int         `json:"trace"` // allocations from the first connect() on
+	Walk  int         `json:"walk"`
 }
 
 // CallSite is one place in the kernel that allocated or freed for the run.
@@ -190,8 +227,8 @@ type Reconcile struct {
 	// became free.
 	ReusedBytes int64      `json:"reused_bytes"`
 	Caches      []CacheRow `json:"caches"`
-	// BothEnds says that the two machines of the run share this kernel, so that the growth is that of both ends. The
-	// account is then both's too, and Peer has none.
+	// BothEnds says that the two ends of a run between machines share this kernel. The growth is that of both ends, and so
+	// is the account; the other machine's entry has no Reconcile.
 	BothEnds bool `json:"both_ends,omitempty"`
 	// Threads is the part of what is unexplained that the threads of a server with one for each connection have.
 	Threads *ThreadSlab `json:"threads,omitempty"`
@@ -212,7 +249,7 @@ type CacheRow struct {
 
 // TopEndpoint is one of the costliest endpoints.
 type TopEndpoint struct {
-	Role        string         `json:"role"`
+	Role        kernel.Role    `json:"role"`
 	State       string         `json:"state"`
 	Local       string         `json:"local"`  // address:port
 	Remote      string         `json:"remote"` // address:port
@@ -251,13 +288,13 @@ type Cost struct {
 // Stack is one allocation path. Counts and bytes are scaled from samples to the walk's exact totals,
 // so that the stacks of one role and type add up to its page bytes.
 type Stack struct {
-	Role    string   `json:"role"`
-	Type    string   `json:"type"`
-	Cache   string   `json:"cache"`
-	Count   int      `json:"count"`
-	Bytes   uint64   `json:"bytes"`   // page bytes
-	Samples int      `json:"samples"` // 0: no sample was taken for this role and type; frames then say so
-	Frames  []string `json:"frames"`  // root first; the type itself is not among them
+	Role    kernel.Role `json:"role"`
+	Type    string      `json:"type"`
+	Cache   string      `json:"cache"`
+	Count   int         `json:"count"`
+	Bytes   uint64      `json:"bytes"`   // page bytes
+	Samples int         `json:"samples"` // 0: no sample was taken for this role and type; frames then say so
+	Frames  []string    `json:"frames"`  // root first; the type itself is not among them
 }
 
 // Sampling says how the stacks were sampled.
@@ -269,4 +306,20 @@ type Sampling struct {
 	ErrorRatio float64 `json:"error_ratio"`
 	// SymbolisedRatio is the share of all bytes that lies under a sampled path all of whose frames have names.
 	SymbolisedRatio float64 `json:"symbolised_ratio"`
+}
+
+// ClientPorts says how the connecting ends share local ports: a port serves as many connections at the same time as
+// there are different rests of the four-tuple.
+type ClientPorts struct {
+	Used int `json:"used"` // different ports
+	Most int `json:"most"` // connections that the most used one has at the same time
+	// Example is the lowest port, with its connections, exampleTuples at most.
+	Example     int         `json:"example"`
+	Connections []FourTuple `json:"connections"`
+}
+
+// FourTuple is one connection as its client end has it, addresses with ports.
+type FourTuple struct {
+	Local  string `json:"local"`
+	Remote string `json:"remote"`
 }

@@ -1,4 +1,4 @@
-package account
+package recording
 
 import (
 	"bufio"
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -20,13 +21,13 @@ func Read(r io.Reader) (*Recording, error) {
 		if err != nil {
 			return nil, err
 		}
-		return decode(data)
+		return Decode(data)
 	}
 	data, err := io.ReadAll(b)
 	if err != nil {
 		return nil, err
 	}
-	return decode(data)
+	return Decode(data)
 }
 
 func unzip(r io.Reader) (data []byte, err error) {
@@ -43,7 +44,8 @@ func unzip(r io.Reader) (data []byte, err error) {
 	return data, nil
 }
 
-func decode(data []byte) (*Recording, error) {
+// Decode reads a recording that is not gzipped.
+func Decode(data []byte) (*Recording, error) {
 	var head struct {
 		Schema *string `json:"schema"`
 	}
@@ -52,40 +54,51 @@ func decode(data []byte) (*Recording, error) {
 	if err != nil && !errors.As(err, &mistyped) {
 		return nil, notJSON(data, err)
 	}
-	switch {
-	case err != nil, head.Schema == nil:
-		return nil, errors.New("not a recording: this JSON has no \"schema\"; give a file that connprof run wrote")
-	case *head.Schema != Schema:
-		return nil, fmt.Errorf("the recording has schema %q and this connprof reads %q; use the connprof that wrote it",
-			*head.Schema, Schema)
+	if err != nil || head.Schema == nil {
+		return nil, errors.New("not a recording: this JSON has no \"schema\"; give a file that connprof wrote")
 	}
+	switch *head.Schema {
+	case Schema:
+		return decode2(data)
+	case schema1:
+		return decode1(data)
+	}
+	return nil, fmt.Errorf("the recording has schema %q and this connprof reads %q and %q; use the connprof that wrote it",
+		*head.Schema, Schema, schema1)
+}
+
+// DecodeOne reads the recording that another machine has sent of itself.
+func DecodeOne(data []byte) (*Recording, error) {
+	r, err := Decode(data)
+	if err == nil && len(r.Machines) != 1 {
+		return nil, errors.New("the recording has another machine's in it")
+	}
+	return r, err
+}
+
+func decode2(data []byte) (*Recording, error) {
 	rec := &Recording{}
-	err = json.Unmarshal(data, rec)
-	if errors.As(err, &mistyped) {
-		return nil, fmt.Errorf("the recording does not fit its schema %s: field %q holds a %s; record again", Schema,
-			mistyped.Field, mistyped.Value)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the recording does not fit its schema %s: %w; record again", Schema, err)
-	}
-	if err := checkPeer(rec.Peer); err != nil {
+	if err := unmarshal(data, rec, Schema); err != nil {
 		return nil, err
+	}
+	if len(rec.Machines) == 0 || slices.Contains(rec.Machines, nil) {
+		return nil, fmt.Errorf("the recording does not fit its schema %s: it has no machine; record again", Schema)
 	}
 	return rec, nil
 }
 
-// checkPeer wants of the other machine's part what a whole recording is asked for. There are two ends and no third.
-func checkPeer(p *Recording) error {
+// unmarshal decodes JSON of a schema. Its errors are for people.
+func unmarshal(data []byte, to any, schema string) error {
+	err := json.Unmarshal(data, to)
+	var mistyped *json.UnmarshalTypeError
 	switch {
-	case p == nil:
+	case err == nil:
 		return nil
-	case p.Schema != Schema:
-		return fmt.Errorf("the recording has the other machine's part with schema %q and this connprof reads %q; use the "+
-			"connprof that wrote it", p.Schema, Schema)
-	case p.Peer != nil:
-		return errors.New("the recording does not fit its schema " + Schema + ": field \"peer\" has a peer; record again")
+	case errors.As(err, &mistyped):
+		return fmt.Errorf("the recording does not fit its schema %s: field %q holds a %s; record again", schema,
+			strings.ReplaceAll(mistyped.Field, "Machine.", ""), mistyped.Value) // what is embedded has no name in the file
 	}
-	return nil
+	return fmt.Errorf("the recording does not fit its schema %s: %w; record again", schema, err)
 }
 
 // notJSON tells a recording that ends too early from something else. Only a json.Decoder makes the difference: the
@@ -97,7 +110,7 @@ func notJSON(data []byte, err error) error {
 	case errors.Is(end, io.ErrUnexpectedEOF):
 		return fmt.Errorf("the recording is cut off after %d bytes; record again", len(data))
 	}
-	return fmt.Errorf("not a recording: not JSON: %w; give a file that connprof run wrote", err)
+	return fmt.Errorf("not a recording: not JSON: %w; give a file that connprof wrote", err)
 }
 
 // ReadFile reads the recording at path.
@@ -105,13 +118,13 @@ func ReadFile(path string) (*Recording, error) {
 	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("read %s: there is no such file; give a file that connprof run wrote", path)
+		return nil, fmt.Errorf("read %s: there is no such file; give a file that connprof wrote", path)
 	case err != nil:
 		return nil, fmt.Errorf("read recording: %w", err)
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, fmt.Errorf("read %s: it is a directory; give a file that connprof run wrote", path)
+		return nil, fmt.Errorf("read %s: it is a directory; give a file that connprof wrote", path)
 	}
 	rec, err := Read(f)
 	if err != nil {
