@@ -70,6 +70,17 @@ type Machine struct {
 // Profiled tells whether the machine made an account: connprof run --no-profile makes none.
 func (m *Machine) Profiled() bool { return len(m.Hooks) > 0 || len(m.Endpoints) > 0 }
 
+// Count is how many endpoints of a role are in a state.
+func (m *Machine) Count(role kernel.Role, state string) int {
+	n := 0
+	for _, row := range m.Endpoints {
+		if row.Role == role && row.State == state {
+			n += row.Count
+		}
+	}
+	return n
+}
+
 // End is which end of the connections the machine has; RoleBoth where it has both, or opened none.
 func (m *Machine) End() kernel.Role {
 	if m.Load == nil {

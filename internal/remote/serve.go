@@ -1,19 +1,22 @@
-package experiment
+// Package remote is a run between two machines: connprof serve accepts and profiles one end (Serve), a run with a target opens
+// and profiles the other (Run). Both go through the phases of package experiment; what they say to each other is package peer's.
+package remote
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote/peer"
-	"github.com/connprof/connprof/load"
 )
 
 // ServeOptions are the choices of `connprof serve`.
@@ -34,8 +37,39 @@ type ServeOptions struct {
 	Said func(string)
 	// Recorded gets each session's account, with the session's number from 1.
 	Recorded func(int, *recording.Recording) error
-	// Stop, once closed, ends the server and has its sessions account for what is up. Abort skips the account too.
-	Stop, Abort <-chan struct{}
+	// Stop, once closed, ends the server and has its sessions account for what is up.
+	Stop <-chan struct{}
+}
+
+// Validate refuses choices that make no sense, with an *experiment.InvalidError for the first.
+func (o *ServeOptions) Validate() error {
+	choices := experiment.Defaults()
+	choices.Ports, choices.Hooks, choices.AllowMemory = o.Ports, o.Hooks, o.AllowMemory
+	if err := choices.Validate(); err != nil {
+		return err
+	}
+	if err := peer.CheckToken(o.Token); err != nil {
+		return experiment.Invalid("token", nil, "%v", err)
+	}
+	if problem := listenProblem(o.Listen); problem != "" {
+		return experiment.Invalid("listen", o.Listen, "%s", problem)
+	}
+	return nil
+}
+
+// listenProblem says what is wrong with an address to listen on, if anything is.
+func listenProblem(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "want ADDRESS:PORT, or :PORT for all addresses"
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "want a port from 1 to 65535"
+	}
+	if _, err := netip.ParseAddr(host); host != "" && err != nil {
+		return "want an address of this host, such as 192.168.1.10:8090"
+	}
+	return ""
 }
 
 // What a server lets in at a time. Strangers are those who have not proved themselves yet: they have peer's few seconds,
@@ -69,8 +103,9 @@ type server struct {
 // promise is what a session has been given.
 type promise struct{ firstPort, ports, conns int }
 
-// Serve accepts the ends of runs on other machines until it is stopped. A session's failure does not end it.
-func Serve(o ServeOptions) error {
+// Serve accepts the ends of runs on other machines until it is stopped. A session's failure does not end it. The end of the
+// context ends its sessions without an account.
+func Serve(ctx context.Context, o ServeOptions) error {
 	l, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w; give another port with --listen", o.Listen, plainDial(err))
@@ -82,7 +117,7 @@ func Serve(o ServeOptions) error {
 		return fmt.Errorf("%d data ports do not fit above control port %d; lower --ports or give a lower --listen", o.Ports,
 			s.control.Port())
 	}
-	go s.accept(l)
+	go s.accept(ctx, l)
 	o.Listening(s.control)
 	var ended error
 	select {
@@ -98,7 +133,7 @@ func Serve(o ServeOptions) error {
 }
 
 // accept takes control connections until the listener is closed.
-func (s *server) accept(l net.Listener) {
+func (s *server) accept(ctx context.Context, l net.Listener) {
 	for {
 		c, err := l.Accept()
 		switch {
@@ -113,7 +148,7 @@ func (s *server) accept(l net.Listener) {
 			_ = c.Close()
 			continue
 		}
-		go s.receive(c, from)
+		go s.receive(ctx, c, from)
 	}
 }
 
@@ -153,7 +188,7 @@ func (s *server) sayStranger(text string) {
 }
 
 // receive has a caller prove itself, and makes a session of it.
-func (s *server) receive(c net.Conn, from netip.Addr) {
+func (s *server) receive(ctx context.Context, c net.Conn, from netip.Addr) {
 	link, err := peer.Accept(c, s.options.Token)
 	s.known(from)
 	if err != nil {
@@ -168,7 +203,7 @@ func (s *server) receive(c net.Conn, from netip.Addr) {
 		return
 	}
 	defer s.all.Done()
-	err = s.session(number, link, from)
+	err = s.session(ctx, number, link, from)
 	s.mu.Lock()
 	delete(s.sessions, number)
 	s.mu.Unlock()
@@ -209,27 +244,24 @@ func (s *server) begin() (number int, err error) {
 }
 
 // session serves one run. What it says names the session.
-func (s *server) session(number int, link *peer.Link, from netip.Addr) error {
-	plan, err := awaitUnless[*peer.Plan](s.options.Stop, link, planTime)
+func (s *server) session(ctx context.Context, number int, link *peer.Link, from netip.Addr) error {
+	wanted, err := awaitUnless[*peer.Plan](s.options.Stop, link, planTime)
 	if err != nil {
 		link.Close()
 		s.say("session %d from %s: %v", number, from, err)
 		return err
 	}
-	p, others, err := s.promise(number, plan, localOf(link))
+	p, others, err := s.promise(number, wanted, localOf(link))
 	if err != nil {
 		s.refuse(link, from, err)
 		return err
 	}
-	at := newSession(s.options, link, plan, p.firstPort, others)
-	if most := s.options.Conns - others; s.options.Conns > 0 && most < plan.Connections {
-		at.between.most, at.between.why = most, "connprof serve --conns"
-	}
-	s.say("session %d from %s (%s): %d connections from %s to TCP %s, %s", number, from, plan.Host, p.conns,
-		counted(len(plan.Clients), "address"), portsText(at.between.ports), plan.Scenario)
-	rec, err := at.run(func(rec *recording.Recording) error {
-		if others > 0 {
-			rec.Machines[0].Notes = append(rec.Machines[0].Notes, "another session of connprof serve ran at the same time: its memory is part of the "+
+	at := newSession(s.options, link, wanted, p.firstPort, others)
+	s.say("session %d from %s (%s): %d connections from %s to TCP %s, %s", number, from, wanted.Host, p.conns,
+		counted(len(wanted.Clients), "address"), portsText(at.ends.Ports), wanted.Scenario)
+	rec, err := at.run(ctx, func(rec *recording.Recording) error {
+		if m := rec.Machines[0]; others > 0 {
+			m.Notes = append(m.Notes, "another session of connprof serve ran at the same time: its memory is part of the "+
 				"slab growth, not of the account")
 		}
 		return s.options.Recorded(number, rec)
@@ -263,8 +295,8 @@ func counted(n int, what string) string {
 
 // promise finds ports for a plan and holds its connections against what may still be promised.
 func (s *server) promise(number int, plan *peer.Plan, on netip.Addr) (p *promise, others int, err error) {
-	if !slices.Contains(load.BetweenScenarios, plan.Scenario) {
-		return nil, 0, fmt.Errorf("it does not know a scenario %s between two machines", plan.Scenario)
+	if err := checkScenario(plan.Scenario); err != nil {
+		return nil, 0, err
 	}
 	if plan.Clients[0].Is4() != on.Is4() {
 		return nil, 0, fmt.Errorf("the client's addresses are of another family than %s", on)

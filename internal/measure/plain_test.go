@@ -1,4 +1,4 @@
-package experiment
+package measure
 
 import (
 	"bufio"
@@ -148,7 +148,7 @@ func (p *plain) account(before account.Snapshot) (*recording.Machine, loader.Cou
 	if err := <-p.drained; err != nil {
 		p.t.Fatal(err)
 	}
-	after, err := snapshot()
+	after, err := ReadSlabs()
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func checkPlain(t *testing.T, rec *recording.Machine, n int) {
 func TestPlainSocketsOfAnotherProgramAreCountedExactly(t *testing.T) {
 	const n = 2000
 	p := startPlain(t, n, loader.Config{SampleInterval: 32})
-	before, err := snapshot()
+	before, err := ReadSlabs()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package experiment
+package measure
 
 import (
 	"encoding/binary"
@@ -319,7 +319,7 @@ func TestQueuedPairsAreThoseOfTheirSlabCache(t *testing.T) {
 	l := s.listen(n)
 	clients, servers := s.open(l, n)
 	s.drop(servers...)
-	before, err := snapshot()
+	before, err := ReadSlabs()
 	if err != nil {
 		t.Fatal(err)
 	}
