@@ -30,6 +30,9 @@ type Options struct {
 
 // Validate refuses choices that make no sense, with an *experiment.InvalidError for the first.
 func (o *Options) Validate() error {
+	if err := checkScenario(o.Scenario); err != nil {
+		return err
+	}
 	if err := o.Options.Validate(); err != nil {
 		return err
 	}
@@ -41,9 +44,6 @@ func (o *Options) Validate() error {
 		return experiment.Invalid("threads-per-connection", nil, "it compares servers on one host; leave out --target")
 	case o.Journal == "":
 		return experiment.Invalid("journal", nil, "want a file name")
-	}
-	if err := checkScenario(o.Scenario); err != nil {
-		return err
 	}
 	if err := peer.CheckToken(o.Token); err != nil {
 		return experiment.Invalid("token", nil, "%v", err)

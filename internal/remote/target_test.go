@@ -48,7 +48,7 @@ func TestOptionsThatMakeNoSenseBetweenTwoMachines(t *testing.T) {
 	for says, change := range map[string]func(*Options){
 		"--threads-per-connection": func(o *Options) { o.ThreadPerConnection = true },
 		"--scenario time-wait":     func(o *Options) { o.Scenario = "time-wait" },
-		`--scenario "all"`:         func(o *Options) { o.Scenario = "all" },
+		"--scenario all":           func(o *Options) { o.Scenario = "all" },
 		`--target "192.0.2.7"`:     func(o *Options) { o.Target = "192.0.2.7" },
 		`--target ":8090"`:         func(o *Options) { o.Target = ":8090" },
 		`--target "192.0.2.7:"`:    func(o *Options) { o.Target = "192.0.2.7:" },
