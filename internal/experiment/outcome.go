@@ -103,7 +103,7 @@ func (s *Stage) noteDoubts() {
 		if end.state == "" || s.plan.Ends.Elsewhere(end.role) {
 			continue
 		}
-		if walked := s.machine.Count(end.role, end.state); walked != up {
+		if walked := s.machine.CountIn(end.role, end.state); walked != up {
 			s.note(fmt.Sprintf("the load engine had %d connections up and the walk found %d %s endpoints in %s", up, walked,
 				end.role, end.state))
 			l.Established = min(l.Established, walked)

@@ -90,9 +90,11 @@ func batch(ctx context.Context, stage *Stage, watch *Watch, peer Peer) error {
 
 // ramp opens the others. It returns when all are up or given up, or when something ended it early.
 func ramp(ctx context.Context, stage *Stage, watch *Watch) error {
-	err := watch.until(ctx, tick, func() bool { return watch.over })
-	stage.engine.StopRamp() // shards that wait for a higher limit wait no more
-	return err
+	defer stage.engine.StopRamp() // shards that wait for a higher limit wait no more
+	if watch.look(); watch.over { // the batch was all
+		return nil
+	}
+	return watch.until(ctx, tick, func() bool { return watch.over })
 }
 
 // arrange brings the connections into the scenario, each end its part. What that allocates is traced: nothing is in a hurry.

@@ -80,9 +80,6 @@ func (w *Watch) until(ctx context.Context, every time.Duration, done func() bool
 	if w.interrupt != "" {
 		stop = nil
 	}
-	if w.look(); done() {
-		return nil
-	}
 	for {
 		select {
 		case <-ctx.Done():

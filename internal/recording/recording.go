@@ -72,8 +72,8 @@ type Machine struct {
 // Profiled tells whether the machine made an account: connprof run --no-profile makes none.
 func (m *Machine) Profiled() bool { return len(m.Hooks) > 0 || len(m.Endpoints) > 0 }
 
-// Count is how many endpoints of a role are in a state.
-func (m *Machine) Count(role kernel.Role, state string) int {
+// CountIn is how many endpoints of a role are in a state.
+func (m *Machine) CountIn(role kernel.Role, state string) int {
 	n := 0
 	for _, row := range m.Endpoints {
 		if row.Role == role && row.State == state {
