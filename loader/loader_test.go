@@ -33,7 +33,7 @@ func TestEveryHookIsAttachedAndSaysHow(t *testing.T) {
 	p := load(t, Config{})
 	var names []string
 	for _, h := range p.Hooks() {
-		names = append(names, h.Name)
+		names = append(names, string(h.Name))
 		if !h.Attached || h.Kind == "" || h.Function == "" {
 			t.Errorf("hook %+v", h)
 		}
@@ -49,12 +49,12 @@ func TestFallBackNamesWhatIsMissing(t *testing.T) {
 	for _, h := range p.Hooks()[:2] {
 		switch {
 		case known && value == "n":
-			if h.Kind == Kprobe || !strings.Contains(h.Note, "CONFIG_KPROBES is not set") {
+			if h.Kind == kernel.KindKprobe || !strings.Contains(h.Note, "CONFIG_KPROBES is not set") {
 				t.Errorf("%+v on a kernel without CONFIG_KPROBES", h)
 			}
-		case h.Kind == Kprobe && h.Note != "":
+		case h.Kind == kernel.KindKprobe && h.Note != "":
 			t.Errorf("%+v: the first rung has nothing to explain", h)
-		case h.Kind != Kprobe && h.Note == "":
+		case h.Kind != kernel.KindKprobe && h.Note == "":
 			t.Errorf("%+v does not say why it is no kprobe", h)
 		}
 	}
