@@ -28,13 +28,13 @@ static __always_inline __u64 *place_of(struct sock *sk)
 /* inet_csk_accept() returns NULL when there is nothing to accept (EAGAIN): that is no connection. */
 static __always_inline int on_accept(struct sock *sk)
 {
-	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != target_netns || !sock_counts(sk))
+	if (!sk || !in_scope(BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum)) || !sock_counts(sk))
 		return 0;
 	struct cpu_counters *c = my_counters();
 
 	if (!c)
 		return 0;
-	c->accepts++;
+	COUNT(c->accepts);
 	emit_endpoint(c, EVENT_ACCEPT, ROLE_SERVER, sk, current_tgid());
 	return 0;
 }

@@ -66,7 +66,7 @@ func (s *scene) checkServerPIDIfHooked(n int) {
 // tracers attaches and detaches a second set of probes again and again until told to stop, and says how often.
 func tracers(netns uint32, stop <-chan struct{}, attached chan<- int) error {
 	for i := 1; ; i++ {
-		p, err := loader.Load(loader.Config{Netns: netns, SampleInterval: 8})
+		p, err := loader.Load(loader.Config{Scope: loader.InNetns(netns), SampleInterval: 8})
 		if err != nil {
 			return err
 		}
@@ -146,7 +146,7 @@ func TestOtherTracersMayComeAndGo(t *testing.T) {
 func TestTracersBesideEachOtherSeeTheSame(t *testing.T) {
 	const n = 100
 	s := newScene(t)
-	other, err := loader.Load(loader.Config{Netns: s.network.Inode(), SampleInterval: 8})
+	other, err := loader.Load(loader.Config{Scope: loader.InNetns(s.network.Inode()), SampleInterval: 8})
 	if err != nil {
 		t.Fatal(err)
 	}

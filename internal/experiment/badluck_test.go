@@ -81,7 +81,7 @@ func (s *scene) watchBy(kind kernel.HookKind) bool {
 }
 
 func (s *scene) load(kind kernel.HookKind) error {
-	probes, err := loader.Load(loader.Config{Netns: s.network.Inode(), Hooks: kind, SampleInterval: 32})
+	probes, err := loader.Load(loader.Config{Scope: loader.InNetns(s.network.Inode()), Force: kind, SampleInterval: 32})
 	if err != nil {
 		return err
 	}
@@ -168,13 +168,13 @@ func (s *scene) checkWitness(rec *account.Recording, c loader.Counters, untraced
 	}
 	unknown := 0
 	stale := maps.Clone(w.alive)
-	if err := s.plain.probes.Walk(s.network.Do, func(e *kernel.Endpoint) error {
+	if err := s.plain.probes.Walk(func(e *kernel.Endpoint) error {
 		if _, ok := w.alive[e.Sock]; !ok && e.Objects[kernel.TCPSock] > 0 && e.State != kernel.StateListen {
 			unknown++
 		}
 		delete(stale, e.Sock)
 		return nil
-	}); err != nil {
+	}, s.network); err != nil {
 		s.t.Fatal(err)
 	}
 	if unknown != untraced || len(stale) != 0 {
@@ -266,7 +266,7 @@ func (s *scene) ends() []end {
 	s.t.Helper()
 	var out bytes.Buffer
 	list := account.NewEndpointList(&out, s.plain.ledger, account.NewCaches(nil, nil, nil, nil, nil), account.Owners{})
-	if err := errors.Join(s.plain.probes.Walk(s.network.Do, list.Visit), list.Flush()); err != nil {
+	if err := errors.Join(s.plain.probes.Walk(list.Visit, s.network), list.Flush()); err != nil {
 		s.t.Fatal(err)
 	}
 	rows, err := csv.NewReader(&out).ReadAll()

@@ -92,7 +92,7 @@ func startPlain(t *testing.T, connections int, config loader.Config) *plain {
 	t.Cleanup(network.Close)
 	p := &plain{t: t, network: network, ledger: account.NewLedger(2 * connections), drained: make(chan error, 1)}
 	p.startProgram(connections)
-	config.Netns = network.Inode()
+	config.Scope = loader.InNetns(network.Inode())
 	if p.probes, err = loader.Load(config); err != nil {
 		t.Fatal(err)
 	}
@@ -169,10 +169,10 @@ func (p *plain) account(before account.Snapshot) (*account.Recording, loader.Cou
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if err := p.probes.Walk(p.network.Do, func(e *kernel.Endpoint) error {
+	if err := p.probes.Walk(func(e *kernel.Endpoint) error {
 		p.ledger.Visit(e, caches)
 		return nil
-	}); err != nil {
+	}, p.network); err != nil {
 		p.t.Fatal(err)
 	}
 	rec := &account.Recording{}
@@ -271,7 +271,7 @@ func TestEveryRungOfTheLadderGivesTheSameAccount(t *testing.T) {
 			if !offered(t, kind) {
 				return
 			}
-			p := startPlain(t, n, loader.Config{Hooks: kind, SampleInterval: 32})
+			p := startPlain(t, n, loader.Config{Force: kind, SampleInterval: 32})
 			p.open()
 			rec, counters := p.account(account.Snapshot{})
 			checkPlain(t, rec, n)
@@ -288,7 +288,7 @@ func TestEveryRungOfTheLadderGivesTheSameAccount(t *testing.T) {
 // offered tells whether the kernel offers a rung; where it does not, it checks that forcing it says so.
 func offered(t *testing.T, kind kernel.HookKind) bool {
 	t.Helper()
-	p, err := loader.Load(loader.Config{Netns: 1, Hooks: kind})
+	p, err := loader.Load(loader.Config{Scope: loader.InNetns(1), Force: kind})
 	if err == nil {
 		if err := p.Close(); err != nil {
 			t.Error(err)

@@ -242,7 +242,7 @@ func (r *runner) startProbes() error {
 	if r.options.NoProfile {
 		return nil
 	}
-	probes, err := loader.Load(loader.Config{Netns: r.network.Inode(), Hooks: kernel.HookKind(r.options.Hooks),
+	probes, err := loader.Load(loader.Config{Scope: loader.InNetns(r.network.Inode()), Force: kernel.HookKind(r.options.Hooks),
 		SampleInterval: sampleInterval(r.batchSize()), Ports: r.between.probed()})
 	if err != nil {
 		return err
