@@ -49,7 +49,7 @@ int BPF_KRETPROBE(accept_kretprobe, struct sock *sk)
 	return on_accept(sk);
 }
 
-/* A return probe has room for only so many calls at a time (maxactive), which threads that wait in accept() use up; the
+/* A return probe takes only so many calls at a time (maxactive), which threads that wait in accept() use up; the
  * kernel leaves it out of the others. inet_accept() hands each sock that it got on to sock_graft(), still in accept(),
  * and a probe on an entry has no limit: this one reports what the return probe has not. */
 SEC("kprobe/security_sock_graft")
