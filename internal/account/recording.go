@@ -226,7 +226,7 @@ type TopEndpoint struct {
 // Losses counts everything the measurement knows it missed. All zero is the normal case.
 type Losses struct {
 	RingFull        uint64 `json:"ring_full"`        // events for which the ring had no room
-	MapFull         uint64 `json:"map_full"`         // call sites for which the counter table had no room
+	MapFull         uint64 `json:"map_full"`         // call sites and slab caches that found no place in their tables
 	RecursionMisses uint64 `json:"recursion_misses"` // probe runs the kernel skipped, BPF's own recursion guard
 	StackFailures   uint64 `json:"stack_failures"`   // sampled stacks that could not be taken whole
 	WalkSkipped     uint64 `json:"walk_skipped"`     // endpoints the walk met but could not follow or deliver

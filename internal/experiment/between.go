@@ -186,14 +186,14 @@ func bootID() string {
 // walkOwn walks the endpoints of the run.
 func (r *runner) walkOwn(visit func(*kernel.Endpoint) error) error {
 	if r.between == nil {
-		return r.probes.Walk(r.network.Do, visit)
+		return r.probes.Walk(visit, r.network)
 	}
-	return r.probes.Walk(r.network.Do, func(e *kernel.Endpoint) error {
+	return r.probes.Walk(func(e *kernel.Endpoint) error {
 		if !r.between.owns(e) {
 			return nil
 		}
 		return visit(e)
-	})
+	}, r.network)
 }
 
 // spareTime is how much later than this end a silent peer may have noticed that nothing is heard, and looked at its end.

@@ -242,7 +242,7 @@ func (r *runner) startProbes() error {
 	if r.options.NoProfile {
 		return nil
 	}
-	probes, err := loader.Load(loader.Config{Netns: r.network.Inode(), Hooks: r.options.Hooks,
+	probes, err := loader.Load(loader.Config{Scope: loader.InNetns(r.network.Inode()), Force: kernel.HookKind(r.options.Hooks),
 		SampleInterval: sampleInterval(r.batchSize()), Ports: r.between.probed()})
 	if err != nil {
 		return err
@@ -273,7 +273,7 @@ func (r *runner) newRecording() {
 	}
 	r.recording.Sampling.Interval = sampleInterval(r.batchSize())
 	for _, h := range r.probes.Hooks() {
-		r.recording.Hooks = append(r.recording.Hooks, account.Hook{Name: h.Name, Function: h.Function, Kind: h.Kind,
+		r.recording.Hooks = append(r.recording.Hooks, account.Hook{Name: string(h.Name), Function: h.Function, Kind: string(h.Kind),
 			Attached: h.Attached, Note: h.Note})
 	}
 }

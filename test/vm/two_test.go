@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/connprof/connprof/internal/account"
-	"github.com/connprof/connprof/loader"
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/test/vm/wire"
 )
 
@@ -139,7 +139,7 @@ func checkTwo(joint, kept *account.Recording, s scheme) error {
 		return errors.New("the client's recording has no server's part")
 	}
 	errs := []error{checkSchema(joint), checkLoad(joint, twoConns), checkAddresses(client, s.ips, twoConns),
-		checkHook(client, "connect", rungOf[loader.Auto], twoConns), checkHook(server, "accept", rungOf[loader.Auto], twoConns)}
+		checkHook(client, "connect", rungOf[string(kernel.KindAuto)], twoConns), checkHook(server, "accept", rungOf[string(kernel.KindAuto)], twoConns)}
 	for role, r := range map[string]*account.Recording{"client": client, "server": server} {
 		// A network card interrupts tracepoint programs, and what the kernel then does for arriving packets is skipped.
 		for _, err := range []error{checkEndpoints(r, role, twoConns), checkLosses(r, true),
