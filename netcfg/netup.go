@@ -7,7 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/sys/capability"
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/privilege"
 )
 
 // UpOptions says which aliases to add.
@@ -166,32 +169,16 @@ func (f fixes) of(err error) string {
 	return ""
 }
 
-// capability is one that aliases need, by its number in include/uapi/linux/capability.h.
-type capability struct {
-	bit     int
-	name    string
-	purpose string
-}
-
+// What aliases need.
 var (
-	netAdmin = capability{12, "CAP_NET_ADMIN", "to add and remove addresses"}
-	netRaw   = capability{13, "CAP_NET_RAW", "to ask the neighbours for them"}
+	netAdmin = privilege.Need{Cap: capability.CAP_NET_ADMIN, Purpose: "to add and remove addresses"}
+	netRaw   = privilege.Need{Cap: capability.CAP_NET_RAW, Purpose: "to ask the neighbours for them"}
 )
 
-func checkCapabilities(needed ...capability) error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var sets [2]unix.CapUserData
-	if err := unix.Capget(&header, &sets[0]); err != nil {
-		return fmt.Errorf("read this process's capabilities: %w", err)
+func checkCapabilities(needed ...privilege.Need) error {
+	lacking, err := privilege.Lacking(needed...)
+	if err == nil && len(lacking) > 0 {
+		err = fmt.Errorf("this needs root: it lacks %s; run it with sudo", strings.Join(lacking, " and "))
 	}
-	var lacking []string
-	for _, c := range needed {
-		if sets[0].Effective&(1<<c.bit) == 0 {
-			lacking = append(lacking, c.name+" ("+c.purpose+")")
-		}
-	}
-	if len(lacking) > 0 {
-		return fmt.Errorf("this needs root: it lacks %s; run it with sudo", strings.Join(lacking, " and "))
-	}
-	return nil
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/privilege"
 )
 
 // NoLimit stands for a limit beyond anything that a host could reach: unlimited, infinity, max.
@@ -22,6 +23,8 @@ type Host struct {
 	Root string
 	// SoftFiles is the soft RLIMIT_NOFILE that programs start with here; nil asks a child process.
 	SoftFiles func() (uint64, error)
+	// Capabilities are those that this process has here; nil asks the kernel.
+	Capabilities privilege.Set
 }
 
 // Reading is what a limit is now.
