@@ -67,8 +67,8 @@ func Up(o UpOptions) (Upped, error) {
 	if err != nil {
 		return Upped{}, err
 	}
-	defer j.close()
-	u, err := d.proven(o, j.nextLabel(at, d.index))
+	defer j.Close()
+	u, err := d.proven(o, j.Content.nextLabel(at, d.index))
 	if err != nil {
 		return u, err
 	}
@@ -95,10 +95,10 @@ func (d device) proven(o UpOptions, nextLabel int) (Upped, error) {
 
 // add notes the aliases in the journal, adds and announces them, or takes back what it has done.
 func (d device) add(aliases []Alias, j *openedJournal, at place, o UpOptions) error {
-	before := j.Entries
-	j.Entries = append(before[:len(before):len(before)], entry{Boot: at.boot, Namespace: at.namespace, Device: d.name,
+	before := j.Content.Entries
+	j.Content.Entries = append(before[:len(before):len(before)], entry{Boot: at.boot, Namespace: at.namespace, Device: d.name,
 		Index: d.index, MAC: d.mac.String(), Added: time.Now().UTC().Truncate(time.Second), Aliases: aliases})
-	if err := j.write(); err != nil {
+	if err := j.Write(); err != nil {
 		return fmt.Errorf("%w; nothing was added", err)
 	}
 	added, err := d.addAll(aliases, o)
@@ -109,8 +109,8 @@ func (d device) add(aliases []Alias, j *openedJournal, at place, o UpOptions) er
 	if _, undo := deleteAliases(d.index, aliases[:added]); undo != nil {
 		return fmt.Errorf("%w; and then: %w; run connprof netdown", err, undo)
 	}
-	j.Entries = before
-	if undo := j.write(); undo != nil {
+	j.Content.Entries = before
+	if undo := j.Write(); undo != nil {
 		return fmt.Errorf("%w; all addresses were taken back, and then: %w; run connprof netdown", err, undo)
 	}
 	return fmt.Errorf("%w; %s", err, takenBack(added))
