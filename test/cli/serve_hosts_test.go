@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/netcfg"
 )
 
@@ -18,7 +19,6 @@ import (
 // connprof run connects, and far, where connprof serve listens.
 
 const (
-	serveToken = "0123456789abcdef0123456789abcdef"
 	nearIP     = "10.79.0.1"
 	farIP      = "10.79.0.2"
 	nearIP6    = "fd79::1"
@@ -27,6 +27,9 @@ const (
 	// moreSockets is what the hosts' established hashes are sized for: all that two clients of the largest runs have at one host.
 	moreSockets = 200_000
 )
+
+// serveToken is what both hosts know before either end has started.
+var serveToken = peer.NewToken()
 
 // pair is what a run and a serve need of their hosts.
 type pair struct {
