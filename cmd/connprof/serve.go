@@ -42,8 +42,9 @@ func newServe() *cobra.Command {
 and send this end's account there. It prints the whole command to type on the other machine.
 
 The other end has to know the token. Connections are accepted only while a run lasts, and only from the addresses which
-that run has announced: other senders do not even get an answer. The control connection speaks TLS 1.3; each start of
-serve has a key of its own, which the token names, unless it is given a token that a serve has printed before. Several runs can be served at a time, each on data ports of its own.
+that run has announced: other senders do not even get an answer. The control connection speaks TLS 1.3, with a key that is
+made from the token and that the other end knows by it. Only a token that a serve has printed can be given, not a text of
+one's own. Several runs can be served at a time, each on data ports of its own.
 
 Nothing of the host's network is changed. Ctrl-C ends the runs that are going on, each with an account of what is up; a
 second Ctrl-C skips the account.`,

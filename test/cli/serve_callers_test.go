@@ -96,7 +96,7 @@ func TestEachMismatchIsOneClearLineAtEachEnd(t *testing.T) {
 		serve.tells(t, "turned "+nearIP+" away: the token is wrong")
 	})
 	t.Run("a token of somebody's own", func(t *testing.T) {
-		const own, how = "0123456789abcdef0123456789abcdef", "start connprof serve without --token"
+		const own, how = "0123456789abcdef0123456789abcdef", "start connprof serve without one"
 		p.run(t, append(few, "--token", own)...).wait(t).refuses(t, exitUsage, "--token", how)
 		finish(t, command(t, "serve", "--token", own)).refuses(t, exitUsage, "--token", how)
 	})

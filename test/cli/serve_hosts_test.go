@@ -19,11 +19,11 @@ import (
 // connprof run connects, and far, where connprof serve listens.
 
 const (
-	nearIP     = "10.79.0.1"
-	farIP      = "10.79.0.2"
-	nearIP6    = "fd79::1"
-	farIP6     = "fd79::2"
-	servePort  = 8090
+	nearIP    = "10.79.0.1"
+	farIP     = "10.79.0.2"
+	nearIP6   = "fd79::1"
+	farIP6    = "fd79::2"
+	servePort = 8090
 	// moreSockets is what the hosts' established hashes are sized for: all that two clients of the largest runs have at one host.
 	moreSockets = 200_000
 )

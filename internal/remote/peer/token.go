@@ -52,7 +52,7 @@ func parseToken(text string) (token, error) {
 			return t, nil
 		}
 	}
-	return token{}, errors.New("it is none that connprof has made; start connprof serve without --token, and give the one that it prints")
+	return token{}, errors.New("it is none that connprof has made; start connprof serve without one, and give what it prints")
 }
 
 // derive makes a key for one purpose.

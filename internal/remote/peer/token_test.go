@@ -35,7 +35,7 @@ func TestOnlyAConnprofMakesTokens(t *testing.T) {
 		"a letter long": earlierToken + "a", "two letters exchanged": swap(earlierToken),
 		"in capitals": strings.ToUpper(earlierToken), "with a line end": earlierToken + "\n",
 		"with bits beyond the end": earlierToken[:len(earlierToken)-1] + "b"} {
-		if err := CheckToken(text); err == nil || !strings.Contains(err.Error(), "start connprof serve without --token") {
+		if err := CheckToken(text); err == nil || !strings.Contains(err.Error(), "start connprof serve without one") {
 			t.Errorf("%s: %v, want how to get one", name, err)
 		}
 		if _, err := NewClient(text); err == nil {
