@@ -57,6 +57,10 @@ func (f *far) agree(r *runner) error {
 	if err := f.chooseClients(o); err != nil {
 		return err
 	}
+	caller, err := peer.NewClient(o.Token)
+	if err != nil {
+		return fmt.Errorf("--token: %w", err)
+	}
 	conn, err := (&net.Dialer{Timeout: dialTime}).Dial("tcp", target.String())
 	if err != nil {
 		return fmt.Errorf("connect to connprof serve at %s: %w; is it running there, and does no firewall block TCP port %d?",
@@ -66,7 +70,7 @@ func (f *far) agree(r *runner) error {
 	if len(f.between.clients) == 0 { // one address, and none of netup's
 		f.between.setClients([]netip.Addr{local.Addr().Unmap()})
 	}
-	if f.link, err = peer.Dial(conn, o.Token); err != nil {
+	if f.link, err = caller.Open(conn); err != nil {
 		return fmt.Errorf("talk to connprof serve at %s: %w", f.name, err)
 	}
 	return f.settle(r)

@@ -42,7 +42,7 @@ func TestTargetsAreResolved(t *testing.T) {
 }
 
 func TestOptionsThatMakeNoSenseBetweenTwoMachines(t *testing.T) {
-	good := Options{Target: "192.0.2.7:8090", Token: "0123456789abcdef", Journal: "j", Scenario: "idle"}
+	good := Options{Target: "192.0.2.7:8090", Token: peer.NewToken(), Journal: "j", Scenario: "idle"}
 	if err := CheckTarget(good); err != nil {
 		t.Errorf("%+v is refused: %v", good, err)
 	}
@@ -54,7 +54,7 @@ func TestOptionsThatMakeNoSenseBetweenTwoMachines(t *testing.T) {
 		`--target ":8090"`:         func(o *Options) { o.Target = ":8090" },
 		`--target "192.0.2.7:"`:    func(o *Options) { o.Target = "192.0.2.7:" },
 		"--journal":                func(o *Options) { o.Journal = "" },
-		"--token: want 16":         func(o *Options) { o.Token = "0123456789abcde" },
+		"--token: it is none":      func(o *Options) { o.Token = "0123456789abcdef" },
 	} {
 		o := good
 		change(&o)
