@@ -13,6 +13,15 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type WalkBinding uint8
+
+const (
+	WalkBindingBIND_SOLE    WalkBinding = 1
+	WalkBindingBIND2SOLE    WalkBinding = 2
+	WalkBindingBIND_LOCKED  WalkBinding = 4
+	WalkBindingBIND_CONNECT WalkBinding = 8
+)
+
 type WalkCacheInfo struct {
 	_          structs.HostLayout
 	Name       [32]int8
@@ -22,9 +31,19 @@ type WalkCacheInfo struct {
 	Flags      uint32
 }
 
+type WalkEndpointFlags uint8
+
+const (
+	WalkEndpointFlagsWALK_TRUNCATED WalkEndpointFlags = 1
+	WalkEndpointFlagsWALK_V6ONLY    WalkEndpointFlags = 2
+	WalkEndpointFlagsWALK_DEAD      WalkEndpointFlags = 4
+	WalkEndpointFlagsWALK_CLONED    WalkEndpointFlags = 8
+)
+
 type WalkEndpointRecord struct {
 	_            structs.HostLayout
 	Sk           uint64
+	File         uint64
 	Cache        uint64
 	Bind         uint64
 	Bind2        uint64
@@ -34,9 +53,10 @@ type WalkEndpointRecord struct {
 	RemotePort   uint16
 	Family       uint8
 	State        uint8
-	BindFlags    uint8
-	Flags        uint8
-	Objects      [24]uint8
+	Binding      WalkBinding
+	Flags        WalkEndpointFlags
+	Netns        uint32
+	Objects      [20]uint8
 	RmemAlloc    uint32
 	WmemQueued   uint32
 	ForwardAlloc int32
@@ -45,13 +65,38 @@ type WalkEndpointRecord struct {
 	SkbHead      uint32
 }
 
+type WalkObjectType uint32
+
+const (
+	WalkObjectTypeTYPE_TCP_SOCK        WalkObjectType = 0
+	WalkObjectTypeTYPE_SOCKET_ALLOC    WalkObjectType = 1
+	WalkObjectTypeTYPE_FILE            WalkObjectType = 2
+	WalkObjectTypeTYPE_DENTRY          WalkObjectType = 3
+	WalkObjectTypeTYPE_LSM_INODE       WalkObjectType = 4
+	WalkObjectTypeTYPE_LSM_FILE        WalkObjectType = 5
+	WalkObjectTypeTYPE_LSM_SOCK        WalkObjectType = 6
+	WalkObjectTypeTYPE_EPITEM          WalkObjectType = 7
+	WalkObjectTypeTYPE_EPPOLL_ENTRY    WalkObjectType = 8
+	WalkObjectTypeTYPE_EPITEMS_HEAD    WalkObjectType = 9
+	WalkObjectTypeTYPE_BIND_BUCKET     WalkObjectType = 10
+	WalkObjectTypeTYPE_BIND2BUCKET     WalkObjectType = 11
+	WalkObjectTypeTYPE_REQUEST_SOCK    WalkObjectType = 12
+	WalkObjectTypeTYPE_TIMEWAIT_SOCK   WalkObjectType = 13
+	WalkObjectTypeTYPE_SK_BUFF         WalkObjectType = 14
+	WalkObjectTypeTYPE_SK_BUFF_FCLONES WalkObjectType = 15
+	WalkObjectTypeTYPE_SKB_HEAD        WalkObjectType = 16
+	WalkObjectTypeTYPE_MAX             WalkObjectType = 20
+)
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	WalkMapCaches               = "caches"
+	WalkMapCounters             = "counters"
 	WalkProgWalkTcp             = "walk_tcp"
 	WalkVarUnusedEndpointRecord = "unused_endpoint_record"
+	WalkVarUnusedObjectType     = "unused_object_type"
 )
 
 // LoadWalk returns the embedded CollectionSpec for Walk.
@@ -103,7 +148,8 @@ type WalkProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type WalkMapSpecs struct {
-	Caches *ebpf.MapSpec `ebpf:"caches"`
+	Caches   *ebpf.MapSpec `ebpf:"caches"`
+	Counters *ebpf.MapSpec `ebpf:"counters"`
 }
 
 // WalkVariableSpecs contains global variables before they are loaded into the kernel.
@@ -111,6 +157,7 @@ type WalkMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type WalkVariableSpecs struct {
 	UnusedEndpointRecord *ebpf.VariableSpec `ebpf:"unused_endpoint_record"`
+	UnusedObjectType     *ebpf.VariableSpec `ebpf:"unused_object_type"`
 }
 
 // WalkObjects contains all objects after they have been loaded into the kernel.
@@ -133,12 +180,14 @@ func (o *WalkObjects) Close() error {
 //
 // It can be passed to LoadWalkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type WalkMaps struct {
-	Caches *ebpf.Map `ebpf:"caches"`
+	Caches   *ebpf.Map `ebpf:"caches"`
+	Counters *ebpf.Map `ebpf:"counters"`
 }
 
 func (m *WalkMaps) Close() error {
 	return _WalkClose(
 		m.Caches,
+		m.Counters,
 	)
 }
 
@@ -147,6 +196,7 @@ func (m *WalkMaps) Close() error {
 // It can be passed to LoadWalkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type WalkVariables struct {
 	UnusedEndpointRecord *ebpf.Variable `ebpf:"unused_endpoint_record"`
+	UnusedObjectType     *ebpf.Variable `ebpf:"unused_object_type"`
 }
 
 // WalkPrograms contains all programs after they have been loaded into the kernel.

@@ -17,11 +17,11 @@ import (
 	"golang.org/x/term"
 
 	"github.com/connprof/connprof/internal/experiment"
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote"
 	"github.com/connprof/connprof/internal/report"
 	"github.com/connprof/connprof/load"
-	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/netcfg"
 )
 
@@ -81,9 +81,9 @@ added here. Each machine profiles its own end, and the recording holds both.`,
 }
 
 // addHooksFlag and addMemoryFlag are the flags that every command with probes, and with connections, has.
-func addHooksFlag(flags *pflag.FlagSet, hooks *string) {
-	flags.StringVar(hooks, "hooks", experiment.Defaults().Hooks, "force one rung of the attach ladder: "+
-		strings.Join(loader.HookKinds[1:], ", "))
+func addHooksFlag(flags *pflag.FlagSet, hooks *kernel.HookKind) {
+	flags.StringVar((*string)(hooks), "hooks", string(experiment.Defaults().Hooks), "force one rung of the attach ladder: "+
+		kernel.HookChoices[1:].String())
 }
 
 func addMemoryFlag(flags *pflag.FlagSet, percent *int) {

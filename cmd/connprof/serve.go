@@ -39,8 +39,9 @@ func newServe() *cobra.Command {
 and send this end's account there. It prints the whole command to type on the other machine.
 
 The other end has to know the token. Connections are accepted only while a run lasts, and only from the addresses which
-that run has announced: other senders do not even get an answer. The control connection is authenticated, not encrypted;
-the token itself never crosses the network. Several runs can be served at a time, each on data ports of its own.
+that run has announced: other senders do not even get an answer. The control connection speaks TLS 1.3, with a key that is
+made from the token and that the other end knows by it. Only a token that a serve has printed can be given, not a text of
+one's own. Several runs can be served at a time, each on data ports of its own.
 
 Nothing of the host's network is changed. Ctrl-C ends the runs that are going on, each with an account of what is up; a
 second Ctrl-C skips the account.`,
@@ -52,7 +53,7 @@ second Ctrl-C skips the account.`,
 	flags.SortFlags = false
 	flags.StringVar(&f.Listen, "listen", ":8090", "where runs call; the data ports are the next above")
 	flags.IntVar(&f.Ports, "ports", 20, "data ports, for all runs together")
-	flags.StringVar(&f.Token, "token", "", "what a run has to know (default $"+tokenEnv+", or a new one each time)")
+	flags.StringVar(&f.Token, "token", "", "what a run has to know: one that a serve has printed before (default $"+tokenEnv+", or a new one each time)")
 	flags.Var(&f.conns, "conns", "connections that all runs together may hold (default what the host can safely hold)")
 	flags.BoolVar(&f.Once, "once", false, "serve one run, then end with its outcome")
 	flags.StringVarP(&f.output, "output", "o", "", "keep this end's recording of each run; the run's number is put before the extension, but not with --once")

@@ -8,21 +8,22 @@ import (
 	"strings"
 	"time"
 
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/load"
-	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/netcfg"
 )
 
 // Options are the choices of a run.
 type Options struct {
-	IPs, Ports  int
-	Conns       int // 0: as many as the addresses allow and the host can safely hold
-	Hold        time.Duration
-	Rate        int // connections a second, 0 for no bound
-	NoProfile   bool
-	Hooks       string
+	IPs, Ports int
+	Conns      int // 0: as many as the addresses allow and the host can safely hold
+	Hold       time.Duration
+	Rate       int // connections a second, 0 for no bound
+	NoProfile  bool
+	// Hooks forces a rung of the attach ladder, one of kernel.HookChoices.
+	Hooks       kernel.HookKind
 	IPv6        bool
 	AllowMemory int // percent of the available memory
 	// Scenario is the name of one of load.Scenarios; Payload the bytes it sends, if it sends any.
@@ -48,7 +49,7 @@ type Options struct {
 
 // Defaults are the choices that nobody has made.
 func Defaults() Options {
-	return Options{IPs: 20, Ports: 1, Hooks: loader.Auto, AllowMemory: 50, Scenario: "idle", Payload: 4096}
+	return Options{IPs: 20, Ports: 1, Hooks: kernel.KindAuto, AllowMemory: 50, Scenario: "idle", Payload: 4096}
 }
 
 // MaxPorts bounds the listeners: beyond a few hundred they would eat into the client ports.
@@ -102,8 +103,8 @@ var rules = []func(*Options) error{
 		return nil
 	},
 	func(o *Options) error {
-		if !slices.Contains(loader.HookKinds, o.Hooks) {
-			return Invalid("hooks", o.Hooks, "want one of %s", strings.Join(loader.HookKinds, ", "))
+		if !slices.Contains(kernel.HookChoices, o.Hooks) {
+			return Invalid("hooks", string(o.Hooks), "want one of %s", kernel.HookChoices)
 		}
 		return nil
 	},

@@ -1,15 +1,12 @@
 package experiment
 
 import (
-	"fmt"
-	"os"
-	"strings"
-
 	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/measure"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/load"
+	"github.com/connprof/connprof/loader"
 )
 
 // profile is what a run learns from the kernel of the connections that it opens.
@@ -59,12 +56,12 @@ type profiled struct {
 	size int
 }
 
-func startProfile(p *Plan, enter func(func() error) error, netns uint32) (profile, error) {
+func startProfile(p *Plan, network loader.Netns) (profile, error) {
 	if p.Options.NoProfile {
 		return unprofiled{}, nil
 	}
-	m, err := measure.Start(measure.Config{Enter: enter, Netns: netns, Ports: p.Ends.probed(), Owns: p.Ends.owns,
-		Hooks: p.Options.Hooks, Endpoints: 2 * p.Conns, SampleInterval: sampleInterval(p.batchSize())})
+	m, err := measure.Start(measure.Config{Networks: []loader.Netns{network}, Ports: p.Ends.probed(), Owns: p.Ends.owns,
+		Force: p.Options.Hooks, Endpoints: 2 * p.Conns, SampleInterval: sampleInterval(p.batchSize())})
 	if err != nil {
 		return nil, err
 	}
@@ -130,13 +127,7 @@ func (p profiled) account(s *Stage) error {
 // owners names the load processes, which no longer need to be looked up by then.
 func (s *Stage) owners() account.Owners {
 	client, server := s.engine.PIDs()
-	return account.Owners{ClientPID: client, ServerPID: server, Comm: func(pid int) string {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-		if err != nil {
-			return ""
-		}
-		return strings.TrimSpace(string(b))
-	}}
+	return account.Owners{ClientPID: client, ServerPID: server, Comm: kernel.Comm}
 }
 
 func (p profiled) stillUp(s *Stage) (int, error) {

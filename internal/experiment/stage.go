@@ -44,7 +44,7 @@ func Open(plan *Plan) (s *Stage, err error) {
 	// there is to end.
 	started := make(chan error, 1)
 	go func() { started <- s.startLoad() }()
-	p, err := startProfile(plan, s.network.Do, s.network.Inode())
+	p, err := startProfile(plan, s.network)
 	if err == nil {
 		s.profile = p
 	}

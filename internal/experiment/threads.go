@@ -5,10 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -160,7 +157,7 @@ func (s *Stage) fillServer(l *recording.Load) {
 	client, server := s.engine.ContextSwitches()
 	cost.ContextSwitches = &recording.ContextSwitches{Client: recording.Switches(client), Server: recording.Switches(server)}
 	_, pid := s.engine.PIDs()
-	cost.ServerRSSBytes, cost.Threads = kernel.ResidentBytes(pid), threadsOf(pid)
+	cost.ServerRSSBytes, cost.Threads = kernel.ResidentBytes(pid), kernel.Threads(pid)
 	l.ComparedWith = s.plan.other
 	if !s.plan.compares {
 		return
@@ -180,36 +177,11 @@ func readServing(pid int) (serving, error) {
 	if err != nil {
 		return serving{}, fmt.Errorf("read kernel memory: %w", err)
 	}
-	return serving{exactResidentBytes(pid), info["Slab"], info["KernelStack"], info["PageTables"]}, nil
-}
-
-// exactResidentBytes is a process's resident memory by its page tables. Before f1a7941243c1 (6.2) each thread counts up to
-// 64 pages for itself before it tells the process, and a thread here has one.
-func exactResidentBytes(pid int) uint64 {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	for _, line := range strings.Split(string(b), "\n") {
-		if v, ok := strings.CutPrefix(line, "Rss:"); ok {
-			n, _ := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(v, " kB")), 10, 64)
-			return n << 10
-		}
-	}
-	return kernel.ResidentBytes(pid) // without CONFIG_PROC_PAGE_MONITOR
+	return serving{kernel.ExactResidentBytes(pid), info["Slab"], info["KernelStack"], info["PageTables"]}, nil
 }
 
 func (s serving) since(before serving) recording.MemoryGrowth {
 	return recording.MemoryGrowth{ServerUserBytes: int64(s.user) - int64(before.user), SlabBytes: int64(s.slab) -
 		int64(before.slab), KernelStackBytes: int64(s.stacks) - int64(before.stacks),
 		PageTableBytes: int64(s.tables) - int64(before.tables)}
-}
-
-// threadsOf is how many threads a process has, 0 when it is gone. Listing them in /proc would allocate for each.
-func threadsOf(pid int) int {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	for _, line := range strings.Split(string(b), "\n") {
-		if v, ok := strings.CutPrefix(line, "Threads:"); ok {
-			n, _ := strconv.Atoi(strings.TrimSpace(v))
-			return n
-		}
-	}
-	return 0
 }

@@ -105,7 +105,7 @@ func (m *Measurement) fillTrace(out *recording.Machine, c loader.Counters) error
 	for i := range out.Hooks {
 		h := &out.Hooks[i]
 		h.Hits = hits(h, c, allocations, out)
-		if h.Name == "accept" && h.Kind != loader.Tracepoint {
+		if h.Name == kernel.HookAccept && h.Kind != kernel.KindTracepoint {
 			out.Losses.AcceptMisses = m.ledger.Unclaimed()
 		}
 	}
@@ -117,25 +117,25 @@ func (m *Measurement) fillTrace(out *recording.Machine, c loader.Counters) error
 
 // hits is how often a hook fired. Where another hook stands in for one, it is what that one has counted of its kind.
 func hits(h *recording.Hook, c loader.Counters, allocations uint64, out *recording.Machine) uint64 {
-	standIn := h.Kind == loader.Tracepoint
+	standIn := h.Kind == kernel.KindTracepoint
 	switch h.Name {
-	case "connect":
+	case kernel.HookConnect:
 		if standIn {
 			return c.SynSent
 		}
 		return c.ConnectCalls
-	case "accept":
+	case kernel.HookAccept:
 		if standIn {
 			return c.ServerEstablished
 		}
 		return c.Accepts
-	case "state":
+	case kernel.HookState:
 		return c.StateChanges
-	case "destroy":
+	case kernel.HookDestroy:
 		return c.Destroyed
-	case "slab":
+	case kernel.HookSlab:
 		return allocations
-	case "walk":
+	case kernel.HookWalk:
 		n := uint64(0)
 		for _, e := range out.Endpoints {
 			n += uint64(e.Count)

@@ -58,7 +58,7 @@ func TestSocketsOpenedAndClosedByTheThousandLeaveOnlyWhatIsOpen(t *testing.T) {
 
 func (s *scene) checkServerPIDIfHooked(n int) {
 	s.t.Helper()
-	if s.hooked("accept") {
+	if s.hooked(kernel.HookAccept) {
 		s.checkServerPID(n)
 	}
 }
@@ -66,7 +66,7 @@ func (s *scene) checkServerPIDIfHooked(n int) {
 // tracers attaches and detaches a second set of probes again and again until told to stop, and says how often.
 func tracers(netns uint32, stop <-chan struct{}, attached chan<- int) error {
 	for i := 1; ; i++ {
-		p, err := loader.Load(loader.Config{Netns: netns, SampleInterval: 8})
+		p, err := loader.Load(loader.Config{Scope: loader.InNetns(netns), SampleInterval: 8})
 		if err != nil {
 			return err
 		}
@@ -136,7 +136,7 @@ func TestOtherTracersMayComeAndGo(t *testing.T) {
 		rec.Trace.Closes != 2*opened || counters.RecursionMisses != 0 && !preemptible(t) {
 		t.Errorf("%+v and %d closes, want %d opened and half of them closed", counters, rec.Trace.Closes, 2*opened)
 	}
-	if s.hooked("accept") && counters.Accepts != uint64(2*opened) || s.hooked("connect") && counters.ConnectCalls != uint64(2*opened) {
+	if s.hooked(kernel.HookAccept) && counters.Accepts != uint64(2*opened) || s.hooked(kernel.HookConnect) && counters.ConnectCalls != uint64(2*opened) {
 		t.Errorf("%d connects and %d accepts, want %d", counters.ConnectCalls, counters.Accepts, 2*opened)
 	}
 	t.Logf("%d connections while %d tracers came and went", 2*opened, rounds)
@@ -146,7 +146,7 @@ func TestOtherTracersMayComeAndGo(t *testing.T) {
 func TestTracersBesideEachOtherSeeTheSame(t *testing.T) {
 	const n = 100
 	s := newScene(t)
-	other, err := loader.Load(loader.Config{Netns: s.network.Inode(), SampleInterval: 8})
+	other, err := loader.Load(loader.Config{Scope: loader.InNetns(s.network.Inode()), SampleInterval: 8})
 	if err != nil {
 		t.Fatal(err)
 	}

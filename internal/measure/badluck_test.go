@@ -61,13 +61,13 @@ func newSceneFor(t *testing.T, sockets int) *scene {
 // watch starts the trace.
 func (s *scene) watch() {
 	s.t.Helper()
-	if err := s.load(loader.Auto); err != nil {
+	if err := s.load(kernel.KindAuto); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
 // watchBy starts the trace by one kind of hook and tells whether the kernel offers it.
-func (s *scene) watchBy(kind string) bool {
+func (s *scene) watchBy(kind kernel.HookKind) bool {
 	s.t.Helper()
 	err := s.load(kind)
 	var missing *loader.MissingError
@@ -81,8 +81,8 @@ func (s *scene) watchBy(kind string) bool {
 	return true
 }
 
-func (s *scene) load(kind string) error {
-	probes, err := loader.Load(loader.Config{Netns: s.network.Inode(), Hooks: kind, SampleInterval: 32})
+func (s *scene) load(kind kernel.HookKind) error {
+	probes, err := loader.Load(loader.Config{Scope: loader.InNetns(s.network.Inode()), Force: kind, SampleInterval: 32})
 	if err != nil {
 		return err
 	}
@@ -97,10 +97,10 @@ func (s *scene) load(kind string) error {
 }
 
 // hooked tells whether a hook has a program of its own, so that it counts calls.
-func (s *scene) hooked(name string) bool {
+func (s *scene) hooked(name kernel.HookName) bool {
 	for _, h := range s.plain.probes.Hooks() {
 		if h.Name == name {
-			return h.Kind != loader.Tracepoint
+			return h.Kind != kernel.KindTracepoint
 		}
 	}
 	return false
@@ -169,13 +169,13 @@ func (s *scene) checkWitness(rec *recording.Machine, c loader.Counters, untraced
 	}
 	unknown := 0
 	stale := maps.Clone(w.alive)
-	if err := s.plain.probes.Walk(s.network.Do, func(e *kernel.Endpoint) error {
+	if err := s.plain.probes.Walk(func(e *kernel.Endpoint) error {
 		if _, ok := w.alive[e.Sock]; !ok && e.Objects[kernel.TCPSock] > 0 && e.State != kernel.StateListen {
 			unknown++
 		}
 		delete(stale, e.Sock)
 		return nil
-	}); err != nil {
+	}, s.network); err != nil {
 		s.t.Fatal(err)
 	}
 	if unknown != untraced || len(stale) != 0 {
@@ -267,7 +267,7 @@ func (s *scene) ends() []end {
 	s.t.Helper()
 	var out bytes.Buffer
 	list := account.NewEndpointList(&out, s.plain.ledger, account.NewCaches(nil, nil, nil, nil, nil), account.Owners{})
-	if err := errors.Join(s.plain.probes.Walk(s.network.Do, list.Visit), list.Flush()); err != nil {
+	if err := errors.Join(s.plain.probes.Walk(list.Visit, s.network), list.Flush()); err != nil {
 		s.t.Fatal(err)
 	}
 	rows, err := csv.NewReader(&out).ReadAll()

@@ -18,18 +18,26 @@ import (
 
 // Config says whose connections are measured, and how closely.
 type Config struct {
-	// Enter runs its argument in the network namespace that is measured, and Netns is that namespace's inode number.
-	Enter func(func() error) error
-	Netns uint32
+	// Networks are the network namespaces that are measured.
+	Networks []loader.Netns
 	// Ports and Owns tell the endpoints that count from others of the namespace. Without Owns all do.
 	Ports loader.Ports
 	Owns  func(*kernel.Endpoint) bool
-	// Hooks forces a rung of the attach ladder, auto or empty none.
-	Hooks string
+	// Hooks is which hooks are put on, and Force the one rung that they may have; KindAuto or empty tries all.
+	Hooks loader.HookSet
+	Force kernel.HookKind
 	// Endpoints is about how many there will be.
 	Endpoints int
 	// SampleInterval is the mean number of slab allocations for each sampled stack.
 	SampleInterval int
+}
+
+func (c Config) scope() loader.Scope {
+	var inodes []uint32
+	for _, n := range c.Networks {
+		inodes = append(inodes, n.Inode())
+	}
+	return loader.InNetns(inodes...)
 }
 
 // Measurement is one measurement under way. Its methods are called one after the other.
@@ -59,7 +67,8 @@ func Start(c Config) (*Measurement, error) {
 		}
 		read <- err
 	}()
-	probes, err := loader.Load(loader.Config{Netns: c.Netns, Hooks: c.Hooks, SampleInterval: c.SampleInterval, Ports: c.Ports})
+	probes, err := loader.Load(loader.Config{Scope: c.scope(), Hooks: c.Hooks, Force: c.Force, SampleInterval: c.SampleInterval,
+		Ports: c.Ports})
 	if err := errors.Join(err, <-read); err != nil {
 		if probes != nil {
 			_ = probes.Close()
@@ -122,12 +131,12 @@ func (m *Measurement) Baseline() (account.Snapshot, error) {
 
 // Walk visits the endpoints that count.
 func (m *Measurement) Walk(visit func(*kernel.Endpoint) error) error {
-	return m.probes.Walk(m.config.Enter, func(e *kernel.Endpoint) error {
+	return m.probes.Walk(func(e *kernel.Endpoint) error {
 		if m.config.Owns != nil && !m.config.Owns(e) {
 			return nil
 		}
 		return visit(e)
-	})
+	}, m.config.Networks...)
 }
 
 // End is a role in a state.

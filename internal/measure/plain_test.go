@@ -93,7 +93,7 @@ func startPlain(t *testing.T, connections int, config loader.Config) *plain {
 	t.Cleanup(network.Close)
 	p := &plain{t: t, network: network, ledger: account.NewLedger(2 * connections), drained: make(chan error, 1)}
 	p.startProgram(connections)
-	config.Netns = network.Inode()
+	config.Scope = loader.InNetns(network.Inode())
 	if p.probes, err = loader.Load(config); err != nil {
 		t.Fatal(err)
 	}
@@ -170,10 +170,10 @@ func (p *plain) account(before account.Snapshot) (*recording.Machine, loader.Cou
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if err := p.probes.Walk(p.network.Do, func(e *kernel.Endpoint) error {
+	if err := p.probes.Walk(func(e *kernel.Endpoint) error {
 		p.ledger.Visit(e, caches)
 		return nil
-	}); err != nil {
+	}, p.network); err != nil {
 		p.t.Fatal(err)
 	}
 	rec := &recording.Machine{}
@@ -267,16 +267,16 @@ func TestPlainSocketsOfAnotherProgramAreCountedExactly(t *testing.T) {
 
 func TestEveryRungOfTheLadderGivesTheSameAccount(t *testing.T) {
 	const n = 200
-	for _, kind := range []string{loader.Kprobe, loader.Fentry, loader.Tracepoint} {
-		t.Run(kind, func(t *testing.T) {
+	for _, kind := range kernel.HookChoices[1:] {
+		t.Run(string(kind), func(t *testing.T) {
 			if !offered(t, kind) {
 				return
 			}
-			p := startPlain(t, n, loader.Config{Hooks: kind, SampleInterval: 32})
+			p := startPlain(t, n, loader.Config{Force: kind, SampleInterval: 32})
 			p.open()
 			rec, counters := p.account(account.Snapshot{})
 			checkPlain(t, rec, n)
-			if kind == loader.Tracepoint {
+			if kind == kernel.KindTracepoint {
 				return
 			}
 			if counters.ConnectCalls != n || counters.Accepts != n {
@@ -287,9 +287,9 @@ func TestEveryRungOfTheLadderGivesTheSameAccount(t *testing.T) {
 }
 
 // offered tells whether the kernel offers a rung; where it does not, it checks that forcing it says so.
-func offered(t *testing.T, kind string) bool {
+func offered(t *testing.T, kind kernel.HookKind) bool {
 	t.Helper()
-	p, err := loader.Load(loader.Config{Netns: 1, Hooks: kind})
+	p, err := loader.Load(loader.Config{Scope: loader.InNetns(1), Force: kind})
 	if err == nil {
 		if err := p.Close(); err != nil {
 			t.Error(err)
@@ -297,11 +297,11 @@ func offered(t *testing.T, kind string) bool {
 		return true
 	}
 	var missing *loader.MissingError
-	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "--hooks "+kind) {
+	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "--hooks "+string(kind)) {
 		t.Errorf("refused with %q, want a MissingError that names --hooks", err)
 	}
 	_, statErr := os.Stat("/sys/bus/event_source/devices/kprobe")
-	if kind == loader.Tracepoint || kind == loader.Kprobe && statErr == nil {
+	if kind == kernel.KindTracepoint || kind == kernel.KindKprobe && statErr == nil {
 		t.Errorf("the kernel has %s and yet: %v", kind, err)
 	}
 	t.Logf("not offered here: %v", err)

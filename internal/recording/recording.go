@@ -112,11 +112,11 @@ type Host struct {
 
 // Hook is one hook point and the rung of the attach ladder it got.
 type Hook struct {
-	Name     string `json:"name"`     // connect, accept, state, destroy, slab alloc, ...
-	Function string `json:"function"` // the kernel function, tracepoint or iterator
-	Kind     string `json:"kind"`     // kprobe | kretprobe | fentry | fexit | tracepoint | iterator
-	Attached bool   `json:"attached"`
-	Note     string `json:"note"` // why a better rung was not to be had
+	Name     kernel.HookName `json:"name"`     // connect, accept, state, destroy, slab, walk
+	Function string          `json:"function"` // the kernel function, tracepoint or iterator
+	Kind     kernel.HookKind `json:"kind"`     // kprobe | fentry | tracepoint | iterator | syscall
+	Attached bool            `json:"attached"`
+	Note     string          `json:"note"` // why a better rung was not to be had
 	// Hits is how often it fired for a socket or task of the run. Hooks on a function count its calls: a connect()
 	// that fails before SYN_SENT is a hit of theirs, and none of a tracepoint's.
 	Hits uint64 `json:"hits"`
@@ -276,7 +276,7 @@ type TopEndpoint struct {
 // Losses counts everything the measurement knows it missed. All zero is the normal case.
 type Losses struct {
 	RingFull        uint64 `json:"ring_full"`        // events for which the ring had no room
-	MapFull         uint64 `json:"map_full"`         // call sites for which the counter table had no room
+	MapFull         uint64 `json:"map_full"`         // call sites and slab caches that found no place in their tables
 	RecursionMisses uint64 `json:"recursion_misses"` // probe runs the kernel skipped, BPF's own recursion guard
 	StackFailures   uint64 `json:"stack_failures"`   // sampled stacks that could not be taken whole
 	WalkSkipped     uint64 `json:"walk_skipped"`     // endpoints the walk met but could not follow or deliver

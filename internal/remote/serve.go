@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/experiment"
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote/peer"
 )
@@ -27,7 +28,7 @@ type ServeOptions struct {
 	Conns       int // that all sessions may hold at a time, 0 for what memory allows
 	Once        bool
 	NoProfile   bool
-	Hooks       string
+	Hooks       kernel.HookKind
 	AllowMemory int // percent of the available memory
 	Version     string
 	Command     []string
@@ -73,7 +74,7 @@ func listenProblem(listen string) string {
 }
 
 // What a server lets in at a time. Strangers are those who have not proved themselves yet: they have peer's few seconds,
-// and no memory beyond a greeting's.
+// and the memory of a handshake.
 const (
 	maxSessions         = 4
 	maxStrangers        = 16
@@ -87,6 +88,7 @@ const (
 // server is a connprof serve.
 type server struct {
 	options   *ServeOptions
+	peer      *peer.Server
 	control   netip.AddrPort
 	mu        sync.Mutex
 	strangers map[netip.Addr]int
@@ -106,11 +108,15 @@ type promise struct{ firstPort, ports, conns int }
 // Serve accepts the ends of runs on other machines until it is stopped. A session's failure does not end it. The end of the
 // context ends its sessions without an account.
 func Serve(ctx context.Context, o ServeOptions) error {
+	own, err := peer.NewServer(o.Token)
+	if err != nil {
+		return fmt.Errorf("--token: %w", err)
+	}
 	l, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w; give another port with --listen", o.Listen, plainDial(err))
 	}
-	s := &server{options: &o, control: l.Addr().(*net.TCPAddr).AddrPort(), strangers: map[netip.Addr]int{},
+	s := &server{options: &o, peer: own, control: l.Addr().(*net.TCPAddr).AddrPort(), strangers: map[netip.Addr]int{},
 		sessions: map[int]*promise{}, once: make(chan error, 1)}
 	if int(s.control.Port())+o.Ports > 65535 {
 		_ = l.Close()
@@ -189,7 +195,7 @@ func (s *server) sayStranger(text string) {
 
 // receive has a caller prove itself, and makes a session of it.
 func (s *server) receive(ctx context.Context, c net.Conn, from netip.Addr) {
-	link, err := peer.Accept(c, s.options.Token)
+	link, err := s.peer.Accept(c)
 	s.known(from)
 	if err != nil {
 		s.mu.Lock()

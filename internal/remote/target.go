@@ -111,6 +111,10 @@ func (t *target) Agree(plan *experiment.Plan) error {
 	if err := t.chooseClients(); err != nil {
 		return err
 	}
+	caller, err := peer.NewClient(o.Token)
+	if err != nil {
+		return fmt.Errorf("--token: %w", err)
+	}
 	conn, err := (&net.Dialer{Timeout: dialTime}).Dial("tcp", at.String())
 	if err != nil {
 		return fmt.Errorf("connect to connprof serve at %s: %w; is it running there, and does no firewall block TCP port %d?",
@@ -120,7 +124,7 @@ func (t *target) Agree(plan *experiment.Plan) error {
 	if len(t.ends.Clients) == 0 { // one address, and none of netup's
 		t.ends.SetClients([]netip.Addr{local.Addr().Unmap()})
 	}
-	if t.link, err = peer.Dial(conn, o.Token); err != nil {
+	if t.link, err = caller.Open(conn); err != nil {
 		return fmt.Errorf("talk to connprof serve at %s: %w", o.Target, err)
 	}
 	return t.negotiate(plan)

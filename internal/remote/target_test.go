@@ -41,7 +41,7 @@ func TestTargetsAreResolved(t *testing.T) {
 }
 
 func TestOptionsThatMakeNoSenseBetweenTwoMachines(t *testing.T) {
-	good := Options{Options: experiment.Defaults(), Target: "192.0.2.7:8090", Token: "0123456789abcdef", Journal: "j"}
+	good := Options{Options: experiment.Defaults(), Target: "192.0.2.7:8090", Token: peer.NewToken(), Journal: "j"}
 	if err := good.Validate(); err != nil {
 		t.Errorf("%+v is refused: %v", good, err)
 	}
@@ -53,7 +53,7 @@ func TestOptionsThatMakeNoSenseBetweenTwoMachines(t *testing.T) {
 		`--target ":8090"`:         func(o *Options) { o.Target = ":8090" },
 		`--target "192.0.2.7:"`:    func(o *Options) { o.Target = "192.0.2.7:" },
 		"--journal":                func(o *Options) { o.Journal = "" },
-		"--token: want":            func(o *Options) { o.Token = "0123456789abcde" },
+		"--token: it is none":      func(o *Options) { o.Token = "0123456789abcdef" },
 		"--payload":                func(o *Options) { o.Payload = 0 },
 	} {
 		o := good
