@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/connprof/connprof/bpf"
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // DefaultRingBytes holds about a second of events at the highest rate measured.
@@ -24,8 +25,8 @@ const DefaultRingBytes = 4 << 20
 type Config struct {
 	// Netns is the inode number of the network namespace whose sockets and tasks count.
 	Netns uint32
-	// Hooks forces one rung for connect and accept: kprobe, fentry or tracepoint. Auto or empty tries all.
-	Hooks string
+	// Hooks forces one rung for connect and accept, of kernel.HookChoices. KindAuto or empty tries all.
+	Hooks kernel.HookKind
 	// Ports narrows that to some endpoints and to the tasks of SetRoles, in a namespace that others use as well.
 	Ports Ports
 	// RingBytes is the size of the event ring, a power of two and a multiple of the page size.
@@ -53,9 +54,9 @@ const (
 
 // Hook is a hook point and what became of it.
 type Hook struct {
-	Name     string
+	Name     kernel.HookName
 	Function string
-	Kind     string
+	Kind     kernel.HookKind
 	Attached bool
 	Note     string // why the rungs above were refused
 }

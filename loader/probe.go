@@ -12,6 +12,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // State is whether the kernel has a feature.
@@ -35,9 +37,9 @@ type Feature struct {
 }
 
 // rungConsequences says what a hook does without when it gets a rung of that kind.
-var rungConsequences = map[string]string{
-	"connect " + Tracepoint: "the same account; opens are told from state changes",
-	"accept " + Tracepoint:  "the same account, but no process ID for accepted ends",
+var rungConsequences = map[Hook]string{
+	{Name: kernel.HookConnect, Kind: kernel.KindTracepoint}: "the same account; opens are told from state changes",
+	{Name: kernel.HookAccept, Kind: kernel.KindTracepoint}:  "the same account, but no process ID for accepted ends",
 }
 
 const noAccount = "connprof run makes no account; connprof run --no-profile works"
@@ -112,7 +114,7 @@ func probeRing() Feature {
 	return missing(name, err)
 }
 
-func hookName(point hookPoint) string { return point.name + " hook" }
+func hookName(point hookPoint) string { return string(point.name) + " hook" }
 
 // probeHook climbs one hook's ladder.
 func (p *Probes) probeHook(point hookPoint) Feature {
@@ -124,11 +126,11 @@ func (p *Probes) probeHook(point hookPoint) Feature {
 		return f
 	}
 	p.hooks = append(p.hooks, hook)
-	f := Feature{Name: name, State: Present, Detail: hook.Kind + " " + hook.Function}
+	f := Feature{Name: name, State: Present, Detail: string(hook.Kind) + " " + hook.Function}
 	if hook.Note != "" {
 		f.State = Fallback
 		f.Detail += " (" + hook.Note + ")"
-		f.Consequence = rungConsequences[point.name+" "+hook.Kind]
+		f.Consequence = rungConsequences[Hook{Name: hook.Name, Kind: hook.Kind}]
 		f.Fix = "nothing has to be done; kprobes need CONFIG_KPROBES and CONFIG_KPROBE_EVENTS"
 	}
 	return f

@@ -46,7 +46,7 @@ func TestProbeTellsEveryHooksRungAndLeavesNothingAttached(t *testing.T) {
 	}
 	p := load(t, Config{})
 	for _, h := range p.Hooks() {
-		if f := found[hookName(hookPoint{name: h.Name})]; !strings.HasPrefix(f.Detail, h.Kind+" "+h.Function) {
+		if f := found[hookName(hookPoint{name: h.Name})]; !strings.HasPrefix(f.Detail, string(h.Kind)+" "+h.Function) {
 			t.Errorf("a run has hook %+v, the probe says %+v", h, f)
 		}
 	}

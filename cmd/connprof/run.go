@@ -16,10 +16,10 @@ import (
 
 	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/experiment"
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/internal/report"
 	"github.com/connprof/connprof/load"
-	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/netcfg"
 )
 
@@ -77,7 +77,7 @@ added here. Each machine profiles its own end, and the recording holds both.`,
 	flags.StringVarP(&f.output, "output", "o", "connprof.json", "the recording; gzipped if the name ends in .gz")
 	flags.StringVar(&f.html, "html", "", "render it as a page as well")
 	flags.BoolVar(&f.noProfile, "no-profile", false, "load only: the baseline for the profiler's own cost")
-	flags.StringVar(&f.hooks, "hooks", loader.Auto, "force one rung of the attach ladder: "+strings.Join(loader.HookKinds[1:], ", "))
+	flags.StringVar(&f.hooks, "hooks", string(kernel.KindAuto), "force one rung of the attach ladder: "+kernel.HookChoices[1:].String())
 	flags.BoolVar(&f.ipv6, "ipv6", false, "the same over IPv6")
 	flags.BoolVar(&f.threadEach, "threads-per-connection", false, "the classic server, one thread a connection, beside an epoll run of the same size")
 	flags.IntVar(&f.allowMemory, "allow-memory", 50, "percent of the available memory that the connections may take")
@@ -117,8 +117,8 @@ func (f *runFlags) check() error {
 			f.scenario, strings.Join(load.ThreadScenarios, " and "))
 	case f.hold < 0:
 		problem = fmt.Sprintf("--hold %v: want no negative time", f.hold)
-	case !slices.Contains(loader.HookKinds, f.hooks):
-		problem = fmt.Sprintf("--hooks %q: want one of %s", f.hooks, strings.Join(loader.HookKinds, ", "))
+	case !slices.Contains(kernel.HookChoices, kernel.HookKind(f.hooks)):
+		problem = fmt.Sprintf("--hooks %q: want one of %s", f.hooks, kernel.HookChoices)
 	case f.allowMemory < 1 || f.allowMemory > limits.MaxAllowPercent:
 		problem = fmt.Sprintf("--allow-memory %d: want 1 to %d percent; the host needs the rest", f.allowMemory,
 			limits.MaxAllowPercent)

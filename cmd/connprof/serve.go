@@ -16,10 +16,10 @@ import (
 
 	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/experiment"
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/internal/report"
-	"github.com/connprof/connprof/loader"
 )
 
 // tokenEnv keeps the token off the command line, where every user of the host can read it.
@@ -60,7 +60,7 @@ second Ctrl-C skips the account.`,
 	flags.BoolVar(&f.once, "once", false, "serve one run, then end with its outcome")
 	flags.StringVarP(&f.output, "output", "o", "", "keep this end's recording of each run; the run's number is put before the extension, but not with --once")
 	flags.BoolVar(&f.noProfile, "no-profile", false, "load only")
-	flags.StringVar(&f.hooks, "hooks", loader.Auto, "force one rung of the attach ladder: "+strings.Join(loader.HookKinds[1:], ", "))
+	flags.StringVar(&f.hooks, "hooks", string(kernel.KindAuto), "force one rung of the attach ladder: "+kernel.HookChoices[1:].String())
 	flags.IntVar(&f.allowMemory, "allow-memory", 50, "percent of the available memory that the connections may take")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd) }
 	return cmd
@@ -78,8 +78,8 @@ func (f *serveFlags) check() error {
 	switch {
 	case f.ports < 1 || f.ports > maxPorts:
 		problem = fmt.Sprintf("--ports %d: want 1 to %d data ports", f.ports, maxPorts)
-	case !slices.Contains(loader.HookKinds, f.hooks):
-		problem = fmt.Sprintf("--hooks %q: want one of %s", f.hooks, strings.Join(loader.HookKinds, ", "))
+	case !slices.Contains(kernel.HookChoices, kernel.HookKind(f.hooks)):
+		problem = fmt.Sprintf("--hooks %q: want one of %s", f.hooks, kernel.HookChoices)
 	case f.allowMemory < 1 || f.allowMemory > limits.MaxAllowPercent:
 		problem = fmt.Sprintf("--allow-memory %d: want 1 to %d percent; the host needs the rest", f.allowMemory,
 			limits.MaxAllowPercent)

@@ -66,14 +66,14 @@ func TestConnectionsFromBeforeTheTraceMayBeAcceptedInIt(t *testing.T) {
 	s.close(clients[:closed]...)
 	s.await("TIME_WAIT", closed)
 	known := 0
-	if s.hooked("accept") {
+	if s.hooked(kernel.HookAccept) {
 		known = n - closed
 	}
 	rec, counters := s.finish(2*(n-closed) - known)
 	s.wantRows(rec, map[string]int{"client ESTABLISHED": n - closed, "server ESTABLISHED": n - closed,
 		"listener LISTEN": 1, "server TIME_WAIT": closed})
 	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", whole(n-closed))
-	if s.hooked("accept") && counters.Accepts != n {
+	if s.hooked(kernel.HookAccept) && counters.Accepts != n {
 		t.Errorf("%d accepts, want %d", counters.Accepts, n)
 	}
 }
@@ -137,7 +137,7 @@ func TestHandshakesMayBeginBeforeTheTrace(t *testing.T) {
 	s.accept(l, queued+waiting) // a SYN without an answer is sent again after 1 s
 	s.await("SYN_SENT", 0)
 	untraced := 2*queued + waiting
-	if s.hooked("accept") {
+	if s.hooked(kernel.HookAccept) {
 		untraced -= queued // accepted in the trace
 	}
 	rec, counters := s.finish(untraced)

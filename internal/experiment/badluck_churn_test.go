@@ -58,7 +58,7 @@ func TestSocketsOpenedAndClosedByTheThousandLeaveOnlyWhatIsOpen(t *testing.T) {
 
 func (s *scene) checkServerPIDIfHooked(n int) {
 	s.t.Helper()
-	if s.hooked("accept") {
+	if s.hooked(kernel.HookAccept) {
 		s.checkServerPID(n)
 	}
 }
@@ -136,7 +136,7 @@ func TestOtherTracersMayComeAndGo(t *testing.T) {
 		rec.Trace.Closes != 2*opened || counters.RecursionMisses != 0 && !preemptible(t) {
 		t.Errorf("%+v and %d closes, want %d opened and half of them closed", counters, rec.Trace.Closes, 2*opened)
 	}
-	if s.hooked("accept") && counters.Accepts != uint64(2*opened) || s.hooked("connect") && counters.ConnectCalls != uint64(2*opened) {
+	if s.hooked(kernel.HookAccept) && counters.Accepts != uint64(2*opened) || s.hooked(kernel.HookConnect) && counters.ConnectCalls != uint64(2*opened) {
 		t.Errorf("%d connects and %d accepts, want %d", counters.ConnectCalls, counters.Accepts, 2*opened)
 	}
 	t.Logf("%d connections while %d tracers came and went", 2*opened, rounds)

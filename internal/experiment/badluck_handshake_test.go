@@ -9,13 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/kernel"
-	"github.com/connprof/connprof/loader"
 )
 
 // onEveryRung runs a test with each kind of hook that the kernel offers, in a scene of its own.
 func onEveryRung(t *testing.T, test func(t *testing.T, s *scene)) {
-	for _, kind := range []string{loader.Kprobe, loader.Fentry, loader.Tracepoint} {
-		t.Run(kind, func(t *testing.T) {
+	for _, kind := range kernel.HookChoices[1:] {
+		t.Run(string(kind), func(t *testing.T) {
 			s := newScene(t)
 			if s.watchBy(kind) {
 				test(t, s)
@@ -40,7 +39,7 @@ func TestProcessKilledInConnectLeavesNothing(t *testing.T) {
 		if counters.SynSent != up+1+hanging || counters.ClientEstablished != up+1 || counters.Destroyed != hanging {
 			t.Errorf("%+v, want %d connects, %d established and %d destroyed", counters, up+1+hanging, up+1, hanging)
 		}
-		if s.hooked("connect") && counters.ConnectCalls != up+1+hanging {
+		if s.hooked(kernel.HookConnect) && counters.ConnectCalls != up+1+hanging {
 			t.Errorf("%d calls of connect, want %d", counters.ConnectCalls, up+1+hanging)
 		}
 		if rec.Trace.Closes != 0 {
@@ -123,7 +122,7 @@ func TestSocketsMayConnectOrListenAfterAConnectThatFailed(t *testing.T) {
 			t.Errorf("%+v and %d closes, want %d at each end and the others gone unnoticed", counters, rec.Trace.Closes, n)
 		}
 		calls := uint64(failures*(2*n+1) + n)
-		if s.hooked("connect") && counters.ConnectCalls != calls {
+		if s.hooked(kernel.HookConnect) && counters.ConnectCalls != calls {
 			t.Errorf("%d calls of connect, want %d", counters.ConnectCalls, calls)
 		}
 	})
@@ -176,7 +175,7 @@ func TestAcceptWithoutAConnectionCountsNothing(t *testing.T) {
 // checkAccepts wants n accepts, all by this process, where accept has a hook of its own.
 func (s *scene) checkAccepts(n int) {
 	s.t.Helper()
-	if !s.hooked("accept") {
+	if !s.hooked(kernel.HookAccept) {
 		return
 	}
 	counters, err := s.plain.probes.Counters()
@@ -265,7 +264,7 @@ func TestManyThreadsMayWaitInAccept(t *testing.T) {
 		}
 		s.finishPairs(threads * each)
 		s.checkAccepts(threads * each)
-		if got := s.plain.ledger.Unclaimed(); s.hooked("accept") && got != 0 {
+		if got := s.plain.ledger.Unclaimed(); s.hooked(kernel.HookAccept) && got != 0 {
 			t.Errorf("%d accepted ends of nobody", got)
 		}
 	})
@@ -284,7 +283,7 @@ func TestConnectionsNotYetAcceptedHaveNoFile(t *testing.T) {
 	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", inSets(t, n, 1))
 	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", map[string]int{"tcp_sock": n, "socket_alloc": accepted, "file": accepted,
 		"dentry": accepted, "epitem": 0})
-	if counters.ServerEstablished != n || s.hooked("accept") && counters.Accepts != accepted {
+	if counters.ServerEstablished != n || s.hooked(kernel.HookAccept) && counters.Accepts != accepted {
 		t.Errorf("%+v, want %d established and %d accepted", counters, n, accepted)
 	}
 }

@@ -61,13 +61,13 @@ func newSceneFor(t *testing.T, sockets int) *scene {
 // watch starts the trace.
 func (s *scene) watch() {
 	s.t.Helper()
-	if err := s.load(loader.Auto); err != nil {
+	if err := s.load(kernel.KindAuto); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
 // watchBy starts the trace by one kind of hook and tells whether the kernel offers it.
-func (s *scene) watchBy(kind string) bool {
+func (s *scene) watchBy(kind kernel.HookKind) bool {
 	s.t.Helper()
 	err := s.load(kind)
 	var missing *loader.MissingError
@@ -81,7 +81,7 @@ func (s *scene) watchBy(kind string) bool {
 	return true
 }
 
-func (s *scene) load(kind string) error {
+func (s *scene) load(kind kernel.HookKind) error {
 	probes, err := loader.Load(loader.Config{Netns: s.network.Inode(), Hooks: kind, SampleInterval: 32})
 	if err != nil {
 		return err
@@ -97,10 +97,10 @@ func (s *scene) load(kind string) error {
 }
 
 // hooked tells whether a hook has a program of its own, so that it counts calls.
-func (s *scene) hooked(name string) bool {
+func (s *scene) hooked(name kernel.HookName) bool {
 	for _, h := range s.plain.probes.Hooks() {
 		if h.Name == name {
-			return h.Kind != loader.Tracepoint
+			return h.Kind != kernel.KindTracepoint
 		}
 	}
 	return false

@@ -209,23 +209,24 @@ func (r *runner) fillTrace(c loader.Counters) error {
 	rec.Losses = recording.Losses{RingFull: c.RingFull, MapFull: c.MapFull + full, RecursionMisses: c.RecursionMisses,
 		StackFailures: c.StackFailures, WalkSkipped: r.ledger.Skipped()}
 	rec.Trace.Connects = int(c.SynSent)
-	hits := map[string]uint64{"connect": c.ConnectCalls, "accept": c.Accepts, "state": c.StateChanges,
-		"destroy": c.Destroyed}
+	hits := map[kernel.HookName]uint64{kernel.HookConnect: c.ConnectCalls, kernel.HookAccept: c.Accepts,
+		kernel.HookState: c.StateChanges, kernel.HookDestroy: c.Destroyed}
 	for _, s := range sites {
-		hits["slab"] += s.Count
+		hits[kernel.HookSlab] += s.Count
 	}
 	for i := range rec.Hooks {
 		h := &rec.Hooks[i]
-		h.Hits = hits[h.Name]
-		if h.Name == "accept" && h.Kind != loader.Tracepoint {
+		name, standsIn := kernel.HookName(h.Name), kernel.HookKind(h.Kind) == kernel.KindTracepoint
+		h.Hits = hits[name]
+		if name == kernel.HookAccept && !standsIn {
 			rec.Losses.AcceptMisses = r.ledger.Unclaimed()
 		}
 		switch {
-		case h.Name == "connect" && h.Kind == "tracepoint":
+		case name == kernel.HookConnect && standsIn:
 			h.Hits = c.SynSent
-		case h.Name == "accept" && h.Kind == "tracepoint":
+		case name == kernel.HookAccept && standsIn:
 			h.Hits = c.ServerEstablished
-		case h.Name == "walk":
+		case name == kernel.HookWalk:
 			for _, e := range rec.Endpoints {
 				h.Hits += uint64(e.Count)
 			}

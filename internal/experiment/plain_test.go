@@ -267,8 +267,8 @@ func TestPlainSocketsOfAnotherProgramAreCountedExactly(t *testing.T) {
 
 func TestEveryRungOfTheLadderGivesTheSameAccount(t *testing.T) {
 	const n = 200
-	for _, kind := range []string{loader.Kprobe, loader.Fentry, loader.Tracepoint} {
-		t.Run(kind, func(t *testing.T) {
+	for _, kind := range kernel.HookChoices[1:] {
+		t.Run(string(kind), func(t *testing.T) {
 			if !offered(t, kind) {
 				return
 			}
@@ -276,7 +276,7 @@ func TestEveryRungOfTheLadderGivesTheSameAccount(t *testing.T) {
 			p.open()
 			rec, counters := p.account(account.Snapshot{})
 			checkPlain(t, rec, n)
-			if kind == loader.Tracepoint {
+			if kind == kernel.KindTracepoint {
 				return
 			}
 			if counters.ConnectCalls != n || counters.Accepts != n {
@@ -287,7 +287,7 @@ func TestEveryRungOfTheLadderGivesTheSameAccount(t *testing.T) {
 }
 
 // offered tells whether the kernel offers a rung; where it does not, it checks that forcing it says so.
-func offered(t *testing.T, kind string) bool {
+func offered(t *testing.T, kind kernel.HookKind) bool {
 	t.Helper()
 	p, err := loader.Load(loader.Config{Netns: 1, Hooks: kind})
 	if err == nil {
@@ -297,11 +297,11 @@ func offered(t *testing.T, kind string) bool {
 		return true
 	}
 	var missing *loader.MissingError
-	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "--hooks "+kind) {
+	if !errors.As(err, &missing) || !strings.Contains(err.Error(), "--hooks "+string(kind)) {
 		t.Errorf("refused with %q, want a MissingError that names --hooks", err)
 	}
 	_, statErr := os.Stat("/sys/bus/event_source/devices/kprobe")
-	if kind == loader.Tracepoint || kind == loader.Kprobe && statErr == nil {
+	if kind == kernel.KindTracepoint || kind == kernel.KindKprobe && statErr == nil {
 		t.Errorf("the kernel has %s and yet: %v", kind, err)
 	}
 	t.Logf("not offered here: %v", err)

@@ -244,7 +244,7 @@ func (r *runner) startProbes() error {
 	if r.options.NoProfile {
 		return nil
 	}
-	probes, err := loader.Load(loader.Config{Netns: r.network.Inode(), Hooks: r.options.Hooks,
+	probes, err := loader.Load(loader.Config{Netns: r.network.Inode(), Hooks: kernel.HookKind(r.options.Hooks),
 		SampleInterval: sampleInterval(r.batchSize()), Ports: r.between.probed()})
 	if err != nil {
 		return err
@@ -274,7 +274,7 @@ func (r *runner) newRecording() {
 		return
 	}
 	for _, h := range r.probes.Hooks() {
-		r.machine.Hooks = append(r.machine.Hooks, recording.Hook{Name: h.Name, Function: h.Function, Kind: h.Kind,
+		r.machine.Hooks = append(r.machine.Hooks, recording.Hook{Name: string(h.Name), Function: h.Function, Kind: string(h.Kind),
 			Attached: h.Attached, Note: h.Note})
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/account"
-	"github.com/connprof/connprof/loader"
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // endpointTypes are the objects of which every idle endpoint in an epoll set has exactly one.
@@ -19,10 +19,10 @@ var roles = []string{"client", "server"}
 // rungOf is the kind of rung that connect and accept must get by each value of --hooks. Every stock kernel of the matrix
 // offers all of them.
 var rungOf = map[string]string{
-	loader.Auto:       loader.Kprobe,
-	loader.Kprobe:     loader.Kprobe,
-	loader.Fentry:     loader.Fentry,
-	loader.Tracepoint: loader.Tracepoint,
+	string(kernel.KindAuto):       string(kernel.KindKprobe),
+	string(kernel.KindKprobe):     string(kernel.KindKprobe),
+	string(kernel.KindFentry):     string(kernel.KindFentry),
+	string(kernel.KindTracepoint): string(kernel.KindTracepoint),
 }
 
 // checkRecording holds a recording against what must be so after a run with --hooks over ips addresses with conns
@@ -76,7 +76,7 @@ func checkHook(r *recording.Recording, name, kind string, conns int) error {
 	if !found {
 		return fmt.Errorf("hook %s: not among the %d hooks", name, len(r.Hooks))
 	}
-	if less := hits < uint64(conns); hits != uint64(conns) && !(less && kind == loader.Tracepoint && preempted(r)) {
+	if less := hits < uint64(conns); hits != uint64(conns) && !(less && kind == string(kernel.KindTracepoint) && preempted(r)) {
 		errs = append(errs, fmt.Errorf("hook %s: %d hits, want %d", name, hits, conns))
 	}
 	return errors.Join(errs...)
@@ -217,7 +217,7 @@ func goodRecording() *recording.Recording {
 }
 
 func TestChecksFindWhatIsWrong(t *testing.T) {
-	if err := checkRecording(goodRecording(), loader.Auto, 20, 2000); err != nil {
+	if err := checkRecording(goodRecording(), string(kernel.KindAuto), 20, 2000); err != nil {
 		t.Errorf("a good recording: %v", err)
 	}
 	for name, c := range map[string]struct {
@@ -243,7 +243,7 @@ func TestChecksFindWhatIsWrong(t *testing.T) {
 	} {
 		r := goodRecording()
 		c.spoil(r)
-		if err := checkRecording(r, loader.Auto, 20, 2000); err == nil || !strings.Contains(err.Error(), c.want) {
+		if err := checkRecording(r, string(kernel.KindAuto), 20, 2000); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error is %v, want %q in it", name, err, c.want)
 		}
 	}
@@ -269,7 +269,7 @@ func TestOnlyAPreemptedTraceMayCountLess(t *testing.T) {
 	} {
 		r := goodRecording()
 		r.Host.Kernel, r.Losses.RecursionMisses, r.Trace.Types[0].Trace = c.kernel, c.misses, c.trace
-		err := checkRecording(r, loader.Auto, 20, 2000)
+		err := checkRecording(r, string(kernel.KindAuto), 20, 2000)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error is %v, want %q in it", c.name, err, c.want)
 		}
@@ -282,16 +282,16 @@ func TestEachRungIsHeldAgainstWhatItCanSee(t *testing.T) {
 		hits, misses        uint64
 		want                string // part of the error, empty for none
 	}{
-		{loader.Kprobe, loader.Kprobe, "6.1.0", 2000, 0, ""},
-		{loader.Fentry, loader.Fentry, "6.1.0", 2000, 0, ""},
-		{loader.Tracepoint, loader.Tracepoint, "6.1.0", 2000, 0, ""},
-		{loader.Fentry, loader.Kprobe, "6.1.0", 2000, 0, "want an attached fentry"},
-		{loader.Auto, loader.Tracepoint, "6.1.0", 2000, 0, "want an attached kprobe"},
-		{loader.Tracepoint, loader.Tracepoint, "6.1.0", 1999, 0, "1999 hits"},
-		{loader.Tracepoint, loader.Tracepoint, "7.2.13", 1999, 0, "1999 hits"},
-		{loader.Tracepoint, loader.Tracepoint, "7.2.13", 1999, 3, ""},
-		{loader.Tracepoint, loader.Tracepoint, "7.2.13", 2001, 3, "2001 hits"},
-		{loader.Fentry, loader.Fentry, "7.2.13", 1999, 3, "1999 hits"},
+		{string(kernel.KindKprobe), string(kernel.KindKprobe), "6.1.0", 2000, 0, ""},
+		{string(kernel.KindFentry), string(kernel.KindFentry), "6.1.0", 2000, 0, ""},
+		{string(kernel.KindTracepoint), string(kernel.KindTracepoint), "6.1.0", 2000, 0, ""},
+		{string(kernel.KindFentry), string(kernel.KindKprobe), "6.1.0", 2000, 0, "want an attached fentry"},
+		{string(kernel.KindAuto), string(kernel.KindTracepoint), "6.1.0", 2000, 0, "want an attached kprobe"},
+		{string(kernel.KindTracepoint), string(kernel.KindTracepoint), "6.1.0", 1999, 0, "1999 hits"},
+		{string(kernel.KindTracepoint), string(kernel.KindTracepoint), "7.2.13", 1999, 0, "1999 hits"},
+		{string(kernel.KindTracepoint), string(kernel.KindTracepoint), "7.2.13", 1999, 3, ""},
+		{string(kernel.KindTracepoint), string(kernel.KindTracepoint), "7.2.13", 2001, 3, "2001 hits"},
+		{string(kernel.KindFentry), string(kernel.KindFentry), "7.2.13", 1999, 3, "1999 hits"},
 	} {
 		r := goodRecording()
 		r.Host.Kernel, r.Losses.RecursionMisses = c.kernel, c.misses
@@ -317,7 +317,7 @@ func TestMissedRunsExcuseNothingButTheTrace(t *testing.T) {
 		r := goodRecording()
 		r.Host.Kernel, r.Losses.RecursionMisses = "7.2.13", 3
 		spoil(r)
-		if err := checkRecording(r, loader.Auto, 20, 2000); err == nil {
+		if err := checkRecording(r, string(kernel.KindAuto), 20, 2000); err == nil {
 			t.Errorf("%s: passed", name)
 		}
 	}

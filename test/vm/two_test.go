@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/connprof/connprof/internal/account"
-	"github.com/connprof/connprof/loader"
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/test/vm/wire"
 )
 

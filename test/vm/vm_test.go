@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"github.com/connprof/connprof/internal/account"
-	"github.com/connprof/connprof/loader"
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/test/vm/wire"
 )
 
@@ -167,8 +167,8 @@ func testKernel(t *testing.T, version string, p programs) {
 	for _, program := range tests {
 		addTestProgram(t, &config, program)
 	}
-	for _, hooks := range loader.HookKinds {
-		config.Commands = append(config.Commands, mainJob(hooks))
+	for _, hooks := range kernel.HookChoices {
+		config.Commands = append(config.Commands, mainJob(string(hooks)))
 	}
 	result := bootKernel(t, version, version, config)
 	for i, c := range result.Commands {
@@ -182,7 +182,7 @@ func testKernel(t *testing.T, version string, p programs) {
 			})
 			continue
 		}
-		hooks := loader.HookKinds[i-len(tests)]
+		hooks := string(kernel.HookChoices[i-len(tests)])
 		t.Run("main job by "+hooks, func(t *testing.T) { checkMainJob(t, c, hooks, result.Files) })
 	}
 }
@@ -317,7 +317,7 @@ func checkMainJob(t *testing.T, c wire.CommandResult, hooks string, files map[st
 	if err := checkRecording(r, hooks, mainIPs, mainConns); err != nil {
 		t.Errorf("the recording:\n%v", err)
 	}
-	auto := readRecording(t, files, recordingBy(loader.Auto))
+	auto := readRecording(t, files, recordingBy(string(kernel.KindAuto)))
 	if err := checkSameAccount(named{"by auto", auto}, named{"by " + hooks, r}); err != nil {
 		t.Errorf("the account:\n%v", err)
 	}
