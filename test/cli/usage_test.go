@@ -123,7 +123,7 @@ func TestAForcedRungIsTakenOrItsAbsenceExplained(t *testing.T) {
 				r.refuses(t, exitFailed, c.kind, "leave out --hooks fentry")
 			default:
 				r.exits(t, exitDone)
-				rec := readRecording(t, cmd.Dir+"/rec.json")
+				rec := readOne(t, cmd.Dir+"/rec.json")
 				checkCounts(t, rec, 500)
 				for _, h := range rec.Hooks[:2] {
 					if !strings.HasSuffix(h.Kind, c.kind) && !strings.HasPrefix(h.Kind, strings.TrimSuffix(c.kind, "probe")) {
