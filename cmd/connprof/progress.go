@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/experiment"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // progress shows a run on stderr: one line that is written over on a terminal, else a plain line now and then.

@@ -14,10 +14,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/report"
 	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/netcfg"
@@ -179,7 +179,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	}
 	rec, err := f.withEndpoints(&o)
 	p.clear()
-	held := rec != nil && rec.Load.HoldSeconds > 0
+	held := rec != nil && rec.Load().HoldSeconds > 0
 	if held { // the recording was written before
 		err = errors.Join(err, f.writeRecording(rec))
 	}
@@ -187,7 +187,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return fmt.Errorf("run: %w", err)
 	}
 	if held {
-		fmt.Fprintf(os.Stderr, "held for %.1f s: all %d connections are still up\n", rec.Load.HoldSeconds, rec.Load.Established)
+		fmt.Fprintf(os.Stderr, "held for %.1f s: all %d connections are still up\n", rec.Load().HoldSeconds, rec.Load().Established)
 	}
 	return f.verdict(rec)
 }
@@ -251,7 +251,7 @@ func (f *runFlags) writeRecording(rec *recording.Recording) error {
 
 // verdict turns what the recording says into the command's outcome.
 func (f *runFlags) verdict(rec *recording.Recording) error {
-	l := &rec.Load
+	l := rec.Load()
 	if rec.Interrupted != "" {
 		return fmt.Errorf("run: stopped early with %d of %d connections up: %s; the account covers what was up",
 			l.Established, l.Requested, rec.Interrupted)
@@ -264,9 +264,9 @@ func (f *runFlags) verdict(rec *recording.Recording) error {
 		return fmt.Errorf("run: %d of %d connections were not established (%s); the account covers the others",
 			l.Requested-l.Established, l.Requested, strings.Join(reasons, ", "))
 	}
-	for _, row := range rec.Endpoints {
+	for _, row := range rec.Rows() {
 		each := float64(row.PageBytes) / float64(max(row.Count, 1))
-		if limit, ok := f.budgets[row.Role]; ok && each > limit {
+		if limit, ok := f.budgets[row.Role.String()]; ok && each > limit {
 			return budgetError{fmt.Errorf("run: a %s endpoint in %s costs %.1f page bytes, over its budget of %g; "+
 				"connprof report %s shows where they go", row.Role, row.State, each, limit, f.output)}
 		}

@@ -14,10 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/internal/report"
 )
@@ -182,7 +182,7 @@ func ownAddresses() []netip.Addr {
 // keep writes down a run's recording, and prints the account where there is no client any more that would.
 func (f *serveFlags) keep(cmd *cobra.Command, session int, rec *recording.Recording) error {
 	var errs []error
-	if rec.Interrupted != "" && len(rec.Endpoints) > 0 {
+	if rec.Interrupted != "" && len(rec.Rows()) > 0 {
 		errs = append(errs, writeFile("-", func(w io.Writer) error {
 			return report.Text(w, rec, report.TextOptions{Color: colored(cmd)})
 		}))

@@ -315,7 +315,7 @@ func (w *walked) addressRows() []recording.AddressRow {
 	return rows
 }
 
-const topEndpoints = 100
+const topEndpoints = recording.TopLength
 
 // rank keeps the endpoint if it is among the costliest so far.
 func (l *Ledger) rank(e *kernel.Endpoint, of *tally) {

@@ -41,6 +41,8 @@ type Machine struct {
 	Name string `json:"name"` // the host's; empty where only one machine took part
 	// Version is that of the connprof on this machine, where it is not the recording's.
 	Version string `json:"version,omitempty"`
+	// Command is what was run on this machine, where it is not the recording's.
+	Command []string `json:"command,omitempty"`
 	// Interrupted is why this machine's part ended early, where the recording's Interrupted does not say it.
 	Interrupted string `json:"interrupted,omitempty"`
 	// Notes are sentences about anything that limits how far the figures can be trusted.
