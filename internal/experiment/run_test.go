@@ -12,6 +12,7 @@ import (
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/test/check"
 )
 
 func options(conns int) Options {
@@ -49,80 +50,15 @@ func TestRunAccountsForEveryConnection(t *testing.T) {
 	o := options(n)
 	o.Hooked = func(h []recording.Hook) { hooked = h }
 	rec := mustRun(t, o)
-	if rec.Load.Established != n || rec.Load.Failed != 0 {
-		t.Errorf("load %+v, want %d established", rec.Load, n)
+	if err := errors.Join(check.Idle(rec, o.IPs, n), check.Listeners(rec, o.Ports), check.Caches(rec), check.Stacks(rec),
+		check.Hooks(rec), check.Hits(rec, kernel.HookConnect, n), check.Hits(rec, kernel.HookAccept, n)); err != nil {
+		t.Error(err)
 	}
-	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
-		endpoints, objects := objectCounts(rec, role, "ESTABLISHED")
-		if endpoints != n {
-			t.Errorf("%d %s endpoints, want %d", endpoints, role, n)
-		}
-		for _, kind := range []string{"tcp_sock", "socket_alloc", "file", "dentry", "epitem", "eppoll_entry"} {
-			if objects[kind] != n {
-				t.Errorf("%s: %d of %s, want %d", role, objects[kind], kind, n)
-			}
-		}
-	}
-	clients := 0
-	for _, a := range rec.Addresses {
-		if a.Role == kernel.RoleClient {
-			clients++
-			if a.Count != n/20 {
-				t.Errorf("address %s has %d endpoints, want %d", a.Address, a.Count, n/20)
-			}
-		}
-	}
-	if clients != 20 {
-		t.Errorf("%d client addresses, want 20", clients)
-	}
-	checkHooks(t, hooked, rec, n)
-	checkStacks(t, rec)
-	if rec.Cost.ProfilerRSSBytes == 0 || rec.Cost.BPFMapBytes == 0 || rec.Cost.Events == 0 {
-		t.Errorf("cost %+v: nothing is free", rec.Cost)
-	}
-}
-
-func checkHooks(t *testing.T, hooked []recording.Hook, rec *recording.Machine, n uint64) {
-	t.Helper()
-	if len(hooked) != len(rec.Hooks) || len(hooked) < 6 {
+	if len(hooked) != len(rec.Hooks) {
 		t.Errorf("told of hooks %v, recorded %v", hooked, rec.Hooks)
 	}
-	for _, h := range rec.Hooks {
-		if !h.Attached || h.Function == "" || h.Kind == "" {
-			t.Errorf("hook %+v", h)
-		}
-		if (h.Name == "connect" || h.Name == "accept") && h.Hits != n {
-			t.Errorf("hook %s: %d hits, want %d", h.Name, h.Hits, n)
-		}
-	}
-}
-
-// checkStacks holds the stacks' sums against the account.
-func checkStacks(t *testing.T, rec *recording.Machine) {
-	t.Helper()
-	bytes := map[string]uint64{}
-	for _, s := range rec.Stacks {
-		bytes[s.Role.String()+" "+s.Type] += s.Bytes
-		if s.Role == kernel.RoleServer && s.Type == "tcp_sock" {
-			for _, f := range s.Frames {
-				if strings.Contains(f, "sys_connect") {
-					t.Errorf("the server's path has the client's frames: %v", s.Frames)
-				}
-			}
-		}
-	}
-	for _, row := range rec.Endpoints {
-		for _, o := range row.Objects {
-			if o.PageBytes > 0 && bytes[row.Role.String()+" "+o.Type] == 0 {
-				t.Errorf("no stack for %s %s", row.Role, o.Type)
-			}
-			bytes[row.Role.String()+" "+o.Type] -= o.PageBytes
-		}
-	}
-	for group, left := range bytes {
-		if left != 0 {
-			t.Errorf("stacks of %s differ from the account by %d bytes", group, int64(left))
-		}
+	if rec.Cost.ProfilerRSSBytes == 0 || rec.Cost.BPFMapBytes == 0 || rec.Cost.Events == 0 {
+		t.Errorf("cost %+v: nothing is free", rec.Cost)
 	}
 }
 
@@ -135,12 +71,12 @@ func TestSchemesEstablishExactlyWhatWasAskedFor(t *testing.T) {
 		o.IPs, o.Ports, o.IPv6 = c.ips, c.ports, c.ipv6
 		rec := mustRun(t, o)
 		for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
-			if n, _ := objectCounts(rec, role, "ESTABLISHED"); n != c.conns {
+			if n, _ := check.Objects(rec, role, "ESTABLISHED"); n != c.conns {
 				t.Errorf("%+v: %d %s endpoints", c, n, role)
 			}
 		}
-		if listeners, _ := objectCounts(rec, kernel.RoleListener, "LISTEN"); listeners != c.ports {
-			t.Errorf("%+v: %d listeners", c, listeners)
+		if err := check.Listeners(rec, c.ports); err != nil {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }
@@ -163,7 +99,7 @@ func TestStopEndsTheRampAndAccountsForWhatIsUp(t *testing.T) {
 		t.Errorf("interrupted %q with %d up", why, up)
 	}
 	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
-		if n, _ := objectCounts(rec, role, "ESTABLISHED"); n != up {
+		if n, _ := check.Objects(rec, role, "ESTABLISHED"); n != up {
 			t.Errorf("%d %s endpoints, want %d", n, role, up)
 		}
 	}

@@ -1,8 +1,6 @@
 package measure
 
 import (
-	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +9,7 @@ import (
 
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/loader"
+	"github.com/connprof/connprof/test/check"
 )
 
 // The kernel gives the memory of a struct sock out again at once: the same address is many endpoints in turn, of
@@ -40,7 +39,7 @@ func TestSocketsOpenedAndClosedByTheThousandLeaveOnlyWhatIsOpen(t *testing.T) {
 	s.await("LAST_ACK", 0)
 	rec, counters := s.finish(0)
 	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
-		if n, objects := objectCounts(rec, role, "ESTABLISHED"); n != held || objects["file"] != held {
+		if n, objects := check.Objects(rec, role, "ESTABLISHED"); n != held || objects["file"] != held {
 			t.Errorf("%d %ss with %v, want %d", n, role, objects, held)
 		}
 		s.wantObjects(rec, role, "ESTABLISHED", whole(held))
@@ -81,16 +80,6 @@ func tracers(netns uint32, stop <-chan struct{}, attached chan<- int) error {
 	}
 }
 
-// preemptible tells whether this kernel may preempt a tracepoint program, which it then skips for other tasks and counts.
-func preemptible(t *testing.T) bool {
-	t.Helper()
-	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.HasPrefix(string(release), "7.2.")
-}
-
 func TestOtherTracersMayComeAndGo(t *testing.T) {
 	const rounds, most = 3, 1500
 	s := newScene(t)
@@ -127,14 +116,18 @@ func TestOtherTracersMayComeAndGo(t *testing.T) {
 	s.await("ESTABLISHED", 2*opened)
 	s.await("LAST_ACK", 0)
 	rec, counters := s.finish(0)
-	n, _ := objectCounts(rec, kernel.RoleClient, "ESTABLISHED")
-	m, _ := objectCounts(rec, kernel.RoleServer, "ESTABLISHED")
+	n, _ := check.Objects(rec, kernel.RoleClient, "ESTABLISHED")
+	m, _ := check.Objects(rec, kernel.RoleServer, "ESTABLISHED")
 	if n != opened || m != opened {
 		t.Errorf("%d clients and %d servers, want %d", n, m, opened)
 	}
-	if counters.ClientEstablished != uint64(2*opened) || counters.ServerEstablished != uint64(2*opened) ||
-		rec.Trace.Closes != 2*opened || counters.RecursionMisses != 0 && !preemptible(t) {
+	skipped := int(counters.RecursionMisses)
+	if !check.Short(int(counters.ClientEstablished), 2*opened, skipped) || !check.Short(int(counters.ServerEstablished), 2*opened, skipped) ||
+		!check.Short(rec.Trace.Closes, 2*opened, skipped) {
 		t.Errorf("%+v and %d closes, want %d opened and half of them closed", counters, rec.Trace.Closes, 2*opened)
+	}
+	if release, _ := kernel.Release(); check.Quiet && skipped != 0 && !check.Preempts(release) {
+		t.Errorf("%d runs of programs skipped by a kernel with nothing else to do", skipped)
 	}
 	if s.hooked(kernel.HookAccept) && counters.Accepts != uint64(2*opened) || s.hooked(kernel.HookConnect) && counters.ConnectCalls != uint64(2*opened) {
 		t.Errorf("%d connects and %d accepts, want %d", counters.ConnectCalls, counters.Accepts, 2*opened)

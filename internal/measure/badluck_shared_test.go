@@ -8,6 +8,7 @@ import (
 
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/test/check"
 )
 
 func TestDupedSocketsAreCountedOnce(t *testing.T) {
@@ -167,7 +168,7 @@ func TestEpollSetsBeyondTheWalksReachAreALossThatIsCounted(t *testing.T) {
 	clients, _ := s.open(l, n)
 	s.watchedSets(20, clients)
 	rec, _ := s.finish(0)
-	_, objects := objectCounts(rec, kernel.RoleClient, "ESTABLISHED")
+	_, objects := check.Objects(rec, kernel.RoleClient, "ESTABLISHED")
 	if got := s.plain.ledger.Skipped(); objects["epitem"] != 20*n && got < n {
 		t.Errorf("%d of %d epitems found, and %d endpoints said not to be followed", objects["epitem"], 20*n, got)
 	}

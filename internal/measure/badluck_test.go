@@ -20,6 +20,7 @@ import (
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/netcfg"
+	"github.com/connprof/connprof/test/check"
 )
 
 // scene is a private network of real sockets, which the test handles with plain system calls, and probes that watch
@@ -240,7 +241,7 @@ func (s *scene) wantRows(rec *recording.Machine, want map[string]int) {
 // wantObjects wants so many objects of each of these types in a row.
 func (s *scene) wantObjects(rec *recording.Machine, role kernel.Role, state string, want map[string]int) {
 	s.t.Helper()
-	_, objects := objectCounts(rec, role, state)
+	_, objects := check.Objects(rec, role, state)
 	for kind, n := range want {
 		if objects[kind] != n {
 			s.t.Errorf("%s %s: %d of %s, want %d", role, state, objects[kind], kind, n)

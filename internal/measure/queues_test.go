@@ -10,6 +10,7 @@ import (
 
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/test/check"
 )
 
 // drop has a socket throw away every packet that comes in, so that the other end waits for an answer.
@@ -182,7 +183,7 @@ func TestFourMebibytesThatNobodyReadsStayInBothQueues(t *testing.T) {
 	time.Sleep(300 * time.Millisecond) // longer than an acknowledgement may be delayed
 	rec, _ := s.finish(0)
 	s.wantBuffers(rec, clients, servers)
-	_, objects := objectCounts(rec, kernel.RoleClient, "ESTABLISHED")
+	_, objects := check.Objects(rec, kernel.RoleClient, "ESTABLISHED")
 	if pairs := objects["sk_buff_fclones"]; bufferBytes(rec, kernel.RoleClient) < payload/2 || pairs == 0 || pairs != objects["skb_head"] {
 		t.Errorf("%d buffer bytes in %v", bufferBytes(rec, kernel.RoleClient), objects)
 	}

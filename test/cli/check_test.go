@@ -13,9 +13,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/report"
 	"github.com/connprof/connprof/netcfg"
 )
@@ -182,10 +182,11 @@ func TestCheckRefusesNonsense(t *testing.T) {
 // recordingOf writes a recording in which endpoints of a kernel cost so much.
 func recordingOf(t *testing.T, path, release string, client, server uint64) {
 	t.Helper()
-	rec := &recording.Recording{Schema: recording.Schema, Host: recording.Host{Kernel: release}, Endpoints: []recording.EndpointRow{
-		{Role: "client", State: "TIME_WAIT", Count: 10, PageBytes: 1},
-		{Role: "client", State: "ESTABLISHED", Count: 10, PageBytes: 10 * client},
-		{Role: "server", State: "ESTABLISHED", Count: 10, PageBytes: 10 * server}}}
+	m := &recording.Machine{Host: recording.Host{Kernel: release}, Endpoints: []recording.EndpointRow{
+		{Role: kernel.RoleClient, State: "TIME_WAIT", Count: 10, PageBytes: 1},
+		{Role: kernel.RoleClient, State: "ESTABLISHED", Count: 10, PageBytes: 10 * client},
+		{Role: kernel.RoleServer, State: "ESTABLISHED", Count: 10, PageBytes: 10 * server}}}
+	rec := &recording.Recording{Schema: recording.Schema, Kind: recording.KindRun, Machines: []*recording.Machine{m}}
 	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
