@@ -62,7 +62,7 @@ func (l *Ledger) Fill(r *recording.Machine, ev Evidence) {
 const noteworthy = 64 << 10
 
 // reconcile holds the account against what the kernel says. vectorOf names the cache of a cache's slabobj_ext vectors.
-func reconcile(rows []recording.EndpointRow, before, after Snapshot, vectorOf func(cache string) string) recording.Reconcile {
+func reconcile(rows []recording.EndpointRow, before, after Snapshot, vectorOf func(string) string) recording.Reconcile {
 	rec := recording.Reconcile{SlabDeltaBytes: int64(after.SlabBytes) - int64(before.SlabBytes), Caches: []recording.CacheRow{}}
 	objects, pages := map[string]int64{}, map[string]int64{}
 	for _, r := range rows {

@@ -111,6 +111,14 @@ func testCaches(sites ...kernel.Site) *Caches {
 }
 
 // evidence closes a ledger on a kernel whose slab memory has not changed.
+func objectRow(kind, cache string, count int, objectBytes, pageBytes uint64) recording.ObjectRow {
+	return recording.ObjectRow{Type: kind, Cache: cache, Count: count, ObjectBytes: objectBytes, PageBytes: pageBytes}
+}
+
+func typeRow(role kernel.Role, kind string, trace, walk int) recording.TypeRow {
+	return recording.TypeRow{Role: role, Type: kind, Trace: trace, Walk: walk}
+}
+
 func evidence(c *Caches, sites ...kernel.Site) Evidence {
 	snapshot := Snapshot{Slabs: testSlabs()}
 	return Evidence{Before: snapshot, After: snapshot, Caches: c, Sites: sites, Symbols: testSymbols()}

@@ -46,8 +46,8 @@ func (p *portCounts) summary() *recording.ClientPorts {
 	slices.SortFunc(p.tuples, func(a, b kernel.Endpoint) int {
 		return cmp.Or(a.Local.Compare(b.Local), a.Remote.Compare(b.Remote))
 	})
-	for i := range p.tuples[:min(len(p.tuples), exampleTuples)] {
-		c.Connections = append(c.Connections, recording.FourTuple{p.tuples[i].Local.String(), p.tuples[i].Remote.String()})
+	for _, t := range p.tuples[:min(len(p.tuples), exampleTuples)] {
+		c.Connections = append(c.Connections, recording.FourTuple{Local: t.Local.String(), Remote: t.Remote.String()})
 	}
 	return c
 }

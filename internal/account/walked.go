@@ -326,8 +326,9 @@ func (l *Ledger) rank(e *kernel.Endpoint, of *tally) {
 	if len(*h) == topEndpoints && r.compare(&(*h)[0]) >= 0 {
 		return
 	}
-	r.endpoint = recording.TopEndpoint{Role: of.key.role, State: e.State.String(), Local: e.Local.String(), Remote: e.Remote.String(),
-		PID: int(l.opened[e.Sock].pid), Objects: map[string]int{}, ObjectBytes: object, PageBytes: page, BufferBytes: buffers}
+	r.endpoint = recording.TopEndpoint{Role: of.key.role, State: e.State.String(),
+		Local: e.Local.String(), Remote: e.Remote.String(), PID: int(l.opened[e.Sock].pid), Objects: map[string]int{},
+		ObjectBytes: object, PageBytes: page, BufferBytes: buffers}
 	for k, n := range e.Objects {
 		if n > 0 {
 			r.endpoint.Objects[kernel.ObjectType(k).String()] = int(n)
