@@ -1,5 +1,5 @@
 // Package bpf holds the programs that run in the kernel, as C and as compiled objects, and the Go types of what
-// they share with user space. It imports nothing of the project; loader is the only room that uses it.
+// they share with user space. It imports nothing of the project; loader is the only package that uses it.
 //
 // Each .bpf.c file has one concern and becomes one object; connprof.h is the border to user space, kernel.h the
 // kernel's structures, compat.h the differences between kernel versions. `make generate` rebuilds everything
@@ -11,4 +11,4 @@ package bpf
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go -tags linux -target amd64,arm64 -no-global-types Accept accept.bpf.c
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go -tags linux -target amd64,arm64 -no-global-types -type endpoint_event -type cpu_counters State state.bpf.c
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go -tags linux -target amd64,arm64 -no-global-types -type stack_event -type site -type site_table Slab slab.bpf.c
-//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -tags linux -target amd64,arm64 -no-global-types -type endpoint_record -type cache_info Walk walk.bpf.c
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -tags linux -target amd64,arm64 -no-global-types -type endpoint_record -type cache_info -type binding -type endpoint_flags Walk walk.bpf.c

@@ -58,6 +58,11 @@ struct sock___bind2_node {
 	struct hlist_node sk_bind2_node;
 };
 
+/* d57f4b874946 (6.18) marks each sock whose port connect() chose. */
+struct inet_timewait_sock___6_18 {
+	unsigned int tw_connect_bind : 1;
+};
+
 #pragma clang attribute pop
 
 /* How far the walk follows the epoll sets that a file is in, and the wait queues of each (TCP has one). The verifier
@@ -210,6 +215,30 @@ static __always_inline bool bind_is_sole(struct sock *sk, struct inet_bind_bucke
 	if (!bpf_core_field_exists(newer->bhash2) || !tb2)
 		return false;
 	return is_alone(newer->bhash2.first, &second->bhash_node) && bind2_is_sole(sk, tb2);
+}
+
+/* Before 6.18 only the bucket tells that connect() chose a port: __inet_hash_connect() makes it with a fastreuse of -1, and
+ * inet_csk_get_port(), for bind() and listen(), with 0 or 1. That can mislead where both use one port with different
+ * addresses: bind() joins connect()'s bucket, which keeps its -1 with SO_REUSEADDR and loses it without. */
+static __always_inline bool made_by_connect(struct inet_bind_bucket *tb)
+{
+	return tb && tb->fastreuse < 0;
+}
+
+static __always_inline bool bound_by_connect(__u32 userlocks, struct inet_bind_bucket *tb)
+{
+	if (bpf_core_field_exists(struct inet_timewait_sock___6_18, tw_connect_bind))
+		return userlocks & SOCK_CONNECT_BIND;
+	return made_by_connect(tb);
+}
+
+static __always_inline bool timewait_bound_by_connect(struct inet_timewait_sock *tw)
+{
+	struct inet_timewait_sock___6_18 *newer = (void *)tw;
+
+	if (bpf_core_field_exists(newer->tw_connect_bind))
+		return BPF_CORE_READ_BITFIELD_PROBED(newer, tw_connect_bind);
+	return made_by_connect(tw->tw_tb);
 }
 
 #endif

@@ -5,7 +5,11 @@
 
 #include <linux/types.h>
 
-/* Object types an endpoint can hold, named after the kernel's structs. kernel/types.go holds the same list. */
+/* Enums of one byte, so that a struct's member can have the type. bpf2go makes Go types of them. */
+#define ONE_BYTE __attribute__((packed))
+
+/* Object types an endpoint can hold, named after the kernel's structs. internal/kernel/objects.go has the same list, which
+ * a test of this package holds against this one. */
 enum object_type {
 	TYPE_TCP_SOCK,
 	TYPE_SOCKET_ALLOC,
@@ -24,19 +28,29 @@ enum object_type {
 	TYPE_SK_BUFF,
 	TYPE_SK_BUFF_FCLONES,
 	TYPE_SKB_HEAD,
-	TYPE_MAX = 24,
+	TYPE_MAX = 20, /* places in a record */
 };
 
-/* bind_flags of an endpoint record: the bucket belongs to this endpoint alone. */
-#define BIND_SOLE 1
-#define BIND2_SOLE 2
-/* flags of an endpoint record: a list was longer than the walk follows; a listener that takes no IPv4. */
-#define WALK_TRUNCATED 1
-#define WALK_V6ONLY 2
+/* Bits of endpoint_record.binding. */
+enum ONE_BYTE binding {
+	BIND_SOLE = 1, /* the bucket belongs to this endpoint alone */
+	BIND2_SOLE = 2,
+	BIND_LOCKED = 4,  /* the program chose the port itself, and not as 0 */
+	BIND_CONNECT = 8, /* connect() chose the port */
+};
+
+/* Bits of endpoint_record.flags. */
+enum ONE_BYTE endpoint_flags {
+	WALK_TRUNCATED = 1, /* a list was longer than the walk follows */
+	WALK_V6ONLY = 2,    /* a listener that takes no IPv4 */
+	WALK_DEAD = 4,	    /* SOCK_DEAD: no process has it any more */
+	WALK_CLONED = 8,    /* it was made from a listener */
+};
 
 /* One endpoint as the walk finds it. Addresses are IPv6 or IPv4 by family, in network byte order. */
 struct endpoint_record {
 	__u64 sk;
+	__u64 file;  /* struct file, 0 for none */
 	__u64 cache; /* struct kmem_cache of the sock itself */
 	__u64 bind;  /* struct inet_bind_bucket, 0 for none */
 	__u64 bind2; /* struct inet_bind2_bucket */
@@ -46,8 +60,9 @@ struct endpoint_record {
 	__u16 remote_port; /* host byte order */
 	__u8 family;
 	__u8 state;
-	__u8 bind_flags;
-	__u8 flags;
+	enum binding binding;
+	enum endpoint_flags flags;
+	__u32 netns;		/* the namespace's inode number */
 	__u8 objects[TYPE_MAX]; /* how many of each type, shared buckets counted as 1 */
 	__u32 rmem_alloc;
 	__u32 wmem_queued;
@@ -56,7 +71,7 @@ struct endpoint_record {
 	__u32 omem_alloc;
 	__u32 skb_head; /* bytes of the first queued skb's head, where it comes from a slab */
 };
-_Static_assert(sizeof(struct endpoint_record) == 120, "endpoint_record is read as 120 bytes");
+_Static_assert(sizeof(struct endpoint_record) == 128, "endpoint_record is read as 128 bytes");
 
 enum event_kind {
 	EVENT_OPEN = 1, /* connect() called, or a handshake completed on the listening side */

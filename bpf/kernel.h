@@ -31,6 +31,11 @@ enum {
 	TCP_NEW_SYN_RECV,
 };
 
+/* include/net/sock.h: the first of enum sock_flags, a bit number; bits of sk_userlocks. */
+#define SOCK_DEAD 0
+#define SOCK_BINDPORT_LOCK 8
+#define SOCK_CONNECT_BIND 16 /* see bound_by_connect() */
+
 typedef unsigned int gfp_t;
 typedef _Bool bool;
 #define true 1
@@ -148,6 +153,7 @@ struct sock_common {
 	unsigned char skc_ipv6only : 1;
 	struct proto *skc_prot;
 	possible_net_t skc_net;
+	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	struct hlist_node skc_bind_node;
@@ -239,9 +245,14 @@ struct sock {
 	int sk_forward_alloc;
 	atomic_t sk_omem_alloc;
 	__u16 sk_protocol;
+	__u32 sk_max_ack_backlog;
+	__u8 sk_userlocks : 4;
 };
 
-struct inet_bind_bucket;
+struct inet_bind_bucket {
+	signed char fastreuse;
+};
+
 struct inet_bind2_bucket;
 
 struct inet_sock {

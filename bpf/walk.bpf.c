@@ -12,6 +12,7 @@
 
 static __always_inline void set_addresses(struct endpoint_record *r, struct sock_common *skc)
 {
+	r->netns = skc->skc_net.net->ns.inum;
 	r->family = skc->skc_family;
 	r->state = skc->skc_state;
 	r->local_port = skc->skc_num;
@@ -41,6 +42,7 @@ static __always_inline void set_binds(struct endpoint_record *r, void *tb, void 
 
 static __always_inline void follow_file(struct endpoint_record *r, struct socket *sock, struct file *file)
 {
+	r->file = (__u64)file;
 	r->objects[TYPE_FILE] = 1;
 	r->objects[TYPE_DENTRY] = file->f_path.dentry != NULL;
 	r->objects[TYPE_LSM_FILE] = file->f_security != NULL;
@@ -93,6 +95,22 @@ static __always_inline void follow_queues(struct endpoint_record *r, struct sock
 		r->flags |= WALK_TRUNCATED;
 }
 
+/* What tells where a sock comes from. sk_clone_lock() keeps a listener's sk_max_ack_backlog in the socks that it makes
+ * of it, and takes SOCK_BINDPORT_LOCK from them; only listen() sets the one, only bind() to a port the other. */
+static __always_inline void set_origin(struct endpoint_record *r, struct sock *sk, struct inet_bind_bucket *tb)
+{
+	__u32 userlocks = BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks);
+
+	if (userlocks & SOCK_BINDPORT_LOCK)
+		r->binding |= BIND_LOCKED;
+	if (bound_by_connect(userlocks, tb))
+		r->binding |= BIND_CONNECT;
+	if (sk->sk_max_ack_backlog && r->state != TCP_LISTEN)
+		r->flags |= WALK_CLONED;
+	if (sk->__sk_common.skc_flags & 1ul << SOCK_DEAD)
+		r->flags |= WALK_DEAD;
+}
+
 static __always_inline void full_sock(struct endpoint_record *r, struct tcp_sock *tp)
 {
 	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
@@ -105,9 +123,10 @@ static __always_inline void full_sock(struct endpoint_record *r, struct tcp_sock
 
 	set_binds(r, tb, tb2);
 	if (tb && bind_is_sole(sk, tb, tb2))
-		r->bind_flags |= BIND_SOLE;
+		r->binding |= BIND_SOLE;
 	if (tb2 && bind2_is_sole(sk, tb2))
-		r->bind_flags |= BIND2_SOLE;
+		r->binding |= BIND2_SOLE;
+	set_origin(r, sk, tb);
 
 	r->rmem_alloc = sk->sk_backlog.rmem_alloc.counter;
 	r->wmem_queued = sk->sk_wmem_queued;
@@ -153,6 +172,8 @@ int walk_tcp(struct bpf_iter__tcp *ctx)
 		r.state = tw->tw_sk.tw_substate; /* an orphan in FIN_WAIT2 is kept as a timewait sock too */
 		set_cache(&r, skc->skc_prot->twsk_prot->twsk_slab);
 		set_binds(&r, tw->tw_sk.tw_tb, bind2_of_timewait(&tw->tw_sk));
+		if (timewait_bound_by_connect(&tw->tw_sk))
+			r.binding |= BIND_CONNECT;
 	} else if ((req = bpf_skc_to_tcp_request_sock(skc))) {
 		r.objects[TYPE_REQUEST_SOCK] = 1;
 		set_cache(&r, req->req.req.rsk_ops->slab);

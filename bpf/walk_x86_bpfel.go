@@ -13,6 +13,15 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type WalkBinding uint8
+
+const (
+	WalkBindingBIND_SOLE    WalkBinding = 1
+	WalkBindingBIND2SOLE    WalkBinding = 2
+	WalkBindingBIND_LOCKED  WalkBinding = 4
+	WalkBindingBIND_CONNECT WalkBinding = 8
+)
+
 type WalkCacheInfo struct {
 	_          structs.HostLayout
 	Name       [32]int8
@@ -22,9 +31,19 @@ type WalkCacheInfo struct {
 	Flags      uint32
 }
 
+type WalkEndpointFlags uint8
+
+const (
+	WalkEndpointFlagsWALK_TRUNCATED WalkEndpointFlags = 1
+	WalkEndpointFlagsWALK_V6ONLY    WalkEndpointFlags = 2
+	WalkEndpointFlagsWALK_DEAD      WalkEndpointFlags = 4
+	WalkEndpointFlagsWALK_CLONED    WalkEndpointFlags = 8
+)
+
 type WalkEndpointRecord struct {
 	_            structs.HostLayout
 	Sk           uint64
+	File         uint64
 	Cache        uint64
 	Bind         uint64
 	Bind2        uint64
@@ -34,9 +53,10 @@ type WalkEndpointRecord struct {
 	RemotePort   uint16
 	Family       uint8
 	State        uint8
-	BindFlags    uint8
-	Flags        uint8
-	Objects      [24]uint8
+	Binding      WalkBinding
+	Flags        WalkEndpointFlags
+	Netns        uint32
+	Objects      [20]uint8
 	RmemAlloc    uint32
 	WmemQueued   uint32
 	ForwardAlloc int32

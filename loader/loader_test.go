@@ -175,7 +175,9 @@ func TestRecordsThatDoNotFitAreErrors(t *testing.T) {
 
 func TestWalkRecordsKeepAddressesAndPorts(t *testing.T) {
 	r := bpf.WalkEndpointRecord{Family: unix.AF_INET, State: 1, LocalPort: 8090, RemotePort: 1024,
-		BindFlags: bindSole, Flags: walkTruncated | walkV6Only, RmemAlloc: 10, WmemQueued: 20, ForwardAlloc: -4096, Backlog: 30, OmemAlloc: 40}
+		Netns: 4026531840, File: 7,
+		Binding: bpf.WalkBindingBIND_SOLE | bpf.WalkBindingBIND_LOCKED, Flags: bpf.WalkEndpointFlagsWALK_TRUNCATED | bpf.WalkEndpointFlagsWALK_V6ONLY,
+		RmemAlloc: 10, WmemQueued: 20, ForwardAlloc: -4096, Backlog: 30, OmemAlloc: 40}
 	copy(r.Local[:], []byte{198, 18, 0, 1})
 	copy(r.Remote[:], []byte{198, 18, 1, 2})
 	r.Objects[kernel.Epitem] = 3
@@ -184,7 +186,8 @@ func TestWalkRecordsKeepAddressesAndPorts(t *testing.T) {
 	if e.Local.String() != "198.18.0.1:8090" || e.Remote.String() != "198.18.1.2:1024" {
 		t.Errorf("%s to %s", e.Local, e.Remote)
 	}
-	if !e.BindSole || e.Bind2Sole || !e.Truncated || !e.V6Only || e.Objects[kernel.Epitem] != 3 || e.Buffers.Bytes() != 100 {
+	if !e.BindSole || e.Bind2Sole || !e.BindLocked || e.BindByConnect || !e.Truncated || !e.V6Only || e.Dead || e.Cloned ||
+		e.Netns != 4026531840 || e.File != 7 || e.Objects[kernel.Epitem] != 3 || e.Buffers.Bytes() != 100 {
 		t.Errorf("%+v", e)
 	}
 	r.Family = unix.AF_INET6

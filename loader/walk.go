@@ -133,23 +133,21 @@ func visitChunks(full <-chan []byte, free chan<- []byte, visit func(*kernel.Endp
 	return nil
 }
 
-// The bits of bind_flags and flags in bpf/connprof.h.
-const (
-	bindSole      = 1
-	bind2Sole     = 2
-	walkTruncated = 1
-	walkV6Only    = 2
-)
-
 func fill(e *kernel.Endpoint, r *bpf.WalkEndpointRecord) {
 	*e = kernel.Endpoint{
-		Sock: r.Sk, Cache: r.Cache, Bind: r.Bind, Bind2: r.Bind2,
-		BindSole: r.BindFlags&bindSole != 0, Bind2Sole: r.BindFlags&bind2Sole != 0,
-		Truncated: r.Flags&walkTruncated != 0, V6Only: r.Flags&walkV6Only != 0,
-		State:   kernel.State(r.State),
-		Local:   netip.AddrPortFrom(address(r.Family, r.Local), r.LocalPort),
-		Remote:  netip.AddrPortFrom(address(r.Family, r.Remote), r.RemotePort),
-		Objects: [kernel.NumObjectTypes]uint8(r.Objects[:]),
+		Sock: r.Sk, File: r.File, Netns: r.Netns, Cache: r.Cache, Bind: r.Bind, Bind2: r.Bind2,
+		BindSole:      r.Binding&bpf.WalkBindingBIND_SOLE != 0,
+		Bind2Sole:     r.Binding&bpf.WalkBindingBIND2SOLE != 0,
+		BindLocked:    r.Binding&bpf.WalkBindingBIND_LOCKED != 0,
+		BindByConnect: r.Binding&bpf.WalkBindingBIND_CONNECT != 0,
+		Truncated:     r.Flags&bpf.WalkEndpointFlagsWALK_TRUNCATED != 0,
+		V6Only:        r.Flags&bpf.WalkEndpointFlagsWALK_V6ONLY != 0,
+		Dead:          r.Flags&bpf.WalkEndpointFlagsWALK_DEAD != 0,
+		Cloned:        r.Flags&bpf.WalkEndpointFlagsWALK_CLONED != 0,
+		State:         kernel.State(r.State),
+		Local:         netip.AddrPortFrom(address(r.Family, r.Local), r.LocalPort),
+		Remote:        netip.AddrPortFrom(address(r.Family, r.Remote), r.RemotePort),
+		Objects:       [kernel.NumObjectTypes]uint8(r.Objects[:]),
 		Buffers: kernel.Buffers{Rmem: r.RmemAlloc, Wmem: r.WmemQueued, Forward: r.ForwardAlloc, Backlog: r.Backlog,
 			Option: r.OmemAlloc},
 		SKBHeadBytes: r.SkbHead,

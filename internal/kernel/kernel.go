@@ -35,11 +35,23 @@ func (s State) String() string {
 // Endpoint is one struct sock as the walk found it, with the number of objects of each type that hang on it.
 // Bind buckets that it shares with others count as one here; Bind and Bind2 tell them apart.
 type Endpoint struct {
-	Sock          uint64 // address of the struct sock
-	Cache         uint64 // address of its kmem_cache
-	Bind, Bind2   uint64 // addresses of the bind buckets, 0 for none
-	BindSole      bool   // no other socket uses the bucket
-	Bind2Sole     bool
+	Sock        uint64 // address of the struct sock
+	File        uint64 // address of the struct file through which processes have it, 0 for none
+	Netns       uint32 // inode number of its network namespace
+	Cache       uint64 // address of its kmem_cache
+	Bind, Bind2 uint64 // addresses of the bind buckets, 0 for none
+	BindSole    bool   // no other socket uses the bucket
+	Bind2Sole   bool
+	// BindLocked says that the program chose the port, by bind() to one that is not 0. An accepted end never has it.
+	BindLocked bool
+	// BindByConnect says that connect() chose the port. Before Linux 6.18 it is read from the port's bucket, and can be
+	// wrong where connect() and bind() use one port with different addresses.
+	BindByConnect bool
+	// Cloned says that the kernel made it from a listener: it is an accepted end, or one that waits to be accepted. It is
+	// not told of listeners, of what is in TIME_WAIT, and where the listener had a backlog of 0.
+	Cloned bool
+	// Dead says that no process has it any more (SOCK_DEAD): an orphan.
+	Dead          bool
 	Truncated     bool // one of its lists was longer than the walk follows
 	V6Only        bool // a listener on an IPv6 address that takes no IPv4
 	State         State
@@ -47,6 +59,11 @@ type Endpoint struct {
 	Objects       [NumObjectTypes]uint8
 	Buffers       Buffers
 	SKBHeadBytes  uint32 // of the first queued sk_buff whose head comes from a slab
+}
+
+// Unaccepted tells whether it waits in a listener's queue: nothing is made for a process yet, and it is no orphan.
+func (e *Endpoint) Unaccepted() bool {
+	return e.Objects[RequestSock] > 0 || e.Objects[TCPSock] > 0 && e.Objects[SocketAlloc] == 0 && !e.Dead
 }
 
 // Buffers is the kernel's own accounting of queued data, in bytes, as `ss -m` shows it.
