@@ -32,13 +32,21 @@ type Evidence struct {
 	ClientOpens, ServerOpens int
 }
 
-// Fill closes the ledger: it writes the account into a machine's part of a recording.
+// FillWalk writes what the walk alone tells into a machine's part of a recording: the endpoints, their groups, and the
+// costliest of them.
+func (l *Ledger) FillWalk(r *recording.Machine, caches *Caches) {
+	rows := l.walk.rows(caches)
+	r.Endpoints = endpointRows(rows)
+	r.Groups = l.walk.groupRows(rows, caches)
+	r.Top = l.walk.top.list(l.walk.several())
+}
+
+// Fill closes the ledger: it writes the account of a run into a machine's part of a recording, FillWalk's among it.
 func (l *Ledger) Fill(r *recording.Machine, ev Evidence) {
 	r.Trace, r.Sampling = &recording.Trace{}, &recording.Sampling{Interval: ev.SampleInterval}
-	r.Endpoints = l.walk.endpointRows(ev.Caches)
+	l.FillWalk(r, ev.Caches)
 	r.Addresses = l.walk.addressRows()
-	r.ClientPorts = l.walk.ports.summary()
-	r.Top = l.walk.top.list()
+	r.ClientPorts = l.walk.clientPorts()
 	paths, samples := l.samples.resolve(ev.Caches, ev.Symbols, l.arranging.Load())
 	r.Stacks = scaledStacks(r.Endpoints, paths)
 	r.Sampling.Samples = samples

@@ -3,6 +3,7 @@ package experiment
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -122,15 +123,19 @@ func (r *runner) walk(caches *account.Caches) (seconds float64, err error) {
 		defer func() { err = errors.Join(err, list.Flush()) }()
 		visit = list.Visit
 	}
+	servers := r.loadConfig()
+	for _, port := range servers.Ports {
+		r.ledger.Service(r.network.Inode(), netip.AddrPortFrom(servers.Server, port))
+	}
 	begun := time.Now()
 	err = r.walkOwn(visit)
 	return time.Since(begun).Seconds(), err
 }
 
 // commands names the load processes, which no longer need to be looked up by then.
-func (r *runner) commands() account.Owners {
+func (r *runner) commands() account.Processes {
 	client, server := r.engine.PIDs()
-	return account.Owners{ClientPID: client, ServerPID: server, Comm: func(pid int) string {
+	return account.Processes{ClientPID: client, ServerPID: server, Comm: func(pid int) string {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 		if err != nil {
 			return ""
