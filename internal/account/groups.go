@@ -26,7 +26,7 @@ func (l *Ledger) GroupBy(g Grouping) {
 	if g.Most == 0 {
 		g.Most = DefaultGroups
 	}
-	l.walk.groups = groups{by: g}
+	l.walk.groups = groups{by: g, bound: maxGroups}
 	if g.Owners != nil || g.Netns || g.Listener || g.Service {
 		l.walk.groups.ids, l.walk.groups.keys = map[groupKey]uint32{}, []groupKey{{}}
 	}
@@ -69,10 +69,12 @@ type groups struct {
 	by   Grouping
 	ids  map[groupKey]uint32
 	keys []groupKey // by number
+	// bound is how many are kept. Beyond it the groups that are met first stay, and the others lose their listener or
+	// service; beyond twice as many, all else is one group.
+	bound int
 }
 
-// maxGroups bounds what a walk keeps in memory. Beyond it the groups that are met first are kept, and the others lose their
-// address; beyond twice as many, all else is one group.
+// maxGroups bounds what a walk keeps in memory, some 40 MB.
 const maxGroups = 1 << 16
 
 // of is the number of an endpoint's group.
@@ -84,10 +86,10 @@ func (g *groups) of(s *space, e *kernel.Endpoint, role kernel.Role) uint32 {
 	if id, ok := g.ids[key]; ok {
 		return id
 	}
-	if len(g.keys) >= maxGroups {
+	if len(g.keys) >= g.bound {
 		key = key.withoutAddress()
 	}
-	if _, ok := g.ids[key]; !ok && len(g.keys) >= 2*maxGroups {
+	if _, ok := g.ids[key]; !ok && len(g.keys) >= 2*g.bound {
 		key = key.rest()
 	}
 	id, ok := g.ids[key]

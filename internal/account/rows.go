@@ -2,8 +2,8 @@ package account
 
 import (
 	"cmp"
+	"maps"
 	"math"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -101,18 +101,27 @@ func (r *row) endpointRow(key rowKey) recording.EndpointRow {
 
 // addressRows says where each address is if there are several network namespaces.
 func (w *walked) addressRows() []recording.AddressRow {
-	rows := []recording.AddressRow{}
+	type place struct {
+		addressKey
+		netns uint32
+	}
+	counts := map[place]int{}
 	for netns, s := range w.spaces {
-		if !w.several() {
-			netns = 0
-		}
 		for k, n := range s.addresses {
-			rows = append(rows, recording.AddressRow{Netns: netns, Address: k.address.String(), Role: k.role, Count: n})
+			counts[place{k, netns}] = n
 		}
 	}
-	slices.SortFunc(rows, func(a, b recording.AddressRow) int {
-		return cmp.Or(strings.Compare(a.Role.String(), b.Role.String()),
-			netip.MustParseAddr(a.Address).Compare(netip.MustParseAddr(b.Address)), cmp.Compare(a.Netns, b.Netns))
+	places := slices.SortedFunc(maps.Keys(counts), func(a, b place) int {
+		return cmp.Or(strings.Compare(a.role.String(), b.role.String()), a.address.Compare(b.address),
+			cmp.Compare(a.netns, b.netns))
 	})
+	rows := []recording.AddressRow{}
+	for _, p := range places {
+		row := recording.AddressRow{Address: p.address.String(), Role: p.role, Count: counts[p]}
+		if w.several() {
+			row.Netns = p.netns
+		}
+		rows = append(rows, row)
+	}
 	return rows
 }
