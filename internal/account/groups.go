@@ -74,8 +74,8 @@ type groups struct {
 	bound int
 }
 
-// maxGroups bounds what a walk keeps in memory, some 40 MB.
-const maxGroups = 1 << 16
+// maxGroups bounds what a walk keeps in memory: 900 bytes a group.
+const maxGroups = 1 << 15
 
 // of is the number of an endpoint's group.
 func (g *groups) of(s *space, e *kernel.Endpoint, role kernel.Role) uint32 {
