@@ -86,6 +86,14 @@ func (e *Ends) loadConfig(c load.Config) load.Config {
 	return c
 }
 
+// services are where the server listens.
+func (e *Ends) services() (list []netip.AddrPort) {
+	for _, port := range e.Ports {
+		list = append(list, netip.AddrPortFrom(e.Server, port))
+	}
+	return list
+}
+
 // probed is which endpoints the probes are to count.
 func (e *Ends) probed() loader.Ports {
 	if e.private() {

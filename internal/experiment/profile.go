@@ -60,7 +60,7 @@ func startProfile(p *Plan, network loader.Netns) (profile, error) {
 	if p.Options.NoProfile {
 		return unprofiled{}, nil
 	}
-	m, err := measure.Start(measure.Config{Networks: []loader.Netns{network}, Ports: p.Ends.probed(), Owns: p.Ends.owns,
+	m, err := measure.Start(measure.Config{Networks: []loader.Netns{network}, Ports: p.Ends.probed(), Owns: p.Ends.owns, Services: p.Ends.services(),
 		Force: p.Options.Hooks, Endpoints: 2 * p.Conns, SampleInterval: sampleInterval(p.batchSize())})
 	if err != nil {
 		return nil, err
@@ -125,9 +125,9 @@ func (p profiled) account(s *Stage) error {
 }
 
 // owners names the load processes, which no longer need to be looked up by then.
-func (s *Stage) owners() account.Owners {
+func (s *Stage) owners() account.Processes {
 	client, server := s.engine.PIDs()
-	return account.Owners{ClientPID: client, ServerPID: server, Comm: kernel.Comm}
+	return account.Processes{ClientPID: client, ServerPID: server, Comm: kernel.Comm}
 }
 
 func (p profiled) stillUp(s *Stage) (int, error) {

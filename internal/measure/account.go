@@ -16,7 +16,7 @@ import (
 // List is where each endpoint is listed.
 type List struct {
 	To     io.Writer
-	Owners account.Owners
+	Owners account.Processes
 }
 
 // Account ends the trace, walks the endpoints, closes the ledger and writes the account into one machine's part of a recording,

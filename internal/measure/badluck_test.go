@@ -267,7 +267,7 @@ type end struct{ role, state, pid, openedAt string }
 func (s *scene) ends() []end {
 	s.t.Helper()
 	var out bytes.Buffer
-	list := account.NewEndpointList(&out, s.plain.ledger, account.NewCaches(nil, nil, nil, nil, nil), account.Owners{})
+	list := account.NewEndpointList(&out, s.plain.ledger, account.NewCaches(nil, nil, nil, nil, nil), account.Processes{})
 	if err := errors.Join(s.plain.probes.Walk(list.Visit, s.network), list.Flush()); err != nil {
 		s.t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/connprof/connprof/internal/account"
@@ -23,6 +24,8 @@ type Config struct {
 	// Ports and Owns tell the endpoints that count from others of the namespace. Without Owns all do.
 	Ports loader.Ports
 	Owns  func(*kernel.Endpoint) bool
+	// Services are addresses and ports at which servers are known to listen: what leads there is a client's.
+	Services []netip.AddrPort
 	// Hooks is which hooks are put on, and Force the one rung that they may have; KindAuto or empty tries all.
 	Hooks loader.HookSet
 	Force kernel.HookKind
@@ -59,6 +62,11 @@ type Measurement struct {
 // Start puts the probes on. The kernel's symbols are read at the same time: where they are hidden, nothing need be opened.
 func Start(c Config) (*Measurement, error) {
 	m := &Measurement{config: c, ledger: account.NewLedger(c.Endpoints), drained: make(chan error, 1)}
+	for _, n := range c.Networks {
+		for _, at := range c.Services {
+			m.ledger.Service(n.Inode(), at)
+		}
+	}
 	read := make(chan error, 1)
 	go func() {
 		var err error

@@ -53,6 +53,11 @@ type Machine struct {
 	Load *Load `json:"load,omitempty"`
 	// Endpoints has one row for each role and state, costliest role first.
 	Endpoints []EndpointRow `json:"endpoints"`
+	// Groups divides the same endpoints by who has them, nil where that was not asked for. Their counts and bytes add up to
+	// those of Endpoints. Costliest first.
+	Groups []Group `json:"groups,omitempty"`
+	// Books is nil where the kernel's own figures for the whole host were not read.
+	Books *Books `json:"books,omitempty"`
 	// Addresses says how many endpoints of each role the kernel holds on each local address.
 	Addresses []AddressRow `json:"addresses,omitempty"`
 	// ClientPorts is nil where there is no connecting end.
@@ -168,7 +173,7 @@ type TimelinePoint struct {
 
 // EndpointRow sums all endpoints of one role in one state.
 type EndpointRow struct {
-	Role        kernel.Role `json:"role"`  // client | server | listener
+	Role        kernel.Role `json:"role"`  // client | server | listener | unknown
 	State       string      `json:"state"` // the kernel's name: ESTABLISHED, FIN_WAIT2, ...
 	Count       int         `json:"count"`
 	ObjectBytes uint64      `json:"object_bytes"`
@@ -187,8 +192,9 @@ type ObjectRow struct {
 	PageBytes   uint64 `json:"page_bytes"`
 }
 
-// AddressRow counts the endpoints of one role on one local address.
+// AddressRow counts the endpoints of one role on one local address of a network namespace.
 type AddressRow struct {
+	Netns   uint32      `json:"netns,omitempty"` // its inode number, where there are several
 	Address string      `json:"address"`
 	Role    kernel.Role `json:"role"`
 	Count   int         `json:"count"`
@@ -264,9 +270,12 @@ type CacheRow struct {
 type TopEndpoint struct {
 	Role        kernel.Role    `json:"role"`
 	State       string         `json:"state"`
-	Local       string         `json:"local"`  // address:port
-	Remote      string         `json:"remote"` // address:port
-	PID         int            `json:"pid"`    // who opened it; 0 when not traced
+	Local       string         `json:"local"`           // address:port
+	Remote      string         `json:"remote"`          // address:port
+	Netns       uint32         `json:"netns,omitempty"` // where there are several
+	PID         int            `json:"pid"`             // who has it, else who opened it; 0 when not known
+	Comm        string         `json:"comm,omitempty"`  // who has it
+	Owner       OwnerKind      `json:"owner,omitempty"`
 	Objects     map[string]int `json:"objects"`
 	ObjectBytes uint64         `json:"object_bytes"`
 	PageBytes   uint64         `json:"page_bytes"`
@@ -324,10 +333,11 @@ type Sampling struct {
 // ClientPorts says how the connecting ends share local ports: a port serves as many connections at the same time as
 // there are different rests of the four-tuple.
 type ClientPorts struct {
-	Used int `json:"used"` // different ports
+	Used int `json:"used"` // different ports; one that is used in two network namespaces counts twice
 	Most int `json:"most"` // connections that the most used one has at the same time
-	// Example is the lowest port, with its connections, exampleTuples at most.
+	// Example is the lowest port, with its connections, 20 at most. Netns is where, if there are several.
 	Example     int         `json:"example"`
+	Netns       uint32      `json:"netns,omitempty"`
 	Connections []FourTuple `json:"connections"`
 }
 
