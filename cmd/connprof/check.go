@@ -162,7 +162,7 @@ func tooMany(d limits.Demand, rows []limits.Row) error {
 // raise is --fix: what it is about to do, what it did, what is left to others, and how to keep it.
 func (f *checkFlags) raise(d limits.Demand, rows []limits.Row) error {
 	host := limits.Host{}
-	steps, err := limits.Plan(host, rows)
+	steps, err := limits.Steps(host, rows)
 	if err != nil {
 		return fmt.Errorf("fix: %w", err)
 	}

@@ -145,7 +145,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	for _, path := range []string{f.output, f.html, f.endpoints} {
-		if err := checkTarget(path); err != nil {
+		if err := checkOutput(path); err != nil {
 			return err
 		}
 	}

@@ -93,7 +93,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	if err := errors.Join(limits.CheckPrivileges(), checkTarget(f.output)); err != nil {
+	if err := errors.Join(limits.CheckPrivileges(), checkOutput(f.output)); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	ctx, stop, release := watchSignals(cmd.Context())

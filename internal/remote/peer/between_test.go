@@ -70,8 +70,8 @@ func converse(t *testing.T, a, b net.Conn) (errs [2]error) {
 		})
 	}
 	ready := &Ready{Host: "far", FirstPort: 8091, Backlog: 4096, Connections: 10}
-	say(0, client, aPlan, ready)
-	say(1, server, ready, aPlan)
+	say(0, client, aRequest, ready)
+	say(1, server, ready, aRequest)
 	both.Wait()
 	return errs
 }

@@ -127,12 +127,12 @@ func TestAnEndThatDoesNotReadDoesNotKeepTheOther(t *testing.T) {
 	}
 }
 
-var aPlan = &Plan{Host: "box", Program: "1.0", Clients: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Connections: 10,
+var aRequest = &Request{Host: "box", Program: "1.0", Clients: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Connections: 10,
 	Ports: 1, Scenario: "idle"}
 
 func TestEveryMessageArrivesAsItWasSent(t *testing.T) {
 	client, server := linked(t)
-	for _, m := range []Message{aPlan, &Ready{Host: "far", FirstPort: 8091, Backlog: 4096, Connections: 10},
+	for _, m := range []Message{aRequest, &Ready{Host: "far", FirstPort: 8091, Backlog: 4096, Connections: 10},
 		&Refusal{Reason: "no"}, &Begin{}, &Begun{}, &Rest{5}, &Rested{5, "x", ""},
 		&Act{1}, &Acted{"y"}, &Measure{}, &Chunk{[]byte{0, 1, 255}}, &Measured{3, ""}, &Taken{}, &Bye{}} {
 		for _, way := range []struct{ from, to *Link }{{client, server}, {server, client}} {
@@ -193,7 +193,7 @@ func TestAPeerThatHangsUpIsLost(t *testing.T) {
 	}
 }
 
-// A server that refuses a session does so while its client, which has just proved itself, tells its plan.
+// A server that refuses a session does so while its client, which has just proved itself, says what it wants.
 func TestLastWordsReachAnEndThatIsTalking(t *testing.T) {
 	for range 50 {
 		client, server := linked(t)
@@ -204,7 +204,7 @@ func TestLastWordsReachAnEndThatIsTalking(t *testing.T) {
 		go func() { server.Close(); close(closed) }()
 		var sent error
 		for sent == nil {
-			sent = client.Send(aPlan)
+			sent = client.Send(aRequest)
 		}
 		_, awaited := Await[*Ready](client, time.Minute, Unexpected)
 		for _, err := range []error{sent, awaited} {
@@ -224,20 +224,19 @@ func TestMessagesThatSayTheImpossibleAreRefused(t *testing.T) {
 		}
 		return list
 	}
-	with := func(change func(*Plan)) *Plan { p := *aPlan; change(&p); return &p }
+	with := func(change func(*Request)) *Request { p := *aRequest; change(&p); return &p }
 	for name, m := range map[string]Message{
-		"no address":            with(func(p *Plan) { p.Clients = nil }),
-		"an invalid one":        with(func(p *Plan) { p.Clients = []netip.Addr{{}} }),
-		"two families":          with(func(p *Plan) { p.Clients = address("192.0.2.1", "2001:db8::1") }),
-		"a zone":                with(func(p *Plan) { p.Clients = address("fe80::1%eth0") }),
-		"all addresses":         with(func(p *Plan) { p.Clients = address("0.0.0.0") }),
-		"IPv4 in IPv6":          with(func(p *Plan) { p.Clients = address("::ffff:192.0.2.1") }),
-		"no connection":         with(func(p *Plan) { p.Connections = 0 }),
-		"too many":              with(func(p *Plan) { p.Connections = MaxConnections + 1 }),
-		"no port":               with(func(p *Plan) { p.Ports = 0 }),
-		"too many ports":        with(func(p *Plan) { p.Ports = MaxPorts + 1 }),
-		"a negative payload":    with(func(p *Plan) { p.Payload = -1 }),
-		"an escape sequence":    with(func(p *Plan) { p.Host = "\x1b[2J" }),
+		"no address":            with(func(p *Request) { p.Clients = nil }),
+		"an invalid one":        with(func(p *Request) { p.Clients = []netip.Addr{{}} }),
+		"two families":          with(func(p *Request) { p.Clients = address("192.0.2.1", "2001:db8::1") }),
+		"a zone":                with(func(p *Request) { p.Clients = address("fe80::1%eth0") }),
+		"all addresses":         with(func(p *Request) { p.Clients = address("0.0.0.0") }),
+		"IPv4 in IPv6":          with(func(p *Request) { p.Clients = address("::ffff:192.0.2.1") }),
+		"no connection":         with(func(p *Request) { p.Connections = 0 }),
+		"too many":              with(func(p *Request) { p.Connections = MaxConnections + 1 }),
+		"ports below nothing":   with(func(p *Request) { p.Ports = -1 }),
+		"a negative payload":    with(func(p *Request) { p.Payload = -1 }),
+		"an escape sequence":    with(func(p *Request) { p.Host = "\x1b[2J" }),
 		"a long text":           &Refusal{strings.Repeat("x", maxText+1)},
 		"a port beyond":         &Ready{FirstPort: 70_000, Backlog: 1, Connections: 1},
 		"a negative count":      &Progress{Established: -1},

@@ -38,7 +38,7 @@ func TestEveryConnectionHasAFourTupleOfItsOwn(t *testing.T) {
 		if err := config.check(); err != nil {
 			t.Fatalf("%+v: %v", c, err)
 		}
-		p := newPlan(config)
+		p := newTuples(config)
 		seen := make(map[tuple]bool, c.connections)
 		perAddress := make([]int, c.addresses)
 		for i := range c.connections {

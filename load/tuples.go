@@ -2,20 +2,20 @@ package load
 
 import "golang.org/x/sys/unix"
 
-// plan numbers the connections and gives each its four-tuple. Addresses vary fastest, then server ports, then
+// tuples numbers the connections and gives each its four-tuple. Addresses vary fastest, then server ports, then
 // client ports: every address gets its share, and a client port is used by all before the next one is begun.
-type plan struct {
+type tuples struct {
 	addresses int
 	ports     int
 	local     []uint16 // client ports, without the listeners' own
 }
 
-func newPlan(c Config) plan {
+func newTuples(c Config) tuples {
 	taken := map[int]bool{}
 	for _, p := range c.Ports {
 		taken[int(p)] = true
 	}
-	p := plan{addresses: len(c.Clients), ports: len(c.Ports)}
+	p := tuples{addresses: len(c.Clients), ports: len(c.Ports)}
 	for port := FirstClientPort; port < 1<<16; port++ {
 		if !taken[port] {
 			p.local = append(p.local, uint16(port))
@@ -25,7 +25,7 @@ func newPlan(c Config) plan {
 }
 
 // tuple gives connection i's client address, server port (both by index) and client port.
-func (p plan) tuple(i int) (address, port int, local uint16) {
+func (p tuples) tuple(i int) (address, port int, local uint16) {
 	rest := i / p.addresses
 	return i % p.addresses, rest % p.ports, p.local[rest/p.ports]
 }
