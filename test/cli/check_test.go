@@ -170,7 +170,7 @@ func TestCheckRefusesNonsense(t *testing.T) {
 		{"--recording /no/such/file", exitFailed, []string{"/no/such/file", "no such file"}},
 		{"--recording " + foreign, exitFailed, []string{foreign, "not"}},
 		{"--restore --journal /no/such/place/j.json", exitFailed, []string{"nothing to restore", "/no/such/place/j.json", "--journal"}},
-		{"--restore --journal " + foreign, exitFailed, []string{foreign + " is no journal of connprof", "mv " + foreign}},
+		{"--restore --journal " + foreign, exitFailed, []string{"journal " + foreign + " is damaged", "mv " + foreign}},
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			connprof(t, append([]string{"check"}, strings.Fields(c.line)...)...).refuses(t, c.code, c.says...)
