@@ -127,7 +127,7 @@ func TestAPortThatSomebodyHasIsNotPromised(t *testing.T) {
 }
 
 func TestAServerWithoutRoomForItsPortsSaysSo(t *testing.T) {
-	err := Serve(ServeOptions{Listen: "127.0.0.1:65500", Ports: 100})
+	err := Serve(ServeOptions{Listen: "127.0.0.1:65500", Ports: 100, Token: peer.NewToken()})
 	if err == nil || !strings.Contains(err.Error(), "100 data ports do not fit above control port 65500") {
 		t.Errorf("it serves: %v", err)
 	}
