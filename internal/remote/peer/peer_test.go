@@ -2,10 +2,12 @@ package peer
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"net"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -171,7 +173,22 @@ func TestARecordingArrivesWhole(t *testing.T) {
 
 func TestARecordingThatUnpacksWithoutEndIsRefused(t *testing.T) {
 	client, server := linked(t)
-	go func() { _ = server.SendRecording(make([]byte, maxUnpacked+1)) }()
+	const member = 1 << 20
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(make([]byte, member)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	endless := bytes.Repeat(packed.Bytes(), maxUnpacked/member+1) // what is packed may be one piece after another
+	go func() {
+		for piece := range slices.Chunk(endless, chunkBytes) {
+			_ = server.Send(&Chunk{piece})
+		}
+		_ = server.Send(&Measured{Bytes: len(endless)})
+	}()
 	if _, err := client.ReceiveRecording(time.Minute, Unexpected); err == nil || !strings.Contains(err.Error(), "unpacked") {
 		t.Errorf("error %v, want one about the unpacked size", err)
 	}
