@@ -19,6 +19,7 @@ import (
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/report/text"
 	"github.com/connprof/connprof/loader"
 )
 
@@ -184,7 +185,7 @@ func (f *serveFlags) keep(cmd *cobra.Command, session int, rec *recording.Record
 	var errs []error
 	if rec.Interrupted != "" && len(rec.Rows()) > 0 {
 		errs = append(errs, writeFile("-", func(w io.Writer) error {
-			return report.Text(w, rec, report.TextOptions{Color: colored(cmd)})
+			return text.Format{Color: colored(cmd)}.Write(w, report.New(rec))
 		}))
 	}
 	if f.output != "" {
