@@ -22,7 +22,7 @@ type MissingError struct {
 }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("%s is not to be had: %v; %s", e.What, e.Cause, e.Fix)
+	return fmt.Sprintf("%s is not available: %v; %s", e.What, e.Cause, e.Fix)
 }
 
 func (e *MissingError) Unwrap() error { return e.Cause }
@@ -61,19 +61,19 @@ func missingBTF(err error) error {
 
 // refusal says in a few words why the kernel refused a rung: the build option where its absence is known, else the
 // kernel's own error.
-func refusal(kind string, err error) string {
-	options := map[string][]string{
-		Kprobe:     {"CONFIG_KPROBES", "CONFIG_KPROBE_EVENTS"},
-		Fentry:     {"CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"},
-		Tracepoint: {"CONFIG_BPF_EVENTS"},
-		Iterator:   {"CONFIG_BPF_SYSCALL"},
+func refusal(kind kernel.HookKind, err error) string {
+	options := map[kernel.HookKind][]string{
+		kernel.KindKprobe:     {"CONFIG_KPROBES", "CONFIG_KPROBE_EVENTS"},
+		kernel.KindFentry:     {"CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"},
+		kernel.KindTracepoint: {"CONFIG_BPF_EVENTS"},
+		kernel.KindIterator:   {"CONFIG_BPF_SYSCALL"},
 	}
 	for _, option := range options[kind] {
 		if v, known := kernel.ConfigOption(option); known && v == "n" {
 			return option + " is not set"
 		}
 	}
-	if kind == Kprobe {
+	if kind == kernel.KindKprobe {
 		if _, statErr := os.Stat("/sys/bus/event_source/devices/kprobe"); statErr != nil {
 			return "the kernel offers no kprobes (needs CONFIG_KPROBES and CONFIG_KPROBE_EVENTS)"
 		}

@@ -10,32 +10,21 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/connprof/connprof/bpf"
+	"github.com/connprof/connprof/internal/kernel"
 )
-
-// The kinds of rung, as reports name them.
-const (
-	Auto       = "auto"
-	Kprobe     = "kprobe"
-	Fentry     = "fentry"
-	Tracepoint = "tracepoint"
-	Iterator   = "iterator"
-)
-
-// HookKinds lists what Config.Hooks may force.
-var HookKinds = []string{Auto, Kprobe, Fentry, Tracepoint}
 
 // hookPoint is something to observe, with the ways to observe it, best first.
 type hookPoint struct {
-	name  string
+	name  kernel.HookName
 	spec  func() (*ebpf.CollectionSpec, error)
 	rungs []rung
-	// forced says that Config.Hooks chooses among the rungs.
+	// forced says that Config.Force chooses among the rungs.
 	forced bool
 }
 
 // rung is one way to attach a hook point.
 type rung struct {
-	kind     string
+	kind     kernel.HookKind
 	function string // as shown
 	// programs are attached together, and any of the required ones failing refuses the rung.
 	programs []attachment
@@ -55,49 +44,49 @@ type attachment struct {
 // ladder is what connprof hooks into. The connect hook comes before the state hook, which reports connects itself
 // where the connect hook got no rung of its own.
 var ladder = []hookPoint{
-	{name: "connect", spec: bpf.LoadConnect, forced: true, rungs: []rung{
-		{kind: Kprobe, function: "tcp_v4_connect", programs: []attachment{
+	{name: kernel.HookConnect, spec: bpf.LoadConnect, forced: true, rungs: []rung{
+		{kind: kernel.KindKprobe, function: "tcp_v4_connect", programs: []attachment{
 			{program: bpf.ConnectProgConnectV4Kprobe, symbol: "tcp_v4_connect", attach: attachKprobe},
 			{program: bpf.ConnectProgConnectV6Kprobe, symbol: "tcp_v6_connect", attach: attachKprobe, optional: true}}},
-		{kind: Fentry, function: "tcp_v4_connect", programs: []attachment{
+		{kind: kernel.KindFentry, function: "tcp_v4_connect", programs: []attachment{
 			{program: bpf.ConnectProgConnectV4Fentry, attach: attachTracing},
 			{program: bpf.ConnectProgConnectV6Fentry, attach: attachTracing, optional: true}}},
-		{kind: Tracepoint, function: "inet_sock_set_state", standIn: true},
+		{kind: kernel.KindTracepoint, function: "inet_sock_set_state", standIn: true},
 	}},
-	{name: "accept", spec: bpf.LoadAccept, forced: true, rungs: []rung{
-		{kind: Kprobe, function: "inet_csk_accept", programs: []attachment{
+	{name: kernel.HookAccept, spec: bpf.LoadAccept, forced: true, rungs: []rung{
+		{kind: kernel.KindKprobe, function: "inet_csk_accept", programs: []attachment{
 			{program: bpf.AcceptProgAcceptKretprobe, symbol: "inet_csk_accept", attach: attachKretprobe},
 			// Exists with CONFIG_SECURITY_NETWORK. Without it the return probe's misses are losses.
 			{program: bpf.AcceptProgAcceptGraftKprobe, symbol: "security_sock_graft", attach: attachKprobe, optional: true}}},
-		{kind: Fentry, function: "inet_csk_accept", suits: functionHasArgs("inet_csk_accept", 2), programs: []attachment{
+		{kind: kernel.KindFentry, function: "inet_csk_accept", suits: functionHasArgs("inet_csk_accept", 2), programs: []attachment{
 			{program: bpf.AcceptProgAcceptFexit2Args, attach: attachTracing}}},
-		{kind: Fentry, function: "inet_csk_accept", suits: functionHasArgs("inet_csk_accept", 4), programs: []attachment{
+		{kind: kernel.KindFentry, function: "inet_csk_accept", suits: functionHasArgs("inet_csk_accept", 4), programs: []attachment{
 			{program: bpf.AcceptProgAcceptFexit4Args, attach: attachTracing}}},
-		{kind: Tracepoint, function: "inet_sock_set_state", standIn: true},
+		{kind: kernel.KindTracepoint, function: "inet_sock_set_state", standIn: true},
 	}},
-	{name: "state", spec: bpf.LoadState, rungs: []rung{
-		{kind: Tracepoint, function: "inet_sock_set_state", programs: []attachment{
+	{name: kernel.HookState, spec: bpf.LoadState, rungs: []rung{
+		{kind: kernel.KindTracepoint, function: "inet_sock_set_state", programs: []attachment{
 			{program: bpf.StateProgStateChange, attach: attachTracing}}},
 	}},
-	{name: "destroy", spec: bpf.LoadState, rungs: []rung{
-		{kind: Tracepoint, function: "tcp_destroy_sock", programs: []attachment{
+	{name: kernel.HookDestroy, spec: bpf.LoadState, rungs: []rung{
+		{kind: kernel.KindTracepoint, function: "tcp_destroy_sock", programs: []attachment{
 			{program: bpf.StateProgDestroy, attach: attachTracing}}},
 	}},
-	{name: "slab", spec: bpf.LoadSlab, rungs: []rung{
-		{kind: Tracepoint, function: "kmem_cache_alloc, kmem_cache_free, kmalloc",
+	{name: kernel.HookSlab, spec: bpf.LoadSlab, rungs: []rung{
+		{kind: kernel.KindTracepoint, function: "kmem_cache_alloc, kmem_cache_free, kmalloc",
 			suits: tracepointPassesCache, programs: []attachment{
 				{program: bpf.SlabProgAllocWithCache, attach: attachTracing},
 				{program: bpf.SlabProgKmallocAlloc, attach: attachTracing},
 				{program: bpf.SlabProgFreeObject, attach: attachTracing}}},
-		{kind: Tracepoint, function: "kmem_cache_alloc, kmem_cache_alloc_node, kmem_cache_free, kmalloc",
+		{kind: kernel.KindTracepoint, function: "kmem_cache_alloc, kmem_cache_alloc_node, kmem_cache_free, kmalloc",
 			programs: []attachment{
 				{program: bpf.SlabProgAllocWithSize, attach: attachTracing},
 				{program: bpf.SlabProgAllocNodeWithSize, attach: attachTracing},
 				{program: bpf.SlabProgKmallocAlloc, attach: attachTracing},
 				{program: bpf.SlabProgFreeObject, attach: attachTracing}}},
 	}},
-	{name: "walk", spec: bpf.LoadWalk, rungs: []rung{
-		{kind: Iterator, function: "tcp", programs: []attachment{{program: bpf.WalkProgWalkTcp}}},
+	{name: kernel.HookWalk, spec: bpf.LoadWalk, rungs: []rung{
+		{kind: kernel.KindIterator, function: "tcp", programs: []attachment{{program: bpf.WalkProgWalkTcp}}},
 	}},
 }
 
@@ -113,9 +102,19 @@ func attachTracing(p *ebpf.Program, _ string) (link.Link, error) {
 	return link.AttachTracing(link.TracingOptions{Program: p})
 }
 
-// attachAll climbs every hook point's ladder.
+// forces tells whether one rung alone may be taken.
+func (c Config) forces() bool { return c.Force != "" && c.Force != kernel.KindAuto }
+
+func (c Config) tries(point hookPoint, kind kernel.HookKind) bool {
+	return !point.forced || !c.forces() || c.Force == kind
+}
+
+// attachAll climbs the ladder of every hook point of the set.
 func (p *Probes) attachAll() error {
 	for _, point := range ladder {
+		if !p.config.Hooks.has(point.name) {
+			continue
+		}
 		hook, err := p.attachPoint(point)
 		if err != nil {
 			return err
@@ -134,7 +133,7 @@ func (p *Probes) attachPoint(point hookPoint) (Hook, error) {
 	var refused []string
 	var errs []error
 	for _, r := range point.rungs {
-		if point.forced && p.config.Hooks != "" && p.config.Hooks != Auto && p.config.Hooks != r.kind {
+		if !p.config.tries(point, r.kind) {
 			continue
 		}
 		if r.suits != nil && !r.suits(types) {
@@ -145,13 +144,13 @@ func (p *Probes) attachPoint(point hookPoint) (Hook, error) {
 			return Hook{Name: point.name, Function: r.function, Kind: r.kind, Attached: true,
 				Note: strings.Join(refused, "; ")}, nil
 		}
-		refused = append(refused, r.kind+": "+refusal(r.kind, err))
+		refused = append(refused, fmt.Sprintf("%s: %s", r.kind, refusal(r.kind, err)))
 		errs = append(errs, &rungError{text: fmt.Sprintf("%s %s: %s", r.kind, r.function, refusal(r.kind, err)), cause: err})
 	}
 	if len(errs) == 0 {
-		errs = append(errs, fmt.Errorf("no %s rung is written for this kernel", p.config.Hooks))
+		errs = append(errs, fmt.Errorf("no %s rung is written for this kernel", p.config.Force))
 	}
-	return Hook{}, &MissingError{What: "the " + point.name + " hook", Cause: errors.Join(errs...), Fix: hookFix(p.config, point)}
+	return Hook{}, &MissingError{What: "the " + hookName(point), Cause: errors.Join(errs...), Fix: hookFix(p.config, point)}
 }
 
 // rungError says in one line why a rung was refused; the kernel's and the library's own words are its cause.
@@ -164,8 +163,8 @@ func (e *rungError) Error() string { return e.text }
 func (e *rungError) Unwrap() error { return e.cause }
 
 func hookFix(c Config, point hookPoint) string {
-	if point.forced && c.Hooks != "" && c.Hooks != Auto {
-		return "leave out --hooks " + c.Hooks + ", so that connprof takes what this kernel offers"
+	if point.forced && c.forces() {
+		return "leave out --hooks " + string(c.Force) + ", so that connprof takes what this kernel offers"
 	}
 	return "run a kernel of 5.8 or later built with CONFIG_BPF_EVENTS and CONFIG_DEBUG_INFO_BTF"
 }
@@ -188,10 +187,10 @@ func (p *Probes) attachRung(point hookPoint, r rung) error {
 	}
 	p.collections = append(p.collections, coll)
 	switch point.name {
-	case "slab":
+	case kernel.HookSlab:
 		p.slab, p.slabRung, p.slabLinks = coll, r, links
 		return nil
-	case "walk":
+	case kernel.HookWalk:
 		p.walk = coll.Programs[bpf.WalkProgWalkTcp]
 	}
 	p.links = append(p.links, links...)
@@ -254,8 +253,9 @@ func (p *Probes) loadSome(point hookPoint, r rung, optional bool) (*ebpf.Collect
 // setVariables sets the constants that an object declares.
 func (p *Probes) setVariables(spec *ebpf.CollectionSpec) error {
 	values := map[string]any{
-		bpf.StateVarTargetNetns:         p.config.Netns,
-		bpf.StateVarStateReportsConnect: !p.hasOwnProgram("connect"),
+		bpf.StateVarScope:               uint8(p.config.Scope.kind),
+		bpf.StateVarTargetNetns:         p.config.Scope.target(),
+		bpf.StateVarStateReportsConnect: !p.hasOwnProgram(kernel.HookConnect),
 		bpf.SlabVarSampleInterval:       uint32(p.config.SampleInterval),
 		bpf.SlabVarLoadTasksOnly:        p.config.Ports.Side != AllPorts,
 		bpf.StateVarPortsSide:           uint8(p.config.Ports.Side),
@@ -272,28 +272,41 @@ func (p *Probes) setVariables(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
-func (p *Probes) hasOwnProgram(name string) bool {
+func (p *Probes) hasOwnProgram(name kernel.HookName) bool {
 	for _, h := range p.hooks {
 		if h.Name == name {
-			return h.Kind != Tracepoint
+			return h.Kind != kernel.KindTracepoint
 		}
 	}
 	return false
 }
 
 // sharedMaps are declared by several objects and made once.
-var sharedMaps = []string{bpf.StateMapEvents, bpf.StateMapCounters, bpf.SlabMapCaches, bpf.SlabMapSites}
+var sharedMaps = []string{bpf.StateMapEvents, bpf.StateMapCounters, bpf.StateMapScopeNetns, bpf.SlabMapCaches,
+	bpf.SlabMapSites}
+
+// fit gives a map the size and contents that the configuration asks for.
+func (c Config) fit(m *ebpf.MapSpec) {
+	switch m.Name {
+	case bpf.StateMapEvents:
+		m.MaxEntries = uint32(c.RingBytes)
+	case bpf.StateMapScopeNetns:
+		c.Scope.fill(m)
+	case bpf.SlabMapCaches:
+		if c.cacheEntries > 0 {
+			m.MaxEntries = uint32(c.cacheEntries)
+		}
+	}
+}
 
 func (p *Probes) loadSharing(spec *ebpf.CollectionSpec) (*ebpf.Collection, error) {
-	if events, ok := spec.Maps[bpf.StateMapEvents]; ok {
-		events.MaxEntries = uint32(p.config.RingBytes)
-	}
 	replace := map[string]*ebpf.Map{}
 	for _, name := range sharedMaps {
 		ms, ok := spec.Maps[name]
 		if !ok {
 			continue
 		}
+		p.config.fit(ms)
 		if p.shared[name] == nil {
 			m, err := ebpf.NewMap(ms)
 			if err != nil {

@@ -18,9 +18,6 @@ import (
 
 func load(t testing.TB, c Config) *Probes {
 	t.Helper()
-	if c.Netns == 0 {
-		c.Netns = 1 // no namespace has this inode
-	}
 	p, err := Load(c)
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +30,7 @@ func TestEveryHookIsAttachedAndSaysHow(t *testing.T) {
 	p := load(t, Config{})
 	var names []string
 	for _, h := range p.Hooks() {
-		names = append(names, h.Name)
+		names = append(names, string(h.Name))
 		if !h.Attached || h.Kind == "" || h.Function == "" {
 			t.Errorf("hook %+v", h)
 		}
@@ -49,19 +46,19 @@ func TestFallBackNamesWhatIsMissing(t *testing.T) {
 	for _, h := range p.Hooks()[:2] {
 		switch {
 		case known && value == "n":
-			if h.Kind == Kprobe || !strings.Contains(h.Note, "CONFIG_KPROBES is not set") {
+			if h.Kind == kernel.KindKprobe || !strings.Contains(h.Note, "CONFIG_KPROBES is not set") {
 				t.Errorf("%+v on a kernel without CONFIG_KPROBES", h)
 			}
-		case h.Kind == Kprobe && h.Note != "":
+		case h.Kind == kernel.KindKprobe && h.Note != "":
 			t.Errorf("%+v: the first rung has nothing to explain", h)
-		case h.Kind != Kprobe && h.Note == "":
+		case h.Kind != kernel.KindKprobe && h.Note == "":
 			t.Errorf("%+v does not say why it is no kprobe", h)
 		}
 	}
 }
 
 func TestCloseLeavesNoProgramInTheKernel(t *testing.T) {
-	p, err := Load(Config{Netns: 1})
+	p, err := Load(Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +99,7 @@ func TestCloseLeavesNoProgramInTheKernel(t *testing.T) {
 }
 
 func TestUnknownRungIsRefused(t *testing.T) {
-	_, err := Load(Config{Netns: 1, Hooks: "nonsense"})
+	_, err := Load(Config{Force: "nonsense"})
 	var missing *MissingError
 	if !errors.As(err, &missing) {
 		t.Errorf("error %v, want a MissingError", err)
@@ -140,8 +137,10 @@ func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)
 
 func TestRecordsOfTheRingBecomeEvents(t *testing.T) {
 	r := &recorder{}
-	for _, kind := range []uint8{eventOpen, eventAccept, eventClose, eventFail} {
-		e := bpf.StateEndpointEvent{Nanoseconds: 5, Sk: 0xffff8880_00001000, Pid: 42, Kind: kind, Role: uint8(kernel.RoleServer)}
+	for _, kind := range []bpf.StateEventKind{bpf.StateEventKindEVENT_OPEN, bpf.StateEventKindEVENT_ACCEPT,
+		bpf.StateEventKindEVENT_CLOSE, bpf.StateEventKindEVENT_FAIL} {
+		e := bpf.StateEndpointEvent{Nanoseconds: 5, Sk: 0xffff8880_00001000, Pid: 42, Kind: kind,
+			Role: bpf.StateRoleROLE_SERVER}
 		if err := dispatch(bytesOf(&e), r); err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +151,7 @@ func TestRecordsOfTheRingBecomeEvents(t *testing.T) {
 			t.Errorf("events %+v, want one %+v", got, want)
 		}
 	}
-	s := bpf.SlabStackEvent{CallSite: 7, Cache: 8, Weight: 9, Kind: eventStack, Atomic: 1, Depth: 2}
+	s := bpf.SlabStackEvent{CallSite: 7, Cache: 8, Weight: 9, Kind: uint8(bpf.StateEventKindEVENT_STACK), Atomic: 1, Depth: 2}
 	s.Frames[0], s.Frames[1] = 100, 200
 	if err := dispatch(bytesOf(&s), r); err != nil {
 		t.Fatal(err)
@@ -164,7 +163,7 @@ func TestRecordsOfTheRingBecomeEvents(t *testing.T) {
 
 func TestRecordsThatDoNotFitAreErrors(t *testing.T) {
 	odd := bpf.StateEndpointEvent{Kind: 200}
-	short := bpf.SlabStackEvent{Kind: eventStack}
+	short := bpf.SlabStackEvent{Kind: uint8(bpf.StateEventKindEVENT_STACK)}
 	for name, raw := range map[string][]byte{"empty": nil, "cut off": make([]byte, 8), "unknown kind": bytesOf(&odd),
 		"short stack": bytesOf(&short)[:64]} {
 		if err := dispatch(raw, &recorder{}); err == nil || !strings.Contains(err.Error(), "do not fit") {
@@ -176,7 +175,8 @@ func TestRecordsThatDoNotFitAreErrors(t *testing.T) {
 func TestWalkRecordsKeepAddressesAndPorts(t *testing.T) {
 	r := bpf.WalkEndpointRecord{Family: unix.AF_INET, State: 1, LocalPort: 8090, RemotePort: 1024,
 		Netns: 4026531840, File: 7,
-		Binding: bpf.WalkBindingBIND_SOLE | bpf.WalkBindingBIND_LOCKED, Flags: bpf.WalkEndpointFlagsWALK_TRUNCATED | bpf.WalkEndpointFlagsWALK_V6ONLY,
+		Binding:   bpf.WalkBindingBIND_SOLE | bpf.WalkBindingBIND_LOCKED,
+		Flags:     bpf.WalkEndpointFlagsWALK_TRUNCATED | bpf.WalkEndpointFlagsWALK_V6ONLY,
 		RmemAlloc: 10, WmemQueued: 20, ForwardAlloc: -4096, Backlog: 30, OmemAlloc: 40}
 	copy(r.Local[:], []byte{198, 18, 0, 1})
 	copy(r.Remote[:], []byte{198, 18, 1, 2})
@@ -242,7 +242,7 @@ func (p *pieces) Read(b []byte) (int, error) {
 }
 
 func BenchmarkDispatch(b *testing.B) {
-	e := bpf.StateEndpointEvent{Sk: 1, Kind: eventOpen}
+	e := bpf.StateEndpointEvent{Sk: 1, Kind: bpf.StateEventKindEVENT_OPEN}
 	raw := bytesOf(&e)
 	var h counter
 	for b.Loop() {

@@ -12,6 +12,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // State is whether the kernel has a feature.
@@ -35,9 +37,9 @@ type Feature struct {
 }
 
 // rungConsequences says what a hook does without when it gets a rung of that kind.
-var rungConsequences = map[string]string{
-	"connect " + Tracepoint: "the same account; opens are told from state changes",
-	"accept " + Tracepoint:  "the same account, but no process ID for accepted ends",
+var rungConsequences = map[Hook]string{
+	{Name: kernel.HookConnect, Kind: kernel.KindTracepoint}: "the same account; opens are told from state changes",
+	{Name: kernel.HookAccept, Kind: kernel.KindTracepoint}:  "the same account, but no process ID for accepted ends",
 }
 
 const noAccount = "connprof run makes no account; connprof run --no-profile works"
@@ -46,7 +48,7 @@ const noAccount = "connprof run makes no account; connprof run --no-profile work
 // hooks are attached for a moment, to no namespace's sockets.
 func Probe() []Feature {
 	list := []Feature{probeBTF(), probeRing()}
-	p := &Probes{config: Config{Netns: noNetns, RingBytes: os.Getpagesize()}, types: btf.NewCache(),
+	p := &Probes{config: Config{RingBytes: os.Getpagesize()}, types: btf.NewCache(),
 		shared: map[string]*ebpf.Map{}}
 	defer p.Close()
 	if err := rlimit.RemoveMemlock(); err != nil {
@@ -60,9 +62,6 @@ func Probe() []Feature {
 	}
 	return append(list, p.probeIterator())
 }
-
-// noNetns is the inode number of no network namespace.
-const noNetns = 1
 
 func unclear(name string, err error) Feature {
 	f := Feature{Name: name, State: Unclear, Detail: firstCause(err), Consequence: noAccount}
@@ -112,7 +111,7 @@ func probeRing() Feature {
 	return missing(name, err)
 }
 
-func hookName(point hookPoint) string { return point.name + " hook" }
+func hookName(point hookPoint) string { return string(point.name) + " hook" }
 
 // probeHook climbs one hook's ladder.
 func (p *Probes) probeHook(point hookPoint) Feature {
@@ -124,11 +123,11 @@ func (p *Probes) probeHook(point hookPoint) Feature {
 		return f
 	}
 	p.hooks = append(p.hooks, hook)
-	f := Feature{Name: name, State: Present, Detail: hook.Kind + " " + hook.Function}
+	f := Feature{Name: name, State: Present, Detail: string(hook.Kind) + " " + hook.Function}
 	if hook.Note != "" {
 		f.State = Fallback
 		f.Detail += " (" + hook.Note + ")"
-		f.Consequence = rungConsequences[point.name+" "+hook.Kind]
+		f.Consequence = rungConsequences[Hook{Name: hook.Name, Kind: hook.Kind}]
 		f.Fix = "nothing has to be done; kprobes need CONFIG_KPROBES and CONFIG_KPROBE_EVENTS"
 	}
 	return f

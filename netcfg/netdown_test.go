@@ -29,9 +29,9 @@ func killedNetupMain() {
 			select {}
 		}
 	}
-	plan, err := PlanAliases(os.Args[2], 20)
+	wanted, err := Consecutive(os.Args[2], 20)
 	if err == nil {
-		_, err = Up(UpOptions{Device: "eth0", Plan: plan, Journal: os.Args[1], afterAdding: suicide})
+		_, err = Up(UpOptions{Device: "eth0", Wanted: wanted, Journal: os.Args[1], afterAdding: suicide})
 	}
 	fmt.Fprintln(os.Stderr, "netup was not killed:", err)
 	os.Exit(1)
@@ -193,11 +193,11 @@ func writeAs(t *testing.T, path string, change func(*entry)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer j.close()
-	for i := range j.Entries {
-		change(&j.Entries[i])
+	defer j.Close()
+	for i := range j.Content.Entries {
+		change(&j.Content.Entries[i])
 	}
-	if err := j.write(); err != nil {
+	if err := j.Write(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -6,11 +6,12 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/loader"
 )
 
@@ -47,10 +48,10 @@ func (f *checkFlags) measured(d *limits.Demand) (source string, err error) {
 		return assumed + "; " + path + " cannot be read", nil
 	case err != nil:
 		return "", err
-	case f.recording == "" && rec.Host.Kernel != release:
-		return fmt.Sprintf("%s; %s is of kernel %s", assumed, path, rec.Host.Kernel), nil
+	case f.recording == "" && rec.Machines[0].Host.Kernel != release:
+		return fmt.Sprintf("%s; %s is of kernel %s", assumed, path, rec.Machines[0].Host.Kernel), nil
 	}
-	client, server := endpointBytes(rec, "client"), endpointBytes(rec, "server")
+	client, server := endpointBytes(rec, kernel.RoleClient), endpointBytes(rec, kernel.RoleServer)
 	if client == 0 || server == 0 {
 		if f.recording == "" {
 			return assumed + "; " + path + " has no idle endpoints of both roles", nil
@@ -58,12 +59,12 @@ func (f *checkFlags) measured(d *limits.Demand) (source string, err error) {
 		return "", fmt.Errorf("%s: it has no ESTABLISHED endpoints of both roles; make one with connprof run", path)
 	}
 	d.ClientBytes, d.ServerBytes = client, server
-	return fmt.Sprintf("measured on kernel %s, %s", rec.Host.Kernel, path), nil
+	return fmt.Sprintf("measured on kernel %s, %s", rec.Machines[0].Host.Kernel, path), nil
 }
 
 // endpointBytes is the page bytes of one established endpoint, rounded up; 0 if there is none.
-func endpointBytes(rec *recording.Recording, role string) uint64 {
-	for _, row := range rec.Endpoints {
+func endpointBytes(rec *recording.Recording, role kernel.Role) uint64 {
+	for _, row := range rec.Rows() {
 		if row.Role == role && row.State == kernel.StateEstablished.String() && row.Count > 0 {
 			n := uint64(row.Count)
 			return (row.PageBytes + n - 1) / n
@@ -72,7 +73,7 @@ func endpointBytes(rec *recording.Recording, role string) uint64 {
 	return 0
 }
 
-// checkDocument puts together what the rooms below know.
+// checkDocument puts together what the packages below know.
 func checkDocument(d limits.Demand, source string, rows []limits.Row) *report.Check {
 	release, _ := kernel.Release()
 	doc := &report.Check{Schema: report.CheckSchema, Kernel: release, Conns: d.Conns, Role: d.Role.String(),
@@ -115,9 +116,6 @@ func finite(n uint64) *uint64 {
 	return &n
 }
 
-// defaultAllowMemory is the default of connprof run --allow-memory, in percent.
-const defaultAllowMemory = 50
-
 // runCapacity is what connprof run would open by itself, in namespaces and tables of its own; nil if that is not known.
 func runCapacity(d limits.Demand) *uint64 {
 	memory, errMemory := limits.ReadMemory()
@@ -125,8 +123,8 @@ func runCapacity(d limits.Demand) *uint64 {
 	if errMemory != nil || errFiles != nil {
 		return nil
 	}
-	n := uint64(min(experiment.Capacity(int(d.Addresses), int(d.Ports)),
-		limits.SafeConnections(memory, defaultAllowMemory, files, limits.ConnectionBytes)))
+	n := uint64(min(load.MaxCapacity(int(d.Addresses), int(d.Ports)),
+		limits.SafeConnections(memory, experiment.Defaults().AllowMemory, files, limits.ConnectionBytes)))
 	return &n
 }
 

@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
 	"errors"
 	"strings"
@@ -11,11 +12,13 @@ import (
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/test/check"
 )
 
 func options(conns int) Options {
-	return Options{IPs: 20, Ports: 1, Conns: conns, AllowMemory: 50, Started: time.Now(), Version: "test",
-		Command: []string{"test"}}
+	o := Defaults()
+	o.Conns, o.Started, o.Version, o.Command = conns, time.Now(), "test", []string{"test"}
+	return o
 }
 
 // mustRun makes a run and gives out what the one machine measured.
@@ -31,7 +34,7 @@ func mustRun(t testing.TB, o Options) *recording.Machine {
 // mustEnd makes a run that may be interrupted, and says by what.
 func mustEnd(t testing.TB, o Options) (m *recording.Machine, why string) {
 	t.Helper()
-	rec, err := Run(o)
+	rec, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,80 +50,15 @@ func TestRunAccountsForEveryConnection(t *testing.T) {
 	o := options(n)
 	o.Hooked = func(h []recording.Hook) { hooked = h }
 	rec := mustRun(t, o)
-	if rec.Load.Established != n || rec.Load.Failed != 0 {
-		t.Errorf("load %+v, want %d established", rec.Load, n)
+	if err := errors.Join(check.Idle(rec, o.IPs, n), check.Listeners(rec, o.Ports), check.Caches(rec), check.Stacks(rec),
+		check.Hooks(rec), check.Hits(rec, kernel.HookConnect, n), check.Hits(rec, kernel.HookAccept, n)); err != nil {
+		t.Error(err)
 	}
-	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
-		endpoints, objects := objectCounts(rec, role, "ESTABLISHED")
-		if endpoints != n {
-			t.Errorf("%d %s endpoints, want %d", endpoints, role, n)
-		}
-		for _, kind := range []string{"tcp_sock", "socket_alloc", "file", "dentry", "epitem", "eppoll_entry"} {
-			if objects[kind] != n {
-				t.Errorf("%s: %d of %s, want %d", role, objects[kind], kind, n)
-			}
-		}
-	}
-	clients := 0
-	for _, a := range rec.Addresses {
-		if a.Role == kernel.RoleClient {
-			clients++
-			if a.Count != n/20 {
-				t.Errorf("address %s has %d endpoints, want %d", a.Address, a.Count, n/20)
-			}
-		}
-	}
-	if clients != 20 {
-		t.Errorf("%d client addresses, want 20", clients)
-	}
-	checkHooks(t, hooked, rec, n)
-	checkStacks(t, rec)
-	if rec.Cost.ProfilerRSSBytes == 0 || rec.Cost.BPFMapBytes == 0 || rec.Cost.Events == 0 {
-		t.Errorf("cost %+v: nothing is free", rec.Cost)
-	}
-}
-
-func checkHooks(t *testing.T, hooked []recording.Hook, rec *recording.Machine, n uint64) {
-	t.Helper()
-	if len(hooked) != len(rec.Hooks) || len(hooked) < 6 {
+	if len(hooked) != len(rec.Hooks) {
 		t.Errorf("told of hooks %v, recorded %v", hooked, rec.Hooks)
 	}
-	for _, h := range rec.Hooks {
-		if !h.Attached || h.Function == "" || h.Kind == "" {
-			t.Errorf("hook %+v", h)
-		}
-		if (h.Name == "connect" || h.Name == "accept") && h.Hits != n {
-			t.Errorf("hook %s: %d hits, want %d", h.Name, h.Hits, n)
-		}
-	}
-}
-
-// checkStacks holds the stacks' sums against the account.
-func checkStacks(t *testing.T, rec *recording.Machine) {
-	t.Helper()
-	bytes := map[string]uint64{}
-	for _, s := range rec.Stacks {
-		bytes[s.Role.String()+" "+s.Type] += s.Bytes
-		if s.Role == kernel.RoleServer && s.Type == "tcp_sock" {
-			for _, f := range s.Frames {
-				if strings.Contains(f, "sys_connect") {
-					t.Errorf("the server's path has the client's frames: %v", s.Frames)
-				}
-			}
-		}
-	}
-	for _, row := range rec.Endpoints {
-		for _, o := range row.Objects {
-			if o.PageBytes > 0 && bytes[row.Role.String()+" "+o.Type] == 0 {
-				t.Errorf("no stack for %s %s", row.Role, o.Type)
-			}
-			bytes[row.Role.String()+" "+o.Type] -= o.PageBytes
-		}
-	}
-	for group, left := range bytes {
-		if left != 0 {
-			t.Errorf("stacks of %s differ from the account by %d bytes", group, int64(left))
-		}
+	if rec.Cost.ProfilerRSSBytes == 0 || rec.Cost.BPFMapBytes == 0 || rec.Cost.Events == 0 {
+		t.Errorf("cost %+v: nothing is free", rec.Cost)
 	}
 }
 
@@ -133,12 +71,12 @@ func TestSchemesEstablishExactlyWhatWasAskedFor(t *testing.T) {
 		o.IPs, o.Ports, o.IPv6 = c.ips, c.ports, c.ipv6
 		rec := mustRun(t, o)
 		for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
-			if n, _ := objectCounts(rec, role, "ESTABLISHED"); n != c.conns {
+			if n, _ := check.Objects(rec, role, "ESTABLISHED"); n != c.conns {
 				t.Errorf("%+v: %d %s endpoints", c, n, role)
 			}
 		}
-		if listeners, _ := objectCounts(rec, kernel.RoleListener, "LISTEN"); listeners != c.ports {
-			t.Errorf("%+v: %d listeners", c, listeners)
+		if err := check.Listeners(rec, c.ports); err != nil {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }
@@ -161,25 +99,22 @@ func TestStopEndsTheRampAndAccountsForWhatIsUp(t *testing.T) {
 		t.Errorf("interrupted %q with %d up", why, up)
 	}
 	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
-		if n, _ := objectCounts(rec, role, "ESTABLISHED"); n != up {
+		if n, _ := check.Objects(rec, role, "ESTABLISHED"); n != up {
 			t.Errorf("%d %s endpoints, want %d", n, role, up)
 		}
 	}
 }
 
 func TestAbortMakesNoAccount(t *testing.T) {
-	abort := make(chan struct{})
+	ctx, abort := context.WithCancel(t.Context())
 	o := options(20_000)
 	o.Rate = 1000
-	o.Abort = abort
-	aborted := false
 	o.Progress = func(s Status) {
-		if s.Established > 0 && !aborted {
-			aborted = true
-			close(abort)
+		if s.Established > 0 {
+			abort()
 		}
 	}
-	if rec, err := Run(o); !errors.Is(err, ErrAborted) || rec != nil {
+	if rec, err := Run(ctx, o); !errors.Is(err, ErrAborted) || rec != nil {
 		t.Errorf("recording %v and error %v, want ErrAborted", rec, err)
 	}
 }
@@ -213,7 +148,7 @@ func TestMoreThanTheMemoryAllowedIsRefusedBeforeAnythingStarts(t *testing.T) {
 	o := options(int(memory.AvailableBytes/100/limits.LeastConnectionBytes) + 1000)
 	o.IPs, o.Ports, o.AllowMemory = 254, 100, 1
 	var tooMuch *limits.TooMuchError
-	if _, err := Run(o); !errors.As(err, &tooMuch) || !strings.Contains(err.Error(), "--allow-memory") {
+	if _, err := Run(t.Context(), o); !errors.As(err, &tooMuch) || !strings.Contains(err.Error(), "--allow-memory") {
 		t.Errorf("error %v, want a TooMuchError that names --allow-memory", err)
 	}
 }

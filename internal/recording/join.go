@@ -12,6 +12,7 @@ import (
 func (r *Recording) Join(server *Recording) {
 	m := *server.Machines[0]
 	m.keep(kernel.RoleServer, kernel.RoleListener)
+	m.Command = server.Command
 	if server.Version != r.Version {
 		m.Version = server.Version
 	}

@@ -41,6 +41,8 @@ type Machine struct {
 	Name string `json:"name"` // the host's; empty where only one machine took part
 	// Version is that of the connprof on this machine, where it is not the recording's.
 	Version string `json:"version,omitempty"`
+	// Command is what was run on this machine, where it is not the recording's.
+	Command []string `json:"command,omitempty"`
 	// Interrupted is why this machine's part ended early, where the recording's Interrupted does not say it.
 	Interrupted string `json:"interrupted,omitempty"`
 	// Notes are sentences about anything that limits how far the figures can be trusted.
@@ -75,6 +77,17 @@ type Machine struct {
 // Profiled tells whether the machine made an account: connprof run --no-profile makes none.
 func (m *Machine) Profiled() bool { return len(m.Hooks) > 0 || len(m.Endpoints) > 0 }
 
+// CountIn is how many endpoints of a role are in a state.
+func (m *Machine) CountIn(role kernel.Role, state string) int {
+	n := 0
+	for _, row := range m.Endpoints {
+		if row.Role == role && row.State == state {
+			n += row.Count
+		}
+	}
+	return n
+}
+
 // End is which end of the connections the machine has; RoleBoth where it has both, or opened none.
 func (m *Machine) End() kernel.Role {
 	if m.Load == nil {
@@ -104,11 +117,11 @@ type Host struct {
 
 // Hook is one hook point and the rung of the attach ladder it got.
 type Hook struct {
-	Name     string `json:"name"`     // connect, accept, state, destroy, slab alloc, ...
-	Function string `json:"function"` // the kernel function, tracepoint or iterator
-	Kind     string `json:"kind"`     // kprobe | kretprobe | fentry | fexit | tracepoint | iterator
-	Attached bool   `json:"attached"`
-	Note     string `json:"note"` // why a better rung was not to be had
+	Name     kernel.HookName `json:"name"`     // connect, accept, state, destroy, slab, walk
+	Function string          `json:"function"` // the kernel function, tracepoint or iterator
+	Kind     kernel.HookKind `json:"kind"`     // kprobe | fentry | tracepoint | iterator | syscall
+	Attached bool            `json:"attached"`
+	Note     string          `json:"note"` // why a better rung was not to be had
 	// Hits is how often it fired for a socket or task of the run. Hooks on a function count its calls: a connect()
 	// that fails before SYN_SENT is a hit of theirs, and none of a tracepoint's.
 	Hits uint64 `json:"hits"`
@@ -272,7 +285,7 @@ type TopEndpoint struct {
 // Losses counts everything the measurement knows it missed. All zero is the normal case.
 type Losses struct {
 	RingFull        uint64 `json:"ring_full"`        // events for which the ring had no room
-	MapFull         uint64 `json:"map_full"`         // call sites for which the counter table had no room
+	MapFull         uint64 `json:"map_full"`         // call sites and slab caches that found no place in their tables
 	RecursionMisses uint64 `json:"recursion_misses"` // probe runs the kernel skipped, BPF's own recursion guard
 	StackFailures   uint64 `json:"stack_failures"`   // sampled stacks that could not be taken whole
 	WalkSkipped     uint64 `json:"walk_skipped"`     // endpoints the walk met but could not follow or deliver

@@ -47,7 +47,8 @@ func decode1(data []byte) (*Recording, error) {
 	}
 	server := old.Peer.machine()
 	server.take(rec.Machines[0])
-	rec.Join(&Recording{Version: old.Peer.Version, Interrupted: old.Peer.Interrupted, Machines: []*Machine{server}})
+	rec.Join(&Recording{Version: old.Peer.Version, Command: old.Peer.Command, Interrupted: old.Peer.Interrupted,
+		Machines: []*Machine{server}})
 	return rec, nil
 }
 

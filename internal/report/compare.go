@@ -4,7 +4,8 @@ import (
 	"math"
 	"sort"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // objectChange is one object type of one role and state in two recordings.
@@ -20,16 +21,10 @@ func changed(change float64) bool { return math.Abs(change) >= 0.05 }
 
 // rowChange is one endpoint row, role and state, in two recordings; either side may be missing.
 type rowChange struct {
-	role, state string
-	was, is     *recording.EndpointRow
-	objects     []*objectChange // the largest change first
-}
-
-func (c *rowChange) some() *recording.EndpointRow {
-	if c.is != nil {
-		return c.is
-	}
-	return c.was
+	role    kernel.Role
+	state   string
+	was, is *recording.EndpointRow
+	objects []*objectChange // the largest change first
 }
 
 func (c *rowChange) change() float64 { return pageEach(c.is) - pageEach(c.was) }

@@ -6,16 +6,16 @@ import (
 	"io"
 	"strconv"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // CSV writes one row for each role, state and object type, in the recording's order; sizes are bytes.
 func CSV(w io.Writer, r *recording.Recording) error {
 	rows := [][]string{{"role", "state", "type", "cache", "count", "object_bytes", "page_bytes", "endpoints",
 		"page_bytes_per_endpoint"}}
-	for _, row := range r.Endpoints {
+	for _, row := range r.Rows() {
 		for _, o := range row.Objects {
-			rows = append(rows, []string{row.Role, row.State, o.Type, o.Cache, strconv.Itoa(o.Count),
+			rows = append(rows, []string{row.Role.String(), row.State, o.Type, o.Cache, strconv.Itoa(o.Count),
 				strconv.FormatUint(o.ObjectBytes, 10), strconv.FormatUint(o.PageBytes, 10), strconv.Itoa(row.Count),
 				plainEach(o.PageBytes, row.Count)})
 		}

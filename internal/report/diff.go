@@ -6,7 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // Diff writes what an endpoint costs in two recordings, type by type, for a terminal of 100 columns. Everything is
@@ -57,14 +58,11 @@ func diffAnswer(t *terminal, older, newer *recording.Recording, rows []*rowChang
 	t.line(t.styled(s, detail))
 }
 
-// changeAnswer is what a connection costs now and how that differs from before.
+// changeAnswer is what the newer recording says first, and how that differs from the older.
 func changeAnswer(older, newer *recording.Recording, rows []*rowChange) (sentence, detail string, same bool) {
-	was, is := connectionOf(older), connectionOf(newer)
-	sentence, _ = is.answer()
-	comparable := was.whole() == is.whole() && (was.client == nil) == (is.client == nil) &&
-		(was.client != nil || was.server != nil)
-	change := is.pageBytes() - was.pageBytes()
-	switch {
+	sentence, _ = answerOf(newer)
+	was, is, comparable := answerBytes(older, newer)
+	switch change := is - was; {
 	case nothingChanged(rows):
 		return sentence, "nothing changed: each object type costs an endpoint the same in both recordings", true
 	case !comparable:
@@ -72,56 +70,86 @@ func changeAnswer(older, newer *recording.Recording, rows []*rowChange) (sentenc
 	case !changed(change):
 		return sentence, "the same as before in all, though not in each part", false
 	case change > 0:
-		return sentence, fmt.Sprintf("%s more than before (%s, from %s)", size(change),
-			signedPercent(change, was.pageBytes()), size(was.pageBytes())), false
+		return sentence, fmt.Sprintf("%s more than before (%s, from %s)", size(change), signedPercent(change, was), size(was)), false
+	default:
+		return sentence, fmt.Sprintf("%s less than before (%s, from %s)", size(-change), signedPercent(change, was), size(was)), false
 	}
-	return sentence, fmt.Sprintf("%s less than before (%s, from %s)", size(-change),
-		signedPercent(change, was.pageBytes()), size(was.pageBytes())), false
+}
+
+// answerBytes is what two recordings say first, and whether they say it of the same.
+func answerBytes(older, newer *recording.Recording) (was, is float64, comparable bool) {
+	a, b := connectionOf(older), connectionOf(newer)
+	if !a.opened && !b.opened {
+		pages := func(row *recording.EndpointRow) uint64 { return row.PageBytes }
+		return sumRows(older, pages), sumRows(newer, pages), true
+	}
+	return a.pageBytes(), b.pageBytes(), a.opened == b.opened && a.whole() == b.whole() &&
+		(a.client == nil) == (b.client == nil) && (a.client != nil || a.server != nil)
 }
 
 // difference is a fact of two recordings side by side.
 type difference struct{ Key, Was, Is string }
 
 func runDifferences(older, newer *recording.Recording) []difference {
-	side := func(key string, value func(*recording.Recording) string) difference {
-		return difference{key, value(older), value(newer)}
+	var list []difference
+	add := func(key string, value func(*recording.Recording) string) {
+		if d := (difference{key, value(older), value(newer)}); d.Was != "" || d.Is != "" {
+			list = append(list, d)
+		}
 	}
-	list := []difference{
-		side("recorded", createdAt),
-		side("kernel", kernels),
-		side("connprof", func(r *recording.Recording) string { return clean(r.Version) }),
-		side("command", func(r *recording.Recording) string { return commandLine(r.Command) }),
-		side("scenario", func(r *recording.Recording) string { return clean(r.Load.Scenario) }),
-		side("connections", func(r *recording.Recording) string { return count(r.Load.Established) }),
-		side("a connection", func(r *recording.Recording) string { return size(connectionOf(r).pageBytes()) }),
-		side("queued data", func(r *recording.Recording) string { return size(connectionOf(r).bufferBytes()) }),
-		side("unexplained", func(r *recording.Recording) string {
-			shares, _ := unexplainedShares(r)
-			return strings.Join(shares, ", ")
-		}),
-		side("lost", func(r *recording.Recording) string { return count(lost(r)) }),
+	ofLoad := func(value func(*recording.Load) string) func(*recording.Recording) string {
+		return func(r *recording.Recording) string {
+			if l := r.Load(); l != nil {
+				return value(l)
+			}
+			return ""
+		}
 	}
-	if d := side("machines", machines); d.Was != oneMachine || d.Is != oneMachine {
-		list = slices.Insert(list, 1, d)
+	add("recorded", createdAt)
+	if machines(older) != oneMachine || machines(newer) != oneMachine {
+		add("machines", machines)
 	}
+	add("kernel", kernels)
+	add("connprof", func(r *recording.Recording) string { return clean(r.Version) })
+	add("command", func(r *recording.Recording) string { return commandLine(r.Command) })
+	add("scenario", ofLoad(func(l *recording.Load) string { return clean(l.Scenario) }))
+	add("connections", ofLoad(func(l *recording.Load) string { return count(l.Established) }))
+	add("a connection", ofConnection(connection.pageBytes))
+	add("queued data", ofConnection(connection.bufferBytes))
+	add("unexplained", func(r *recording.Recording) string {
+		shares, _ := unexplainedShares(r)
+		return strings.Join(shares, ", ")
+	})
+	add("lost", func(r *recording.Recording) string { return count(r.Lost()) })
 	return list
+}
+
+// ofConnection writes a figure of a connection, of recordings that have any.
+func ofConnection(value func(connection) float64) func(*recording.Recording) string {
+	return func(r *recording.Recording) string {
+		if c := connectionOf(r); c.opened {
+			return size(value(c))
+		}
+		return ""
+	}
 }
 
 const oneMachine = "one"
 
 // machines names those that took part.
 func machines(r *recording.Recording) string {
-	var names []string
-	for _, p := range partsOf(r) {
-		names = append(names, p.label())
-	}
+	missing := r.Missing()
 	switch {
-	case onlyEnd(r) != "":
-		return onlyEnd(r) + " only"
-	case r.Peer == nil:
+	case missing != kernel.RoleUnknown:
+		return other(missing).String() + " only"
+	case len(r.Machines) == 1:
 		return oneMachine
-	case r.Reconcile.BothEnds:
+	case r.OneKernel():
 		return "two on one kernel"
+	}
+	var names []string
+	for _, m := range all(r) {
+		names = append(names, m.label)
 	}
 	return strings.Join(names, ", ")
 }
@@ -129,8 +157,8 @@ func machines(r *recording.Recording) string {
 // kernels names each kernel once.
 func kernels(r *recording.Recording) string {
 	var names []string
-	for _, p := range partsOf(r) {
-		if name := clean(p.Host.Kernel + " " + p.Host.Machine); !slices.Contains(names, name) {
+	for _, m := range r.Machines {
+		if name := clean(m.Host.Kernel + " " + m.Host.Machine); !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
@@ -138,7 +166,7 @@ func kernels(r *recording.Recording) string {
 }
 
 func diffRow(t *terminal, row *rowChange) {
-	t.section(rowTitle(row.some()), fmt.Sprintf("%s · %s, before %s", clean(row.state), count(rowCount(row.is)),
+	t.section(rowTitle(row.role), fmt.Sprintf("%s · %s, before %s", clean(row.state), count(rowCount(row.is)),
 		count(rowCount(row.was))))
 	if !row.changed() {
 		t.paragraph(dim, "unchanged: "+decimal1(pageEach(row.is))+" B an endpoint")
@@ -178,7 +206,7 @@ func diffWarnings(older, newer *recording.Recording) []string {
 		name string
 		r    *recording.Recording
 	}{{"old", older}, {"new", newer}} {
-		if n := lost(side.r); n > 0 {
+		if n := side.r.Lost(); n > 0 {
 			warnings = append(warnings, fmt.Sprintf("the %s recording lost %s: see its own report", side.name,
 				plural(n, "event", "events")))
 		}
@@ -190,7 +218,7 @@ func diffWarnings(older, newer *recording.Recording) []string {
 				strings.Join(shares, ", ")))
 		}
 	}
-	if older.Load.Scenario != newer.Load.Scenario {
+	if older.Scenario() != newer.Scenario() {
 		warnings = append(warnings, "the recordings are of different scenarios")
 	}
 	return warnings

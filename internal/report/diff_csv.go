@@ -4,7 +4,7 @@ import (
 	"io"
 	"strconv"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // DiffCSV writes one row for each role, state and object type that either recording has; sizes are page bytes an
@@ -18,7 +18,7 @@ func DiffCSV(w io.Writer, older, newer *recording.Recording) error {
 			if o.was != 0 {
 				percent = plain(100 * o.change() / o.was)
 			}
-			rows = append(rows, []string{row.role, row.state, o.objectType, o.cache, strconv.Itoa(rowCount(row.was)),
+			rows = append(rows, []string{row.role.String(), row.state, o.objectType, o.cache, strconv.Itoa(rowCount(row.was)),
 				strconv.Itoa(rowCount(row.is)), plain(o.was), plain(o.is), plain(o.change()), percent})
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func diffOf(t *testing.T, older, newer *recording.Recording) string {
@@ -141,6 +141,6 @@ func TestDiffCSVNormalisesByEndpoints(t *testing.T) {
 
 func TestRecordingsOfDifferentEndsAreNotCompared(t *testing.T) {
 	one := sample()
-	one.Endpoints = one.Endpoints[:1]
+	near(one).Endpoints = near(one).Endpoints[:1]
 	wantLines(t, diffOf(t, one, sample()), "the recordings do not hold the same ends of a connection")
 }

@@ -6,7 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // fact is one line of a report that is no table: what, how much, and whether it deserves a second look.
@@ -17,23 +18,10 @@ type fact struct {
 }
 
 func runFacts(r *recording.Recording) []fact {
-	var facts []fact
-	key := "command"
-	for _, p := range partsOf(r) {
-		if len(p.Command) > 0 {
-			facts, key = append(facts, fact{Key: key, Value: commandLine(p.Command)}), ""
-		}
-	}
+	facts := commandFacts(r)
 	facts = append(facts, hostFacts(r)...)
-	made := createdAt(r)
-	if r.Version != "" {
-		made += " · connprof " + clean(r.Version)
-	}
-	if r.Peer != nil && r.Peer.Version != r.Version {
-		made += ", the server's " + clean(r.Peer.Version)
-	}
-	facts = append(facts, fact{Key: "recorded", Value: made})
-	if only, warn := onlyEndSentence(r); only != "" {
+	facts = append(facts, fact{Key: "recorded", Value: recordedAt(r)})
+	if only, warn := missingSentence(r); only != "" {
 		facts = append(facts, fact{"ends", only, warn})
 	}
 	for _, why := range interruptions(r) {
@@ -42,29 +30,65 @@ func runFacts(r *recording.Recording) []fact {
 	return facts
 }
 
-// hostFacts describe the machines that took part.
-func hostFacts(r *recording.Recording) []fact {
-	parts := partsOf(r)
-	if len(parts) == 1 {
-		return []fact{{Key: "host", Value: hostLine(&r.Host)}}
+// commandFacts are what was typed on each machine.
+func commandFacts(r *recording.Recording) []fact {
+	var facts []fact
+	key := "command"
+	add := func(command []string) {
+		if len(command) > 0 {
+			facts, key = append(facts, fact{Key: key, Value: commandLine(command)}), ""
+		}
 	}
-	facts := make([]fact, len(parts))
-	for i, p := range parts {
-		facts[i] = fact{Key: p.role, Value: hostLine(&p.Host)}
-	}
-	switch {
-	case shared(r):
-		facts = append(facts, fact{Value: "both ends share one kernel: its slab growth is held against the account of both"})
-	case r.Reconcile.BothEnds:
-		facts = append(facts, fact{Value: "both ends share one kernel, whose slab growth is that of both", Warn: true})
+	add(r.Command)
+	for _, m := range r.Machines {
+		add(m.Command)
 	}
 	return facts
 }
 
-func hostLine(h *recording.Host) string {
+func recordedAt(r *recording.Recording) string {
+	made := createdAt(r)
+	if r.Version != "" {
+		made += " · connprof " + clean(r.Version)
+	}
+	for _, m := range all(r) {
+		if m.Version != "" {
+			made += ", the " + m.end + "'s " + clean(m.Version)
+		}
+	}
+	return made
+}
+
+// hostFacts describe the machines that took part.
+func hostFacts(r *recording.Recording) []fact {
+	var facts []fact
+	for _, m := range all(r) {
+		key := m.end
+		if m.label == "" {
+			key = "host"
+		}
+		facts = append(facts, fact{Key: key, Value: hostLine(m.Machine)})
+	}
+	if r.OneKernel() {
+		facts = append(facts, oneKernelFact(r))
+	}
+	return facts
+}
+
+func oneKernelFact(r *recording.Recording) fact {
+	for _, m := range r.Reconciled() {
+		if ofBothEnds(r, m) {
+			return fact{Value: "both ends share one kernel: its slab growth is held against the account of both"}
+		}
+	}
+	return fact{Value: "both ends share one kernel, whose slab growth is that of both", Warn: true}
+}
+
+func hostLine(m *recording.Machine) string {
+	h := &m.Host
 	line := fmt.Sprintf("Linux %s %s · %s · %s of memory", clean(h.Kernel), clean(h.Machine), plural(h.CPUs, "CPU", "CPUs"),
 		size(float64(h.MemoryBytes)))
-	if name := hostName(h); name != "" {
+	if name := hostName(m); name != "" {
 		return name + " · " + line
 	}
 	return line
@@ -78,54 +102,80 @@ func createdAt(r *recording.Recording) string {
 	return r.Created.UTC().Format(time.DateTime) + " UTC"
 }
 
+// loadFacts say how the connections came up; there are none where connprof opened nothing.
 func loadFacts(r *recording.Recording) []fact {
-	l := &r.Load
-	facts := []fact{{"established", fmt.Sprintf("%s of %s requested, %s failed", count(l.Established),
-		count(l.Requested), count(l.Failed)), l.Failed > 0 || l.Established < l.Requested}}
-	if p := r.Peer; p != nil && (p.Load.Established != l.Established || p.Load.Failed != l.Failed) {
-		facts = append(facts, fact{"", fmt.Sprintf("%s by the server's count, %s failed", count(p.Load.Established),
-			count(p.Load.Failed)), true})
+	l := r.Load()
+	if l == nil {
+		return nil
 	}
-	if l.Capped != "" {
-		facts = append(facts, fact{Key: "", Value: "fewer than wanted, bound by " + clean(l.Capped)})
-	}
-	for _, p := range partsOf(r) {
-		for _, f := range p.Load.Failures {
-			facts = append(facts, fact{"", p.prefixed(fmt.Sprintf("%s × %s: %s", count(f.Count), clean(f.Step),
-				clean(f.Error))), true})
-		}
-	}
+	facts := append(establishedFacts(r, l), failureFacts(r)...)
 	if l.ConnectSeconds > 0 {
 		facts = append(facts, fact{Key: "ramp", Value: fmt.Sprintf("%s at %s connections/s · first connect %s after the start",
 			seconds(l.ConnectSeconds), count(int64(l.ConnectsPerSecond)), seconds(l.FirstConnectSeconds))})
 	}
-	facts = append(facts, fact{Key: "addresses", Value: addresses(r)})
-	facts = append(facts, clientPorts(r)...)
+	facts = append(facts, fact{Key: "addresses", Value: addresses(r, l)})
+	for _, m := range r.Machines {
+		facts = append(facts, clientPorts(m.ClientPorts)...)
+	}
 	if l.Scenario != "" {
 		facts = append(facts, fact{Key: "scenario", Value: clean(l.Scenario) + held(l), Warn: l.LostInHold > 0})
 	}
 	return append(facts, loadMemory(r)...)
 }
 
+func establishedFacts(r *recording.Recording, l *recording.Load) []fact {
+	facts := []fact{{"established", fmt.Sprintf("%s of %s requested, %s failed", count(l.Established),
+		count(l.Requested), count(l.Failed)), l.Failed > 0 || l.Established < l.Requested}}
+	for _, m := range all(r) {
+		if other := m.Load; other != nil && (other.Established != l.Established || other.Failed != l.Failed) {
+			facts = append(facts, fact{"", fmt.Sprintf("%s by the %s's count, %s failed", count(other.Established), m.end,
+				count(other.Failed)), true})
+		}
+	}
+	if l.Capped != "" {
+		facts = append(facts, fact{Key: "", Value: "fewer than wanted, bound by " + clean(l.Capped)})
+	}
+	return facts
+}
+
+func failureFacts(r *recording.Recording) []fact {
+	var facts []fact
+	for _, m := range all(r) {
+		if m.Load == nil {
+			continue
+		}
+		for _, f := range m.Load.Failures {
+			facts = append(facts, fact{"", m.prefixed(fmt.Sprintf("%s × %s: %s", count(f.Count), clean(f.Step),
+				clean(f.Error))), true})
+		}
+	}
+	return facts
+}
+
 // loadMemory is what the processes that hold the connections take beside the kernel.
 func loadMemory(r *recording.Recording) []fact {
-	resident := func(l *recording.Load) string { return size(float64(l.ProcessRSSBytes)) }
-	const what = " resident in user space, "
-	switch {
-	case r.Peer != nil && r.Load.ProcessRSSBytes+r.Peer.Load.ProcessRSSBytes > 0:
-		return []fact{{Key: "load's memory", Value: size(float64(r.Load.ProcessRSSBytes)+float64(r.Peer.Load.ProcessRSSBytes)) +
-			what + resident(&r.Load) + " client + " + resident(&r.Peer.Load) + " server"}}
-	case r.Load.ProcessRSSBytes == 0:
-		return nil
-	case onlyEnd(r) != "":
-		return []fact{{Key: "load's memory", Value: resident(&r.Load) + what + "the " + onlyEnd(r) + "'s"}}
+	total := 0.0
+	var ends []string
+	for _, m := range r.Machines {
+		if m.Load != nil {
+			total += float64(m.Load.ProcessRSSBytes)
+			ends = append(ends, size(float64(m.Load.ProcessRSSBytes))+" "+m.End().String())
+		}
 	}
-	return []fact{{Key: "load's memory", Value: resident(&r.Load) + what + "both ends"}}
+	whose := strings.Join(ends, " + ")
+	switch {
+	case total == 0:
+		return nil
+	case len(ends) == 1 && r.Load().End == kernel.RoleBoth:
+		whose = "both ends"
+	case len(ends) == 1:
+		whose = "the " + r.Load().End.String() + "'s"
+	}
+	return []fact{{Key: "load's memory", Value: size(total) + " resident in user space, " + whose}}
 }
 
 // clientPorts shows how a port serves several connections at once, by one that does.
-func clientPorts(r *recording.Recording) []fact {
-	p := r.ClientPorts
+func clientPorts(p *recording.ClientPorts) []fact {
 	if p == nil || len(p.Connections) == 0 {
 		return nil
 	}
@@ -158,16 +208,18 @@ func held(l *recording.Load) string {
 }
 
 // addresses tells how the connections spread, from what the kernel holds rather than from what was asked for.
-func addresses(r *recording.Recording) string {
+func addresses(r *recording.Recording, l *recording.Load) string {
 	perAddress := map[string]int{}
-	for _, row := range r.Addresses {
-		if row.Role == "client" {
-			perAddress[row.Address] += row.Count
+	for _, m := range r.Machines {
+		for _, row := range m.Addresses {
+			if row.Role == kernel.RoleClient {
+				perAddress[row.Address] += row.Count
+			}
 		}
 	}
-	ports := plural(r.Load.ServerPorts, "server port", "server ports")
+	ports := plural(l.ServerPorts, "server port", "server ports")
 	if len(perAddress) == 0 {
-		return plural(r.Load.ClientAddresses, "client address", "client addresses") + " × " + ports
+		return plural(l.ClientAddresses, "client address", "client addresses") + " × " + ports
 	}
 	least, most := math.MaxInt, 0
 	for _, n := range perAddress {
@@ -180,70 +232,74 @@ func addresses(r *recording.Recording) string {
 	return plural(len(perAddress), "client address", "client addresses") + ", " + spread + " × " + ports
 }
 
-func costFacts(r *recording.Recording) []fact {
-	c := &r.Cost
-	facts := []fact{
+func costFacts(m machine) []fact {
+	c, each := &m.Cost, none
+	if n := m.Count(); n > 0 {
+		total := float64(c.ProfilerRSSBytes) + float64(c.BPFMapBytes)
+		each = size(ratio(total, float64(n))) + ", over " + plural(n, "endpoint", "endpoints")
+	}
+	return []fact{
 		{Key: "process", Value: size(float64(c.ProfilerRSSBytes)) + " resident"},
 		{Key: "BPF maps", Value: size(float64(c.BPFMapBytes))},
+		{Key: "per endpoint", Value: each},
+		{Key: "events", Value: count(c.Events)},
+		{Key: "walk", Value: seconds(c.WalkSeconds)},
 	}
-	endpoints, each := 0, none
-	for _, n := range roleEndpoints(r) {
-		endpoints += n
+}
+
+// batch is how many of the connections, the first, were traced allocation by allocation; 0 where all were.
+func (m machine) batch() int {
+	if m.Trace == nil || m.Trace.BatchConnections <= 0 || m.Trace.BatchConnections >= m.of {
+		return 0
 	}
-	if endpoints > 0 {
-		total := float64(c.ProfilerRSSBytes) + float64(c.BPFMapBytes)
-		each = size(ratio(total, float64(endpoints))) + ", over " + plural(endpoints, "endpoint", "endpoints")
-	}
-	return append(facts, fact{Key: "per endpoint", Value: each},
-		fact{Key: "events", Value: count(c.Events)},
-		fact{Key: "walk", Value: seconds(c.WalkSeconds)})
+	return m.Trace.BatchConnections
 }
 
 // forTheBatch says whose allocations were traced, where that is not all.
-func forTheBatch(r *recording.Recording) string {
-	b := r.Trace.BatchConnections
-	if b == 0 || b >= r.Load.Established {
+func (m machine) forTheBatch() string {
+	if m.batch() == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" for the first %s", plural(b, "connection", "connections"))
+	return fmt.Sprintf(" for the first %s", plural(m.batch(), "connection", "connections"))
 }
 
 // samplingSentences say how far the shape of the call paths can be trusted; their sums are the walk's and exact.
 func samplingSentences(r *recording.Recording) (said []string, warn bool) {
-	if len(r.Stacks) == 0 {
+	if len(r.Stacks()) == 0 {
 		return []string{"No call paths were recorded."}, false
 	}
-	parts, scaled := measured(r), false
-	for _, p := range parts {
-		sentence, sampled := sampledSentence(p.Recording)
-		said = append(said, p.prefixed(sentence))
-		scaled, warn = scaled || sampled, warn || !sampled && len(p.Stacks) > 0
+	machines, scaled := profiled(r), false
+	for _, m := range machines {
+		sentence, sampled := m.sampled()
+		said = append(said, m.prefixed(sentence))
+		scaled, warn = scaled || sampled, warn || !sampled && len(m.Stacks) > 0
 	}
 	if scaled {
 		said = append(said, "The bytes are scaled so that each role and type adds up to what the walk found.")
 	}
-	if len(parts) == 1 {
+	if len(machines) == 1 {
 		said = []string{strings.Join(said, " ")}
 	}
 	return said, warn
 }
 
-// sampledSentence is one machine's part of it.
-func sampledSentence(r *recording.Recording) (sentence string, sampled bool) {
+// sampled is one machine's part of it.
+func (m machine) sampled() (sentence string, sampled bool) {
+	q := m.Sampling
 	switch {
-	case len(r.Stacks) == 0:
+	case len(m.Stacks) == 0:
 		return "No call paths were recorded.", false
-	case r.Sampling.Samples == 0:
+	case q == nil || q.Samples == 0:
 		return "No stack was sampled: the call paths only name the object types.", false
 	}
-	sentence = fmt.Sprintf("%s, one in about %s%s.", plural(r.Sampling.Samples, "stack sampled", "stacks sampled"),
-		plural(r.Sampling.Interval, "allocation", "allocations"), forTheBatch(r))
-	if q := r.Sampling; q.SymbolisedRatio > 0 {
+	sentence = fmt.Sprintf("%s, one in about %s%s.", plural(q.Samples, "stack sampled", "stacks sampled"),
+		plural(q.Interval, "allocation", "allocations"), m.forTheBatch())
+	if q.SymbolisedRatio > 0 {
 		sentence += fmt.Sprintf(" %s of the bytes lie under paths with every frame named; how they divide among paths has a "+
 			"standard error of %s.", percent(q.SymbolisedRatio, 1), percent(q.ErrorRatio, 1))
 	}
 	unsampled := 0
-	for _, s := range r.Stacks {
+	for _, s := range m.Stacks {
 		if s.Samples == 0 {
 			unsampled++
 		}

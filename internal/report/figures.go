@@ -2,36 +2,42 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
-const established = "ESTABLISHED"
+var established = kernel.StateEstablished.String()
 
 // connection is the pair of rows that one connection is made of. Either may be nil: with the other end on another
 // machine only one is here.
 type connection struct {
 	client, server *recording.EndpointRow
+	opened         bool                   // by connprof
 	listener       *recording.EndpointRow // only where listeners are what the run was about
-	oneEnd         string               // client or server where another machine has the other end, empty otherwise
+	missing        kernel.Role            // the end that another machine has, RoleUnknown where both are here
 }
 
 // connectionOf takes the ESTABLISHED row of each role, and for a role that has none the row with the most endpoints, as
 // when a scenario has left every connection half closed.
 func connectionOf(r *recording.Recording) connection {
-	c := connection{client: mainRow(r, "client"), server: mainRow(r, "server"), oneEnd: onlyEnd(r)}
-	if r.Load.Scenario == "listen" {
-		c.listener = mainRow(r, "listener")
+	c := connection{client: mainRow(r, kernel.RoleClient), server: mainRow(r, kernel.RoleServer), missing: r.Missing(),
+		opened: r.Load() != nil}
+	if r.Scenario() == scenarioListen {
+		c.listener = mainRow(r, kernel.RoleListener)
 	}
 	return c
 }
 
-func mainRow(r *recording.Recording, role string) *recording.EndpointRow {
+// scenarioListen is the one scenario whose subject is no connection.
+const scenarioListen = "listen"
+
+func mainRow(r *recording.Recording, role kernel.Role) *recording.EndpointRow {
 	var best *recording.EndpointRow
-	for i := range r.Endpoints {
-		row := &r.Endpoints[i]
+	for _, row := range r.Rows() {
 		if row.Role != role || row.Count <= 0 {
 			continue
 		}
@@ -86,10 +92,47 @@ func (c connection) answer() (sentence, sum string) {
 	default:
 		sentence = "No connection was accounted for"
 	}
-	if c.oneEnd != "" {
-		sum = "the " + c.oneEnd + "'s end only"
+	if c.missing != kernel.RoleUnknown {
+		sum = "the " + other(c.missing).String() + "'s end only"
 	}
 	return sentence, sum
+}
+
+// answerOf is the answer for any recording: what one connection costs of those that connprof opened, or what all hold.
+func answerOf(r *recording.Recording) (sentence, sum string) {
+	c := connectionOf(r)
+	if !c.opened {
+		return holding(r)
+	}
+	return c.answer()
+}
+
+// holding says what the endpoints that were found hold together, and each role of it.
+func holding(r *recording.Recording) (sentence, sum string) {
+	endpoints, all := 0, 0.0
+	var roles []kernel.Role
+	pages := map[kernel.Role]float64{}
+	for _, row := range sortedRows(r) {
+		if !slices.Contains(roles, row.Role) {
+			roles = append(roles, row.Role)
+		}
+		endpoints += max(row.Count, 0)
+		pages[row.Role] += float64(row.PageBytes)
+		all += float64(row.PageBytes)
+	}
+	if endpoints == 0 {
+		return "No TCP endpoint was found", ""
+	}
+	var parts []string
+	for _, role := range roles {
+		parts = append(parts, size(pages[role])+" "+role.String())
+	}
+	verb := "hold"
+	if endpoints == 1 {
+		verb = "holds"
+	}
+	return fmt.Sprintf("%s %s %s of slab pages", plural(endpoints, "TCP endpoint", "TCP endpoints"), verb, size(all)),
+		strings.Join(parts, " + ")
 }
 
 // endName is an end's size, with its state where that is not the usual one.
@@ -100,36 +143,14 @@ func endName(row *recording.EndpointRow) string {
 	return size(pageEach(row)) + " " + clean(row.State)
 }
 
-// roleEndpoints counts the endpoints of each role over all states: what the stacks of a role belong to.
-func roleEndpoints(r *recording.Recording) map[string]int {
-	endpoints := map[string]int{}
-	for _, row := range r.Endpoints {
-		endpoints[row.Role] += max(row.Count, 0)
-	}
-	return endpoints
-}
-
-// roleOrder is the order in which roles are shown; roles it does not know follow by name.
-var roleOrder = map[string]int{"client": 1, "server": 2, "listener": 3}
-
-func roleLess(a, b string) bool {
-	x, y := roleOrder[a], roleOrder[b]
-	switch {
-	case x == y:
-		return a < b
-	case x == 0:
-		return false
-	case y == 0:
-		return true
-	}
-	return x < y
-}
+// roleLess is the order in which roles are shown; an unknown one comes last.
+func roleLess(a, b kernel.Role) bool { return a-1 < b-1 }
 
 // sortedRows are the endpoint rows with content, by role, then the most endpoints first.
 func sortedRows(r *recording.Recording) []*recording.EndpointRow {
 	var rows []*recording.EndpointRow
-	for i := range r.Endpoints {
-		if row := &r.Endpoints[i]; row.Count > 0 || row.PageBytes > 0 || len(row.Objects) > 0 {
+	for _, row := range r.Rows() {
+		if row.Count > 0 || row.PageBytes > 0 || len(row.Objects) > 0 {
 			rows = append(rows, row)
 		}
 	}
@@ -146,17 +167,15 @@ func sortedRows(r *recording.Recording) []*recording.EndpointRow {
 	return rows
 }
 
-// rowTitle names an endpoint row: client endpoints, ESTABLISHED.
-func rowTitle(row *recording.EndpointRow) string {
-	if row.Role == "" {
-		return "Endpoints without a role"
+// rowTitles name the endpoints of a role.
+var rowTitles = map[kernel.Role]string{kernel.RoleClient: "Client endpoints", kernel.RoleServer: "Server endpoints",
+	kernel.RoleListener: "Listeners"}
+
+func rowTitle(role kernel.Role) string {
+	if title, known := rowTitles[role]; known {
+		return title
 	}
-	role := []rune(clean(row.Role))
-	title := strings.ToUpper(string(role[:1])) + string(role[1:])
-	if row.Role == "listener" {
-		return title + "s"
-	}
-	return title + " endpoints"
+	return "Endpoints of an unknown role"
 }
 
 // objectLine is one line of the account's table: all endpoints of a row, one object type.

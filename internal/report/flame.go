@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"sort"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // maxNodes bounds the page: a node takes about 25 bytes, so the flame graph stays below half a megabyte however many
@@ -39,7 +41,7 @@ func flameTree(paths []*path) *node {
 	root := &node{name: "all", kind: kindRoot}
 	for _, p := range paths {
 		root.add(p)
-		n := root.kid(nodeKey{clean(p.role), "", kindRole})
+		n := root.kid(nodeKey{p.role.String(), "", kindRole})
 		n.add(p)
 		for _, frame := range p.frames {
 			n = n.kid(nodeKey{clean(frame), "", kindFrame})
@@ -77,7 +79,7 @@ func (n *node) sort() {
 		a, b := n.kids[i], n.kids[j]
 		switch {
 		case a.kind == kindRole && b.kind == kindRole:
-			return roleLess(a.name, b.name)
+			return false // they were added in their order
 		case a.width != b.width:
 			return a.width > b.width
 		case a.name != b.name:
@@ -139,12 +141,12 @@ type flameData struct {
 	Diff      bool           `json:"diff"`
 }
 
-func newFlameData(paths []*path, endpoints map[string]int, diff bool) flameData {
+func newFlameData(paths []*path, endpoints map[kernel.Role]int, diff bool) flameData {
 	root := flameTree(paths)
 	root.prune(maxNodes)
 	data := flameData{Names: []string{""}, Stride: 6, Nodes: []uint64{}, Endpoints: map[string]int{}, Diff: diff}
 	for role, n := range endpoints {
-		data.Endpoints[clean(role)] += n
+		data.Endpoints[role.String()] += n
 	}
 	index := map[string]uint64{"": 0}
 	name := func(s string) uint64 {

@@ -7,13 +7,13 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // Folded writes the call paths as Brendan Gregg's flamegraph.pl and its many relatives read them: one line a path,
 // role;frame;...;type and its page bytes.
 func Folded(w io.Writer, r *recording.Recording) error {
-	return writeFolded(w, pathsOf(r.Stacks), func(v folded) string { return fmt.Sprint(v.bytes) })
+	return writeFolded(w, pathsOf(r), func(v folded) string { return fmt.Sprint(v.bytes) })
 }
 
 // DiffFolded writes the call paths of two recordings as difffolded.pl does: path, old page bytes, new page bytes. Where
@@ -49,7 +49,7 @@ func writeFolded(w io.Writer, paths []*path, value func(folded) string) error {
 }
 
 func foldedLine(p *path) string {
-	names := []string{foldedName(p.role)}
+	names := []string{foldedName(p.role.String())}
 	for _, frame := range p.frames {
 		names = append(names, foldedName(frame))
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/pprof/profile"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func profileOf(t *testing.T, write func(*bytes.Buffer) error) *profile.Profile {
@@ -47,7 +47,7 @@ func TestPprofAddsUpToTheAccount(t *testing.T) {
 	}
 	compareSums(t, got, pageBytesByType(sample()))
 	want := int64(0)
-	for _, row := range sample().Endpoints {
+	for _, row := range near(sample()).Endpoints {
 		for _, o := range row.Objects {
 			want += int64(o.Count)
 		}
@@ -104,9 +104,9 @@ func TestFoldedAddsUpToTheAccount(t *testing.T) {
 
 func TestFoldedNamesCannotBreakALine(t *testing.T) {
 	r := sample()
-	r.Endpoints = nil
-	r.Stacks = []recording.Stack{{Role: "client", Type: "struct file", Bytes: 1, Frames: []string{"a;b c", "d\ne", ""}},
-		{Role: "client", Type: "struct file", Bytes: 2, Frames: []string{"a_b_c", "d_e", "_"}}}
+	near(r).Endpoints = nil
+	near(r).Stacks = []recording.Stack{{Role: kernel.RoleClient, Type: "struct file", Bytes: 1, Frames: []string{"a;b c", "d\ne", ""}},
+		{Role: kernel.RoleClient, Type: "struct file", Bytes: 2, Frames: []string{"a_b_c", "d_e", "_"}}}
 	var b bytes.Buffer
 	if err := Folded(&b, r); err != nil {
 		t.Fatal(err)
@@ -167,17 +167,17 @@ func TestCSVHasARowForEachRoleStateAndType(t *testing.T) {
 
 func TestEqualStacksAreOneSample(t *testing.T) {
 	r := sample()
-	r.Stacks = append(r.Stacks, r.Stacks...)
+	near(r).Stacks = append(near(r).Stacks, near(r).Stacks...)
 	p := profileOf(t, func(b *bytes.Buffer) error { return Pprof(b, r) })
 	sum := int64(0)
 	for _, s := range p.Sample {
 		sum += s.Value[1]
 	}
 	want := int64(0)
-	for _, s := range r.Stacks {
+	for _, s := range near(r).Stacks {
 		want += int64(s.Bytes)
 	}
-	if len(p.Sample) != len(sample().Stacks) || sum != want {
-		t.Errorf("%d samples of %d bytes, want %d of %d", len(p.Sample), sum, len(sample().Stacks), want)
+	if len(p.Sample) != len(near(sample()).Stacks) || sum != want {
+		t.Errorf("%d samples of %d bytes, want %d of %d", len(p.Sample), sum, len(near(sample()).Stacks), want)
 	}
 }

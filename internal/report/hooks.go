@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // hookLine says which rung of the attach ladder a hook point got, and why no better one.
@@ -14,7 +14,7 @@ type hookLine struct {
 	Attached                   bool
 }
 
-// hookTable has the hooks of one machine, or of both where these got the same.
+// hookTable has the hooks of one machine, or of several that got the same.
 type hookTable struct {
 	Label string   // whose hooks these are, empty where there is one machine
 	Heads []string // over the hits, empty for a single machine
@@ -22,23 +22,44 @@ type hookTable struct {
 }
 
 func hookTables(r *recording.Recording) []hookTable {
-	parts := measured(r)
-	if len(parts) == 2 && sameHooks(parts[0].Hooks, parts[1].Hooks) {
-		t := hookTable{Label: parts[0].label() + " and " + parts[1].label() + " alike",
-			Heads: []string{"client hits", "server hits"}, Lines: hookLines(parts[0].Hooks)}
-		for i, h := range parts[1].Hooks {
-			t.Lines[i].Hits = []string{count(parts[0].Hooks[i].Hits), count(h.Hits)}
-			if !h.Attached {
-				t.Lines[i].Hits = []string{"not attached", "not attached"}
+	var tables []hookTable
+	for machines := profiled(r); len(machines) > 0; {
+		first := machines[0]
+		same := func(m machine) bool { return sameHooks(first.Hooks, m.Hooks) }
+		alike := []machine{first}
+		for _, m := range machines[1:] {
+			if same(m) {
+				alike = append(alike, m)
 			}
 		}
-		return []hookTable{t}
-	}
-	tables := make([]hookTable, len(parts))
-	for i, p := range parts {
-		tables[i] = hookTable{Label: p.label(), Lines: hookLines(p.Hooks)}
+		tables = append(tables, newHookTable(alike))
+		machines = slices.DeleteFunc(machines[1:], same)
 	}
 	return tables
+}
+
+func newHookTable(machines []machine) hookTable {
+	t := hookTable{Label: machines[0].label, Lines: hookLines(machines[0].Hooks)}
+	if len(machines) == 1 {
+		return t
+	}
+	var labels []string
+	for _, m := range machines {
+		labels, t.Heads = append(labels, m.label), append(t.Heads, m.end+" hits")
+	}
+	t.Label = strings.Join(labels, " and ") + " alike"
+	for i := range t.Lines {
+		line := &t.Lines[i]
+		line.Hits = nil
+		for _, m := range machines {
+			hits := "not attached"
+			if line.Attached {
+				hits = count(m.Hooks[i].Hits)
+			}
+			line.Hits = append(line.Hits, hits)
+		}
+	}
+	return t
 }
 
 // sameHooks is whether two machines differ in nothing but how often their hooks fired.
@@ -56,7 +77,7 @@ func hookLines(hooks []recording.Hook) []hookLine {
 		if h.Attached {
 			hits = plural(h.Hits, "hit", "hits")
 		}
-		lines[i] = hookLine{Name: clean(h.Name), Kind: clean(h.Kind), Function: clean(h.Function), Note: clean(h.Note),
+		lines[i] = hookLine{Name: clean(string(h.Name)), Kind: clean(string(h.Kind)), Function: clean(h.Function), Note: clean(h.Note),
 			Hits: []string{hits}, Attached: h.Attached}
 	}
 	return lines
@@ -64,7 +85,11 @@ func hookLines(hooks []recording.Hook) []hookLine {
 
 func textHooks(t *terminal, r *recording.Recording) {
 	t.section("Hooks", "")
-	for i, tab := range hookTables(r) {
+	tables := hookTables(r)
+	if len(tables) == 0 {
+		t.paragraph(dim, "none")
+	}
+	for i, tab := range tables {
 		t.machine(tab.Label, i > 0)
 		if len(tab.Lines) == 0 {
 			t.paragraph(dim, "none")

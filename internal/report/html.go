@@ -11,7 +11,7 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 //go:embed assets
@@ -46,10 +46,11 @@ type tile struct {
 // nothing, and its policy forbids the browser to load or run anything else. The error is w's.
 func HTML(w io.Writer, r *recording.Recording) error {
 	c := connectionOf(r)
+	sentence, detail := answerOf(r)
 	p := newPage("connprof: " + commandLine(r.Command))
-	p.Sentence, p.Detail = c.answer()
+	p.Sentence, p.Detail = sentence, detail
 	p.Tiles = tiles(r, c)
-	p.Flame = newFlameData(pathsOf(r.Stacks), roleEndpoints(r), false)
+	p.Flame = newFlameData(pathsOf(r), r.Counts(), false)
 	said, _ := samplingSentences(r)
 	p.FlameNote = strings.Join(said, " ")
 	p.Report = newReportView(r, c)
@@ -63,8 +64,8 @@ func DiffHTML(w io.Writer, older, newer *recording.Recording) error {
 	p := newPage("connprof: difference of two recordings")
 	p.Sentence, p.Detail, _ = changeAnswer(older, newer, rows)
 	p.Tiles = diffTiles(older, newer)
-	endpoints := roleEndpoints(newer)
-	for role, n := range roleEndpoints(older) {
+	endpoints := newer.Counts()
+	for role, n := range older.Counts() {
 		if endpoints[role] == 0 {
 			endpoints[role] = n
 		}
@@ -182,38 +183,42 @@ func newReportView(r *recording.Recording, c connection) *reportView {
 		Hooks:      hookTables(r),
 		Run:        runFacts(r),
 		Load:       append(loadFacts(r), serverFacts(r)...),
-		Checks:     checkLines(r),
+		Checks:     checkLines(traced(r)),
 		Agreements: agreementsOf(r),
 		Coverage:   coverage(r),
 		Losses:     lossViews(r),
 		Sites:      siteViews(r),
 		Plans:      planViews(r),
-		Notes:      notesOf(r),
+		Notes:      notes(r),
 	}
-	for _, p := range accounts(r) {
-		v.Accounts = append(v.Accounts, accountView{accountOf(r, p), reconcileFacts(p.Recording), cacheLines(p.Recording)})
+	for _, m := range reconciled(r) {
+		v.Accounts = append(v.Accounts, accountView{accountOf(r, m), reconcileFacts(m.Reconcile), cacheLines(m.Reconcile)})
 	}
-	for _, p := range measured(r) {
-		v.Costs = append(v.Costs, factsView{p.label(), costFacts(p.Recording)})
+	for _, m := range profiled(r) {
+		v.Costs = append(v.Costs, factsView{m.label, costFacts(m)})
 	}
 	for _, row := range sortedRows(r) {
-		v.Rows = append(v.Rows, rowView{Title: rowTitle(row), State: clean(row.State), Count: count(row.Count),
+		v.Rows = append(v.Rows, rowView{Title: rowTitle(row.Role), State: clean(row.State), Count: count(row.Count),
 			Objects: objectLines(row), ObjectEach: each(row.ObjectBytes, row.Count), PageEach: each(row.PageBytes, row.Count),
 			Size: size(pageEach(row)), Queued: queued(row)})
 	}
-	for i := range r.Top {
-		v.Top = append(v.Top, newTopView(&r.Top[i]))
+	for _, e := range r.Top() {
+		v.Top = append(v.Top, newTopView(e))
 	}
 	return v
 }
 
 // aside names the host, or both where there are two.
 func aside(r *recording.Recording) string {
-	if r.Peer == nil {
-		return hostLine(&r.Host)
+	if len(r.Machines) == 1 {
+		return hostLine(r.Machines[0])
 	}
-	line := hostName(&r.Host) + " to " + hostName(&r.Peer.Host) + " · Linux " + kernels(r)
-	if r.Reconcile.BothEnds {
+	var names []string
+	for _, m := range r.Machines {
+		names = append(names, hostName(m))
+	}
+	line := strings.Join(names, " to ") + " · Linux " + kernels(r)
+	if r.OneKernel() {
 		line += " · both ends share one kernel"
 	}
 	return strings.TrimSpace(line)
@@ -225,7 +230,7 @@ func alerts(r *recording.Recording) []string {
 	for _, why := range interruptions(r) {
 		list = append(list, "Interrupted: "+why)
 	}
-	if only, warn := onlyEndSentence(r); warn {
+	if only, warn := missingSentence(r); warn {
 		list = append(list, "This is "+only+".")
 	}
 	return list
@@ -233,10 +238,13 @@ func alerts(r *recording.Recording) []string {
 
 // timelinesOf are the courses of both machines, or one where they share the kernel whose memory it shows.
 func timelinesOf(r *recording.Recording) []*timelineView {
+	machines := reconciled(r)
+	if len(machines) == 0 {
+		machines = all(r)
+	}
 	var list []*timelineView
-	for _, p := range accounts(r) {
-		if view := timelineOf(p.Recording); view != nil {
-			view.Label = p.label()
+	for _, m := range machines {
+		if view := timelineOf(m); view != nil {
 			list = append(list, view)
 		}
 	}
@@ -245,15 +253,15 @@ func timelinesOf(r *recording.Recording) []*timelineView {
 
 func siteViews(r *recording.Recording) []sitesView {
 	var views []sitesView
-	add := func(p part, sites []recording.CallSite, when string) {
+	add := func(m machine, sites []recording.CallSite, when string) {
 		if len(sites) > 0 {
-			views = append(views, sitesView{p.prefixed(plural(len(sites), "call site", "call sites") + " that allocated or freed" +
+			views = append(views, sitesView{m.prefixed(plural(len(sites), "call site", "call sites") + " that allocated or freed" +
 				when), sites})
 		}
 	}
-	for _, p := range measured(r) {
-		add(p, p.Trace.CallSites, forTheBatch(p.Recording))
-		add(p, p.Trace.ScenarioCallSites, " while the scenario was arranged")
+	for _, m := range traced(r) {
+		add(m, m.Trace.CallSites, m.forTheBatch())
+		add(m, m.Trace.ScenarioCallSites, " while the scenario was arranged")
 	}
 	return views
 }
@@ -272,7 +280,7 @@ func endViews(c connection) []endView {
 		if row == nil || most == 0 {
 			continue
 		}
-		end := endView{Role: row.Role, Size: size(pageEach(row)), Exact: each(row.PageBytes, row.Count) + " B"}
+		end := endView{Role: row.Role.String(), Size: size(pageEach(row)), Exact: each(row.PageBytes, row.Count) + " B"}
 		for _, o := range objectLines(row) {
 			end.Parts = append(end.Parts, partView{o.Category, o.Type, coordinate(100 * o.Fraction * ratio(pageEach(row), most)),
 				fmt.Sprintf("%s: %s B an endpoint, %s", o.Type, o.PageEach, o.Share)})
@@ -283,7 +291,7 @@ func endViews(c connection) []endView {
 }
 
 func newTopView(e *recording.TopEndpoint) topView {
-	v := topView{Role: clean(e.Role), State: clean(e.State), Local: clean(e.Local), Remote: clean(e.Remote), PID: none,
+	v := topView{Role: e.Role.String(), State: clean(e.State), Local: clean(e.Local), Remote: clean(e.Remote), PID: none,
 		ObjectBytes: count(e.ObjectBytes), PageBytes: count(e.PageBytes), BufferBytes: count(e.BufferBytes)}
 	if e.PID > 0 {
 		v.PID = fmt.Sprint(e.PID)

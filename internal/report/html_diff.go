@@ -3,7 +3,7 @@ package report
 import (
 	"fmt"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // diffTiles put what an end costs now beside what it cost before.
@@ -49,7 +49,7 @@ type diffRowView struct {
 func newDiffView(older, newer *recording.Recording, rows []*rowChange) *diffView {
 	v := &diffView{Runs: runDifferences(older, newer), Warnings: diffWarnings(older, newer)}
 	for _, row := range rows {
-		view := diffRowView{Title: rowTitle(row.some()), State: clean(row.state), Was: count(rowCount(row.was)),
+		view := diffRowView{Title: rowTitle(row.role), State: clean(row.state), Was: count(rowCount(row.was)),
 			Is: count(rowCount(row.is)), Total: newChangeLine(pageEach(row.was), pageEach(row.is))}
 		for _, o := range row.objects {
 			view.Objects = append(view.Objects, o.line())

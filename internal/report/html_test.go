@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func htmlOf(t *testing.T, r *recording.Recording) string {
@@ -42,9 +42,9 @@ func flameOf(t *testing.T, page string) flameData {
 // pageBytesByType sums a recording's page bytes by role and type: what every format of the call paths must add up to.
 func pageBytesByType(r *recording.Recording) map[string]uint64 {
 	sums := map[string]uint64{}
-	for _, row := range r.Endpoints {
+	for _, row := range near(r).Endpoints {
 		for _, o := range row.Objects {
-			sums[row.Role+" "+o.Type] += o.PageBytes
+			sums[row.Role.String()+" "+o.Type] += o.PageBytes
 		}
 	}
 	return sums
@@ -77,12 +77,12 @@ func TestFlameWidthsAddUpToTheAccount(t *testing.T) {
 		}
 	}
 	compareSums(t, got, pageBytesByType(sample()))
-	for _, row := range sample().Endpoints {
-		if roles[row.Role] != row.PageBytes {
-			t.Errorf("%s is %d wide, the account has %d page bytes", row.Role, roles[row.Role], row.PageBytes)
+	for _, row := range near(sample()).Endpoints {
+		if roles[row.Role.String()] != row.PageBytes {
+			t.Errorf("%s is %d wide, the account has %d page bytes", row.Role, roles[row.Role.String()], row.PageBytes)
 		}
-		if data.Endpoints[row.Role] != row.Count {
-			t.Errorf("%s has %d endpoints in the page, %d in the recording", row.Role, data.Endpoints[row.Role], row.Count)
+		if data.Endpoints[row.Role.String()] != row.Count {
+			t.Errorf("%s has %d endpoints in the page, %d in the recording", row.Role, data.Endpoints[row.Role.String()], row.Count)
 		}
 	}
 }
@@ -123,23 +123,23 @@ func TestAPageOfAMillionConnectionsAndManyPathsStaysBelowAMegabyte(t *testing.T)
 	r := sampleOf(1_000_000)
 	frames := 0
 	for i := range 40_000 {
-		stack := r.Stacks[i%30]
+		stack := near(r).Stacks[i%30]
 		stack.Frames = append([]string{fmt.Sprintf("interrupted_function_%d", i)}, stack.Frames...)
 		stack.Bytes = uint64(1000 + i)
-		r.Stacks = append(r.Stacks, stack)
+		near(r).Stacks = append(near(r).Stacks, stack)
 		frames += len(stack.Frames)
 	}
 	for range 600_000 {
-		r.Load.Timeline = append(r.Load.Timeline, r.Load.Timeline[len(r.Load.Timeline)-1])
+		near(r).Load.Timeline = append(near(r).Load.Timeline, near(r).Load.Timeline[len(near(r).Load.Timeline)-1])
 	}
 	page := htmlOf(t, r)
 	if len(page) > 1_000_000 {
-		t.Errorf("%d paths of %d frames make a page of %d bytes", len(r.Stacks), frames, len(page))
+		t.Errorf("%d paths of %d frames make a page of %d bytes", len(near(r).Stacks), frames, len(page))
 	}
 	data := flameOf(t, page)
 	checkFrames(t, data)
 	want := uint64(0)
-	for _, s := range r.Stacks {
+	for _, s := range near(r).Stacks {
 		want += s.Bytes
 	}
 	if data.Nodes[2] != want {
@@ -175,7 +175,7 @@ func TestARecordingCannotPutAnythingIntoThePage(t *testing.T) {
 	} {
 		r := honest()
 		forge(r, attack)
-		r.Top[0].Objects = map[string]int{attack: 1}
+		near(r).Top[0].Objects = map[string]int{attack: 1}
 		for name, render := range map[string]func(io.Writer, *recording.Recording) error{
 			"html":      HTML,
 			"diff html": func(w io.Writer, r *recording.Recording) error { return DiffHTML(w, sample(), r) },

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // fieldsOf calls found with the JSON name of each field in a type and all that it is made of.

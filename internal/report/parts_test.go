@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func TestTextAnswersForBothMachinesFirst(t *testing.T) {
@@ -46,27 +46,27 @@ func TestTextSaysEverythingOfBothMachines(t *testing.T) {
 // Nothing of one machine's may be held against the other's: the server has no connects, the client no accepted ends.
 func TestTheTraceIsHeldAgainstTheWalkOfItsOwnMachine(t *testing.T) {
 	r := twoMachines()
-	r.Trace.BatchConnections, r.Peer.Trace.BatchConnections = 5000, 5000
+	near(r).Trace.BatchConnections, far(r).Trace.BatchConnections = 5000, 5000
 	text := textOf(t, r, TextOptions{})
 	wantLines(t, text, "trace and walk agree", "Opens are those of all connections, allocations those of the first 5,000")
 	if n := strings.Count(strings.ToLower(text), "opens are those"); n != 1 {
 		t.Errorf("what both traces are of is said %d times", n)
 	}
-	r.Peer.Trace.BatchConnections = 4000
+	far(r).Trace.BatchConnections = 4000
 	wantLines(t, textOf(t, r, TextOptions{}),
 		"all 12 figures; opens are those of all connections, allocations those of the first 5,000",
 		"all 10 figures; opens are those of all connections, allocations those of the first 4,000")
-	r.Peer.Trace.ServerOpens -= 3
+	far(r).Trace.ServerOpens -= 3
 	wantLines(t, textOf(t, r, TextOptions{}), "trace and walk disagree at the server", "db-7: disagree on 1 of 10 figures",
 		"web-1: agree on all 12 figures", "server endpoints 19,997 20,000 −3 by the trace (−0.01 %)")
-	r.Trace.ClientOpens++
+	near(r).Trace.ClientOpens++
 	wantLines(t, textOf(t, r, TextOptions{}), "trace and walk disagree Run", "client endpoints 20,001 20,000 +1 by the trace")
 }
 
 func TestWhatIsTheSameOnBothMachinesIsSaidOnce(t *testing.T) {
 	r := twoMachines()
-	r.Peer.Hooks = sampleHooks(300)
-	r.Peer.Losses = recording.Losses{}
+	far(r).Hooks = sampleHooks(300)
+	far(r).Losses = recording.Losses{}
 	text := textOf(t, r, TextOptions{})
 	wantLines(t, text, "Hooks client web-1 and server db-7 alike client hits server hits connect tracepoint "+
 		"inet_sock_set_state 20,000 300 kprobe: CONFIG_KPROBES", "walk iterator tcp 40,001 601",
@@ -74,7 +74,7 @@ func TestWhatIsTheSameOnBothMachinesIsSaidOnce(t *testing.T) {
 	if n := strings.Count(text, "slab caches of one size are merged"); n != 1 {
 		t.Errorf("a note of both machines is there %d times", n)
 	}
-	r.Peer.Hooks[3].Attached, r.Hooks[3].Attached = false, false
+	far(r).Hooks[3].Attached, near(r).Hooks[3].Attached = false, false
 	wantLines(t, textOf(t, r, TextOptions{}), "tcp_destroy_sock not attached not attached")
 }
 
@@ -126,9 +126,9 @@ func TestARecordingOfOneEndSaysThatTheOtherIsMissing(t *testing.T) {
 // connprof serve --no-profile says what machine it ran on, and makes no account.
 func TestAServerThatMadeNoAccountIsNotTakenForOneThatFoundNothing(t *testing.T) {
 	r, server := ends()
-	server.Host.Boot = r.Host.Boot
-	r.Join(&recording.Recording{Host: server.Host, Load: server.Load})
-	r.Load.End = "client"
+	near(server).Host.Boot = near(r).Host.Boot
+	r.Join(&recording.Recording{Host: near(server).Host, Load: near(server).Load})
+	near(r).Load.End = kernel.RoleClient
 	text := textOf(t, r, TextOptions{})
 	wantLines(t, text, "One client endpoint costs 4.07 KiB of slab pages the client's end only 20,000",
 		"established · without the server's account · nothing lost", "server db-7 · Linux",
@@ -150,11 +150,11 @@ func TestAServerThatMadeNoAccountIsNotTakenForOneThatFoundNothing(t *testing.T) 
 
 func TestWhatWentWrongOnEitherMachineIsShown(t *testing.T) {
 	r := twoMachines()
-	r.Interrupted, r.Peer.Interrupted = "SIGINT", "connprof serve was interrupted"
-	r.Load.Failures = []recording.Failure{{Step: "connect", Error: "connection refused", Count: 3}}
-	r.Peer.Load.Failures = []recording.Failure{{Step: "accept", Error: "too many open files", Count: 5}}
-	r.Peer.Load.Established, r.Peer.Load.Failed = 19_995, 5
-	r.Losses.WalkSkipped, r.Peer.Version = 4, "0.0.9"
+	r.Interrupted, far(r).Interrupted = "SIGINT", "connprof serve was interrupted"
+	near(r).Load.Failures = []recording.Failure{{Step: "connect", Error: "connection refused", Count: 3}}
+	far(r).Load.Failures = []recording.Failure{{Step: "accept", Error: "too many open files", Count: 5}}
+	far(r).Load.Established, far(r).Load.Failed = 19_995, 5
+	near(r).Losses.WalkSkipped, far(r).Version = 4, "0.0.9"
 	page := htmlOf(t, r)
 	wantLines(t, textOf(t, r, TextOptions{}), "interrupted client web-1: SIGINT", "interrupted server db-7: connprof serve was",
 		"19,995 by the server's count, 5 failed", "client web-1: 3 × connect: connection refused",
@@ -166,7 +166,7 @@ func TestWhatWentWrongOnEitherMachineIsShown(t *testing.T) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	r.Peer.Interrupted = "SIGINT"
+	far(r).Interrupted = "SIGINT"
 	if n := strings.Count(textOf(t, r, TextOptions{}), "SIGINT"); n != 1 {
 		t.Errorf("one reason is given %d times", n)
 	}
@@ -174,8 +174,8 @@ func TestWhatWentWrongOnEitherMachineIsShown(t *testing.T) {
 
 func TestThePageShowsBothMachines(t *testing.T) {
 	r := twoMachines()
-	r.Trace.CallSites = []recording.CallSite{{Function: "sk_prot_alloc", Cache: "TCP", Allocs: 5000}}
-	r.Peer.Trace.CallSites = []recording.CallSite{{Function: "sk_clone", Cache: "TCP", Allocs: 5000}}
+	near(r).Trace.CallSites = []recording.CallSite{{Function: "sk_prot_alloc", Cache: "TCP", Allocs: 5000}}
+	far(r).Trace.CallSites = []recording.CallSite{{Function: "sk_clone", Cache: "TCP", Allocs: 5000}}
 	page := htmlOf(t, r)
 	for want, times := range map[string]int{
 		"web-1 to db-7 · Linux 6.18.5 x86_64, 6.12.117 aarch64":              1,
@@ -235,7 +235,7 @@ func TestARunOfTwoMachinesIsComparedWithOneOfASingle(t *testing.T) {
 		"kernel 6.18.5 x86_64 6.18.5 x86_64, 6.12.117 aarch64", "unexplained +1.0 % +1.0 % client, −2.0 % server", "lost 0 7",
 		"the new recording lost 7 events")
 	bad := twoMachines()
-	bad.Peer.Reconcile.SlabDeltaBytes *= 2
+	far(bad).Reconcile.SlabDeltaBytes *= 2
 	wantLines(t, diffOf(t, bad, oneKernel()), "machines client web-1, server db-7 two on one kernel",
 		"the old recording leaves slab growth unexplained: +1.0 % client, +49.0 % server")
 	_, server := ends()
@@ -249,7 +249,7 @@ func TestARunOfTwoMachinesIsComparedWithOneOfASingle(t *testing.T) {
 func TestTheTableOfScenariosHasBothKernels(t *testing.T) {
 	var b bytes.Buffer
 	r := twoMachines()
-	r.Endpoints = append(r.Endpoints, recording.EndpointRow{Role: "client", State: "FIN_WAIT2", Count: 5})
+	near(r).Endpoints = append(near(r).Endpoints, recording.EndpointRow{Role: kernel.RoleClient, State: "FIN_WAIT2", Count: 5})
 	if err := Scenarios(&b, []*recording.Recording{r}, TextOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -262,9 +262,9 @@ func TestTheTableOfScenariosHasBothKernels(t *testing.T) {
 
 func TestLongHostNamesKeepToAHundredColumns(t *testing.T) {
 	r := twoMachines()
-	r.Host.Name, r.Peer.Host.Name = strings.Repeat("a", 64), strings.Repeat("b", 64)
+	near(r).Name, far(r).Name = strings.Repeat("a", 64), strings.Repeat("b", 64)
 	alike := twoMachines()
-	alike.Host.Name, alike.Peer.Host.Name, alike.Peer.Hooks = r.Host.Name, r.Peer.Host.Name, alike.Hooks
+	near(alike).Name, far(alike).Name, far(alike).Hooks = near(r).Name, far(r).Name, near(alike).Hooks
 	for _, r := range []*recording.Recording{r, alike} {
 		for _, line := range strings.Split(textOf(t, r, TextOptions{})+diffOf(t, sample(), r), "\n") {
 			if n := len([]rune(line)); n > textWidth {

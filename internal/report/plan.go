@@ -1,6 +1,6 @@
 package report
 
-import "github.com/connprof/connprof/internal/account"
+import "github.com/connprof/connprof/internal/recording"
 
 // planLine is one limit held against what the run needs of it.
 type planLine struct {
@@ -8,9 +8,9 @@ type planLine struct {
 	Warn                              bool
 }
 
-func planLines(r *recording.Recording) []planLine {
+func planLines(plan []recording.PlanRow) []planLine {
 	var lines []planLine
-	for _, p := range r.Plan {
+	for _, p := range plan {
 		l := planLine{Limit: clean(p.Limit), Where: clean(p.Where), Need: count(p.Need), Have: count(p.Have),
 			Verdict: clean(p.Verdict), Warn: p.Verdict != "ok"}
 		if p.Unit == "bytes" {
@@ -29,9 +29,9 @@ type planView struct {
 
 func planViews(r *recording.Recording) []planView {
 	var views []planView
-	for _, p := range measured(r) {
-		if lines := planLines(p.Recording); len(lines) > 0 {
-			views = append(views, planView{p.label(), lines})
+	for _, m := range profiled(r) {
+		if lines := planLines(m.Plan); len(lines) > 0 {
+			views = append(views, planView{m.label, lines})
 		}
 	}
 	return views
@@ -43,8 +43,8 @@ func textPlan(t *terminal, r *recording.Recording) {
 	if len(views) == 0 {
 		return
 	}
-	t.section("What "+plural(r.Load.Requested, "connection needs", "connections need"), "by the cost of the first "+
-		count(r.Trace.BatchConnections))
+	title, aside := planTitle(r)
+	t.section(title, aside)
 	for i, v := range views {
 		t.machine(v.Label, i > 0)
 		tab := table{columns: []column{{title: "limit", limit: 20}, {title: "set by", limit: 40}, {title: "needed", right: true},
@@ -55,4 +55,16 @@ func textPlan(t *terminal, r *recording.Recording) {
 		}
 		t.table(&tab)
 	}
+}
+
+// planTitle says of how many connections a plan is, and by what.
+func planTitle(r *recording.Recording) (title, aside string) {
+	title = "What the connections need"
+	if l := r.Load(); l != nil {
+		title = "What " + plural(l.Requested, "connection needs", "connections need")
+	}
+	if list := traced(r); len(list) > 0 {
+		aside = "by the cost of the first " + count(list[0].Trace.BatchConnections)
+	}
+	return title, aside
 }

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func TestTextShowsWhatTheConnectionsNeed(t *testing.T) {
@@ -12,8 +12,8 @@ func TestTextShowsWhatTheConnectionsNeed(t *testing.T) {
 	if text := textOf(t, r, TextOptions{}); strings.Contains(text, "connections need") {
 		t.Error("a plan without any")
 	}
-	r.Trace.BatchConnections = 5000
-	r.Plan = []recording.PlanRow{
+	near(r).Trace.BatchConnections = 5000
+	near(r).Plan = []recording.PlanRow{
 		{Limit: "memory", Where: "MemAvailable", Unit: "bytes", Need: 160 << 20, Have: 20 << 30, Verdict: "ok"},
 		{Limit: "orphans", Where: "net.ipv4.tcp_max_orphans", Need: 20_910, Have: 8_192, Verdict: "warns"}}
 	wantLines(t, textOf(t, r, TextOptions{}), "What 20,000 connections need by the cost of the first 5,000",

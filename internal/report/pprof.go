@@ -6,14 +6,14 @@ import (
 
 	"github.com/google/pprof/profile"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // Pprof writes a gzipped profile for `go tool pprof`: objects and page bytes by call path, the object type as the leaf
 // function, and role, type and cache as labels.
 func Pprof(w io.Writer, r *recording.Recording) error {
 	p := newProfile(r)
-	for _, s := range pathsOf(r.Stacks) {
+	for _, s := range pathsOf(r) {
 		p.sample(s, toInt64(s.count), toInt64(s.bytes))
 	}
 	return p.write(w)
@@ -61,7 +61,7 @@ func (b *pprofBuilder) sample(s *path, objects, bytes int64) {
 	b.profile.Sample = append(b.profile.Sample, &profile.Sample{
 		Location: locations,
 		Value:    []int64{objects, bytes},
-		Label:    map[string][]string{"role": {s.role}, "type": {s.objectType}, "cache": {s.cache}},
+		Label:    map[string][]string{"role": {s.role.String()}, "type": {s.objectType}, "cache": {s.cache}},
 	})
 }
 

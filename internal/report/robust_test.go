@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // renderers are all the ways out of this package; a difference is made with the sample as the other side.
@@ -94,31 +94,31 @@ func oddRecordings() map[string]*recording.Recording {
 		odd[name] = r
 	}
 	odd["empty"] = &recording.Recording{}
-	with("no endpoints", func(r *recording.Recording) { r.Endpoints = nil })
+	with("no endpoints", func(r *recording.Recording) { near(r).Endpoints = nil })
 	with("rows without endpoints", func(r *recording.Recording) {
-		for i := range r.Endpoints {
-			r.Endpoints[i].Count = 0
+		for i := range near(r).Endpoints {
+			near(r).Endpoints[i].Count = 0
 		}
 	})
-	with("no stacks", func(r *recording.Recording) { r.Stacks = nil })
-	with("stacks of a role without endpoints", func(r *recording.Recording) { r.Stacks[0].Role = "nobody" })
+	with("no stacks", func(r *recording.Recording) { near(r).Stacks = nil })
+	with("stacks of a role without endpoints", func(r *recording.Recording) { near(r).Stacks[0].Role = "nobody" })
 	with("stacks without bytes", func(r *recording.Recording) {
-		for i := range r.Stacks {
-			r.Stacks[i].Bytes = 0
+		for i := range near(r).Stacks {
+			near(r).Stacks[i].Bytes = 0
 		}
 	})
 	with("stacks without frames", func(r *recording.Recording) {
-		for i := range r.Stacks {
-			r.Stacks[i].Frames = nil
+		for i := range near(r).Stacks {
+			near(r).Stacks[i].Frames = nil
 		}
 	})
-	with("server only", func(r *recording.Recording) { r.Endpoints = r.Endpoints[1:] })
-	with("slab shrank", func(r *recording.Recording) { r.Reconcile.SlabDeltaBytes = -1 })
-	with("slab stood still", func(r *recording.Recording) { r.Reconcile.SlabDeltaBytes = 0 })
-	with("one sample of the timeline", func(r *recording.Recording) { r.Load.Timeline = r.Load.Timeline[:1] })
+	with("server only", func(r *recording.Recording) { near(r).Endpoints = near(r).Endpoints[1:] })
+	with("slab shrank", func(r *recording.Recording) { near(r).Reconcile.SlabDeltaBytes = -1 })
+	with("slab stood still", func(r *recording.Recording) { near(r).Reconcile.SlabDeltaBytes = 0 })
+	with("one sample of the timeline", func(r *recording.Recording) { near(r).Load.Timeline = near(r).Load.Timeline[:1] })
 	with("time stands still", func(r *recording.Recording) {
-		for i := range r.Load.Timeline {
-			r.Load.Timeline[i] = r.Load.Timeline[0]
+		for i := range near(r).Load.Timeline {
+			near(r).Load.Timeline[i] = near(r).Load.Timeline[0]
 		}
 	})
 	with("nameless", func(r *recording.Recording) { forge(r, "") })
@@ -134,18 +134,18 @@ func oddRecordings() map[string]*recording.Recording {
 	both("a third", func(r *recording.Recording) { r.Peer.Peer = twoMachines() })
 	both("the other is itself", func(r *recording.Recording) { r.Peer = r })
 	both("no lists of the other", func(r *recording.Recording) {
-		r.Peer.Hooks, r.Peer.Plan, r.Peer.Notes, r.Peer.Command, r.Peer.Load.Timeline = nil, nil, nil, nil, nil
-		r.Peer.Trace.Types, r.Peer.Reconcile.Caches = nil, nil
+		far(r).Hooks, far(r).Plan, far(r).Notes, r.Peer.Command, far(r).Load.Timeline = nil, nil, nil, nil, nil
+		far(r).Trace.Types, far(r).Reconcile.Caches = nil, nil
 	})
-	both("no endpoints", func(r *recording.Recording) { r.Endpoints, r.Stacks = nil, nil })
-	both("ends mixed up", func(r *recording.Recording) { r.Load.End, r.Peer.Load.End = "server", "client" })
-	both("one kernel only", func(r *recording.Recording) { r.Reconcile.BothEnds = true })
-	both("slab shrank at the other", func(r *recording.Recording) { r.Peer.Reconcile.SlabDeltaBytes = -1 })
+	both("no endpoints", func(r *recording.Recording) { near(r).Endpoints, near(r).Stacks = nil, nil })
+	both("ends mixed up", func(r *recording.Recording) { near(r).Load.End, far(r).Load.End = "server", "client" })
+	both("one kernel only", func(r *recording.Recording) { near(r).Reconcile.BothEnds = true })
+	both("slab shrank at the other", func(r *recording.Recording) { far(r).Reconcile.SlabDeltaBytes = -1 })
 	both("nameless", func(r *recording.Recording) { forge(r, "") })
 	both("names of other alphabets", func(r *recording.Recording) { forge(r, "ядро 内核") })
 	both("huge", func(r *recording.Recording) { flood(reflect.ValueOf(r), false) })
 	both("negative", func(r *recording.Recording) { flood(reflect.ValueOf(r), true) })
-	with("one kernel, one end", func(r *recording.Recording) { r.Reconcile.BothEnds, r.Load.End = true, "client" })
+	with("one kernel, one end", func(r *recording.Recording) { near(r).Reconcile.BothEnds, near(r).Load.End = true, "client" })
 	return odd
 }
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 var update = flag.Bool("update", false, "write testdata/sample.json anew")
@@ -113,13 +113,13 @@ func sampleOf(connections int) *recording.Recording {
 	}
 	for i := 1; i <= 20; i++ {
 		address := "10.77.0." + count(i)
-		r.Addresses = append(r.Addresses, recording.AddressRow{Address: address, Role: "client", Count: connections / 20})
+		near(r).Addresses = append(near(r).Addresses, recording.AddressRow{Address: address, Role: kernel.RoleClient, Count: connections / 20})
 	}
-	r.Addresses = append(r.Addresses, recording.AddressRow{Address: "10.77.1.1", Role: "server", Count: connections})
-	r.ClientPorts = &recording.ClientPorts{Used: connections / 20, Most: 20, Example: 1024, Connections: []recording.FourTuple{
+	near(r).Addresses = append(near(r).Addresses, recording.AddressRow{Address: "10.77.1.1", Role: kernel.RoleServer, Count: connections})
+	near(r).ClientPorts = &recording.ClientPorts{Used: connections / 20, Most: 20, Example: 1024, Connections: []recording.FourTuple{
 		{Local: "10.77.0.1:1024", Remote: "10.77.1.1:8090"}, {Local: "10.77.0.20:1024", Remote: "10.77.1.1:8090"}}}
-	addRole(r, "client", connections, func(o sampleObject) string { return o.client })
-	addRole(r, "server", connections, func(o sampleObject) string { return o.server })
+	addRole(r, kernel.RoleClient, connections, func(o sampleObject) string { return o.client })
+	addRole(r, kernel.RoleServer, connections, func(o sampleObject) string { return o.server })
 	addListener(r)
 	addReconcile(r)
 	addTimeline(r)
@@ -153,17 +153,17 @@ func addRole(r *recording.Recording, role string, endpoints int, pathOf func(sam
 			ObjectBytes: uint64(n) * o.objectBytes, PageBytes: bytes})
 		row.ObjectBytes += uint64(n) * o.objectBytes
 		row.PageBytes += bytes
-		r.Trace.Types = append(r.Trace.Types, recording.TypeRow{Role: role, Type: o.name, Trace: n, Walk: n})
+		near(r).Trace.Types = append(near(r).Trace.Types, recording.TypeRow{Role: role, Type: o.name, Trace: n, Walk: n})
 		addStacks(r, role, o, frames, n, bytes)
 	}
-	r.Endpoints = append(r.Endpoints, row)
+	near(r).Endpoints = append(near(r).Endpoints, row)
 }
 
 // addStacks lets most of the server's sockets be made inside the client's connect and the rest in ksoftirqd or after
 // an interrupt, as loopback has it.
 func addStacks(r *recording.Recording, role string, o sampleObject, frames string, n int, bytes uint64) {
 	add := func(frames string, n int, bytes uint64) {
-		r.Stacks = append(r.Stacks, recording.Stack{Role: role, Type: o.name, Cache: o.cache, Count: n, Bytes: bytes,
+		near(r).Stacks = append(near(r).Stacks, recording.Stack{Role: role, Type: o.name, Cache: o.cache, Count: n, Bytes: bytes,
 			Samples: max(n/256, 1), Frames: strings.Split(frames, ";")})
 	}
 	if strings.HasSuffix(frames, receive) {
@@ -177,21 +177,21 @@ func addStacks(r *recording.Recording, role string, o sampleObject, frames strin
 }
 
 func addListener(r *recording.Recording) {
-	r.Endpoints = append(r.Endpoints, recording.EndpointRow{Role: "listener", State: "LISTEN", Count: 1, ObjectBytes: 3_392,
+	near(r).Endpoints = append(near(r).Endpoints, recording.EndpointRow{Role: kernel.RoleListener, State: "LISTEN", Count: 1, ObjectBytes: 3_392,
 		PageBytes: 3_578, Objects: []recording.ObjectRow{
 			{Type: "tcp_sock", Cache: "TCP", Count: 1, ObjectBytes: 2_368, PageBytes: 2_521},
 			{Type: "socket_alloc", Cache: "sock_inode_cache", Count: 1, ObjectBytes: 832, PageBytes: 862},
 			{Type: "file", Cache: "filp", Count: 1, ObjectBytes: 192, PageBytes: 195}}})
-	for _, o := range r.Endpoints[len(r.Endpoints)-1].Objects {
-		r.Stacks = append(r.Stacks, recording.Stack{Role: "listener", Type: o.Type, Cache: o.Cache, Count: 1,
+	for _, o := range near(r).Endpoints[len(near(r).Endpoints)-1].Objects {
+		near(r).Stacks = append(near(r).Stacks, recording.Stack{Role: kernel.RoleListener, Type: o.Type, Cache: o.Cache, Count: 1,
 			Bytes: o.PageBytes, Frames: []string{"[no sample]"}})
 	}
 }
 
 func addReconcile(r *recording.Recording) {
-	rec := &r.Reconcile
+	rec := &near(r).Reconcile
 	byCache := map[string]int{}
-	for _, row := range r.Endpoints {
+	for _, row := range near(r).Endpoints {
 		rec.AccountedPageBytes += int64(row.PageBytes)
 		for _, o := range row.Objects {
 			i, known := byCache[o.Cache]
@@ -227,14 +227,14 @@ func addTimeline(r *recording.Recording) {
 	for i := 0; i <= 30; i++ {
 		at := float64(i) * 0.025
 		up := min(max((at-0.214)/0.462, 0), 1)
-		r.Load.Timeline = append(r.Load.Timeline, recording.TimelinePoint{Seconds: at,
-			Established: int(up * float64(r.Load.Requested)), SlabBytes: base + uint64(up*float64(r.Reconcile.SlabDeltaBytes))})
+		near(r).Load.Timeline = append(near(r).Load.Timeline, recording.TimelinePoint{Seconds: at,
+			Established: int(up * float64(near(r).Load.Requested)), SlabBytes: base + uint64(up*float64(near(r).Reconcile.SlabDeltaBytes))})
 	}
 }
 
 func addTop(r *recording.Recording) {
 	for i := range 100 {
-		r.Top = append(r.Top, recording.TopEndpoint{Role: "client", State: "ESTABLISHED",
+		near(r).Top = append(near(r).Top, recording.TopEndpoint{Role: kernel.RoleClient, State: "ESTABLISHED",
 			Local: "10.77.0." + count(i%20+1) + ":" + plain(float64(1025+i)), Remote: "10.77.1.1:9000", PID: 4242,
 			Objects:     map[string]int{"tcp_sock": 1, "socket_alloc": 1, "file": 1, "dentry": 1, "epitem": 1, "eppoll_entry": 1},
 			ObjectBytes: 3_968, PageBytes: 4_293})
@@ -251,13 +251,13 @@ func twoMachines() *recording.Recording {
 // oneKernel is the sample with its ends in two network namespaces of one host.
 func oneKernel() *recording.Recording {
 	r, server := ends()
-	server.Host, server.Hooks, server.Losses = r.Host, r.Hooks, recording.Losses{}
+	near(server).Host, near(server).Hooks, near(server).Losses = near(r).Host, near(r).Hooks, recording.Losses{}
 	// Each has seen slab memory grow by both ends.
-	grown := sample().Reconcile
+	grown := near(sample()).Reconcile
 	for _, end := range []*recording.Recording{r, server} {
-		end.Reconcile.SlabDeltaBytes = grown.SlabDeltaBytes
-		for i := range end.Reconcile.Caches {
-			c := &end.Reconcile.Caches[i]
+		near(end).Reconcile.SlabDeltaBytes = grown.SlabDeltaBytes
+		for i := range near(end).Reconcile.Caches {
+			c := &near(end).Reconcile.Caches[i]
 			of := grown.Caches[slices.IndexFunc(grown.Caches, func(g recording.CacheRow) bool { return g.Cache == c.Cache })]
 			c.SlabinfoDeltaObjects, c.SlabinfoDeltaBytes = of.SlabinfoDeltaObjects, of.SlabinfoDeltaBytes
 		}
@@ -269,21 +269,21 @@ func oneKernel() *recording.Recording {
 // ends are what the two machines of a run have recorded, each alone.
 func ends() (client, server *recording.Recording) {
 	client, server = endOf("client", "client"), endOf("server", "server", "listener")
-	client.Host.Name, client.Host.Boot = "web-1", "boot 1"
+	near(client).Name, near(client).Host.Boot = "web-1", "boot 1"
 	client.Command = []string{"connprof", "run", "--target", "db-7:8090", "--token", "TOKEN", "--ips", "20", "--conns", "20k"}
-	client.Notes = append(client.Notes, "the client's own note")
-	server.Host = recording.Host{Name: "db-7", Boot: "boot 2", Kernel: "6.12.117", CPUs: 64, MemoryBytes: 512 << 30,
+	near(client).Notes = append(near(client).Notes, "the client's own note")
+	near(server).Host = recording.Host{Name: "db-7", Boot: "boot 2", Kernel: "6.12.117", CPUs: 64, MemoryBytes: 512 << 30,
 		Machine: "aarch64"}
 	server.Command = []string{"connprof", "serve", "--token", "TOKEN"}
-	server.Hooks[1] = recording.Hook{Name: "accept", Function: "inet_csk_accept", Kind: "kretprobe", Attached: true, Hits: 20_000}
-	server.Losses.RingFull = 7
-	server.Load.ProcessRSSBytes, server.Cost.ProfilerRSSBytes = 13<<20, 41<<20
-	server.Load.ConnectSeconds, server.ClientPorts = 0, nil
-	server.Reconcile.SlabDeltaBytes = server.Reconcile.AccountedPageBytes - server.Reconcile.AccountedPageBytes/50
+	near(server).Hooks[1] = recording.Hook{Name: "accept", Function: "inet_csk_accept", Kind: "kretprobe", Attached: true, Hits: 20_000}
+	near(server).Losses.RingFull = 7
+	near(server).Load.ProcessRSSBytes, near(server).Cost.ProfilerRSSBytes = 13<<20, 41<<20
+	near(server).Load.ConnectSeconds, near(server).ClientPorts = 0, nil
+	near(server).Reconcile.SlabDeltaBytes = near(server).Reconcile.AccountedPageBytes - near(server).Reconcile.AccountedPageBytes/50
 	for end, r := range map[string]*recording.Recording{"client": client, "server": server} {
-		r.Plan = []recording.PlanRow{{Limit: "open files (all)", Where: "fs.file-max", Need: 30_000, Have: 60_000, Verdict: "ok"}}
+		near(r).Plan = []recording.PlanRow{{Limit: "open files (all)", Where: "fs.file-max", Need: 30_000, Have: 60_000, Verdict: "ok"}}
 		if end == "server" {
-			r.Plan[0].Verdict = "warns"
+			near(r).Plan[0].Verdict = "warns"
 		}
 	}
 	return client, server
@@ -292,19 +292,19 @@ func ends() (client, server *recording.Recording) {
 // endOf is the sample as one end has it that is alone on its machine.
 func endOf(end string, roles ...string) *recording.Recording {
 	r := sample()
-	r.Load.End = end
+	near(r).Load.End = end
 	other := func(role string) bool { return !slices.Contains(roles, role) }
-	r.Endpoints = slices.DeleteFunc(r.Endpoints, func(e recording.EndpointRow) bool { return other(e.Role) })
-	r.Addresses = slices.DeleteFunc(r.Addresses, func(a recording.AddressRow) bool { return other(a.Role) })
-	r.Stacks = slices.DeleteFunc(r.Stacks, func(s recording.Stack) bool { return other(s.Role) })
-	r.Top = slices.DeleteFunc(r.Top, func(e recording.TopEndpoint) bool { return other(e.Role) })
-	r.Trace.Types = slices.DeleteFunc(r.Trace.Types, func(t recording.TypeRow) bool { return other(t.Role) })
+	near(r).Endpoints = slices.DeleteFunc(near(r).Endpoints, func(e recording.EndpointRow) bool { return other(e.Role) })
+	near(r).Addresses = slices.DeleteFunc(near(r).Addresses, func(a recording.AddressRow) bool { return other(a.Role) })
+	near(r).Stacks = slices.DeleteFunc(near(r).Stacks, func(s recording.Stack) bool { return other(s.Role) })
+	near(r).Top = slices.DeleteFunc(near(r).Top, func(e recording.TopEndpoint) bool { return other(e.Role) })
+	near(r).Trace.Types = slices.DeleteFunc(near(r).Trace.Types, func(t recording.TypeRow) bool { return other(t.Role) })
 	if end == "client" {
-		r.Trace.ServerOpens = 0
+		near(r).Trace.ServerOpens = 0
 	} else {
-		r.Trace.ClientOpens = 0
+		near(r).Trace.ClientOpens = 0
 	}
-	r.Reconcile = recording.Reconcile{}
+	near(r).Reconcile = recording.Reconcile{}
 	addReconcile(r)
 	return r
 }
@@ -326,28 +326,28 @@ func copyOf(t *testing.T, r *recording.Recording) *recording.Recording {
 // troubled is the sample after a bad day: failures, losses, disagreements, another kernel, other sizes.
 func troubled(t *testing.T) *recording.Recording {
 	r := copyOf(t, sample())
-	r.Host.Kernel = "6.12.117"
+	near(r).Host.Kernel = "6.12.117"
 	r.Interrupted = "SIGINT after 11,200 of 20,000 connections"
-	r.Hooks[0] = recording.Hook{Name: "connect", Function: "tcp_v4_connect", Kind: "kprobe", Note: "fentry: permission denied " +
+	near(r).Hooks[0] = recording.Hook{Name: "connect", Function: "tcp_v4_connect", Kind: "kprobe", Note: "fentry: permission denied " +
 		"(load of program connect_entry: BPF_PROG_LOAD needs CAP_PERFMON and CAP_BPF; run as root)"}
-	r.Load.Established, r.Load.Failed = 11_200, 40
-	r.Load.Failures = []recording.Failure{{Step: "connect", Error: "cannot assign requested address", Count: 40}}
-	r.Losses = recording.Losses{RingFull: 12, WalkSkipped: 3}
-	r.Trace.Types[4].Trace += 412
-	r.Trace.ClientOpens -= 12
-	r.Reconcile.SlabDeltaBytes += 14 << 20
-	server := &r.Endpoints[1]
+	near(r).Load.Established, near(r).Load.Failed = 11_200, 40
+	near(r).Load.Failures = []recording.Failure{{Step: "connect", Error: "cannot assign requested address", Count: 40}}
+	near(r).Losses = recording.Losses{RingFull: 12, WalkSkipped: 3}
+	near(r).Trace.Types[4].Trace += 412
+	near(r).Trace.ClientOpens -= 12
+	near(r).Reconcile.SlabDeltaBytes += 14 << 20
+	server := &near(r).Endpoints[1]
 	server.Objects[0].PageBytes += 3_200_000
 	server.PageBytes += 3_200_000
 	server.BufferBytes = 81_920_000
-	for i := range r.Stacks {
-		if r.Stacks[i].Role == "server" && r.Stacks[i].Type == "tcp_sock" && r.Stacks[i].Frames[0] != "ret_from_fork_asm" {
-			r.Stacks[i].Bytes += 1_600_000
+	for i := range near(r).Stacks {
+		if near(r).Stacks[i].Role == kernel.RoleServer && near(r).Stacks[i].Type == "tcp_sock" && near(r).Stacks[i].Frames[0] != "ret_from_fork_asm" {
+			near(r).Stacks[i].Bytes += 1_600_000
 		}
 	}
-	client := &r.Endpoints[0]
+	client := &near(r).Endpoints[0]
 	client.Objects = client.Objects[:len(client.Objects)-1]
 	client.PageBytes -= 128_000
-	r.Stacks = slices.DeleteFunc(r.Stacks, func(s recording.Stack) bool { return s.Type == "inet_bind_bucket" })
+	near(r).Stacks = slices.DeleteFunc(near(r).Stacks, func(s recording.Stack) bool { return s.Type == "inet_bind_bucket" })
 	return r
 }

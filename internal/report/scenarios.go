@@ -3,7 +3,8 @@ package report
 import (
 	"io"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // Scenarios writes one table of what an endpoint costs in every scenario: a row for each role and state of each
@@ -14,23 +15,23 @@ func Scenarios(w io.Writer, recordings []*recording.Recording, opts TextOptions)
 		{title: "endpoints", right: true}, {title: "object B each", right: true}, {title: "page B each", right: true},
 		{title: "buffer B each", right: true}, {title: "unexplained", right: true}}}
 	for _, r := range recordings {
-		left := map[string]part{} // what is still to be said of a kernel, by the end that it has
-		for _, p := range accounts(r) {
-			left[p.role] = p
+		left := map[string]machine{} // what is still to be said of a kernel, by the end that it has
+		for _, m := range reconciled(r) {
+			left[m.end] = m
 		}
-		name := clean(r.Load.Scenario)
+		name := clean(r.Scenario())
 		for _, row := range sortedRows(r) {
-			if row.Role == "listener" && r.Load.Scenario != "listen" {
+			if row.Role == kernel.RoleListener && r.Scenario() != scenarioListen {
 				continue // the run's own listener
 			}
 			share, warn := "", false
-			for _, end := range []string{"", row.Role} {
-				if p, found := left[end]; found {
-					share, warn = unexplainedShare(p.Recording)
+			for _, end := range []string{"", row.Role.String()} {
+				if m, found := left[end]; found {
+					share, warn = unexplainedShare(m.Reconcile)
 					delete(left, end)
 				}
 			}
-			tab.add(cell{name, normal}, cell{clean(row.Role), normal}, cell{clean(row.State), normal},
+			tab.add(cell{name, normal}, cell{row.Role.String(), normal}, cell{clean(row.State), normal},
 				cell{count(row.Count), normal}, cell{each(row.ObjectBytes, row.Count), normal},
 				cell{each(row.PageBytes, row.Count), bold}, cell{each(row.BufferBytes, row.Count), normal},
 				cell{share, warnStyle(warn, normal)})

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // The types below are the part of https://www.speedscope.app/file-format-schema.json that a sampled profile needs.
@@ -37,7 +37,7 @@ type speedscopeProfile struct {
 
 // Speedscope writes the call paths for speedscope.app: one profile a role, widths in page bytes.
 func Speedscope(w io.Writer, r *recording.Recording) error {
-	return writeSpeedscope(w, "slab pages by call path", pathsOf(r.Stacks), func(p *path) uint64 { return p.bytes })
+	return writeSpeedscope(w, "slab pages by call path", pathsOf(r), func(p *path) uint64 { return p.bytes })
 }
 
 // DiffSpeedscope writes only the paths that grew, by how much: the format has no negative weights. Where the numbers of
@@ -57,7 +57,7 @@ func writeSpeedscope(w io.Writer, name string, paths []*path, weight func(*path)
 		if bytes == 0 {
 			continue
 		}
-		profile := file.role(p.role)
+		profile := file.role(p.role.String())
 		profile.Samples = append(profile.Samples, file.frames(index, p))
 		profile.Weights = append(profile.Weights, bytes)
 		profile.EndValue += bytes

@@ -4,29 +4,31 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // path is one allocation path with what it holds in a recording, and for a difference what it held in the older one.
 type path struct {
-	role, objectType, cache string
-	frames                  []string // root first
-	bytes, count            uint64
-	oldBytes, oldCount      uint64
+	role               kernel.Role
+	objectType, cache  string
+	frames             []string // root first
+	bytes, count       uint64
+	oldBytes, oldCount uint64
 }
 
 // separator cannot occur in a kernel symbol, and if a forged recording has it, two paths become one and no sum changes.
 const separator = "\x00"
 
 func (p *path) key() string {
-	return strings.Join(append([]string{p.role, p.objectType, p.cache}, p.frames...), separator)
+	return strings.Join(append([]string{p.role.String(), p.objectType, p.cache}, p.frames...), separator)
 }
 
 // pathsOf merges equal stacks and sorts them by role, path and type, so that each format comes out the same each time.
-func pathsOf(stacks []recording.Stack) []*path {
+func pathsOf(r *recording.Recording) []*path {
 	byKey := map[string]*path{}
-	for i := range stacks {
-		p := pathOf(&stacks[i])
+	for _, s := range r.Stacks() {
+		p := pathOf(s)
 		into := byKey[p.key()]
 		if into == nil {
 			into = &path{role: p.role, objectType: p.objectType, cache: p.cache, frames: p.frames}
@@ -61,12 +63,12 @@ func sortedPaths(byKey map[string]*path) []*path {
 // recording, its figures are scaled to the newer one's number: the columns then differ by what an endpoint costs, not by
 // how many there were.
 func diffPaths(older, newer *recording.Recording) []*path {
-	was, is := roleEndpoints(older), roleEndpoints(newer)
+	was, is := older.Counts(), newer.Counts()
 	byKey := map[string]*path{}
-	for _, p := range pathsOf(newer.Stacks) {
+	for _, p := range pathsOf(newer) {
 		byKey[p.key()] = p
 	}
-	for _, p := range pathsOf(older.Stacks) {
+	for _, p := range pathsOf(older) {
 		into := byKey[p.key()]
 		if into == nil {
 			into = &path{role: p.role, objectType: p.objectType, cache: p.cache, frames: p.frames}

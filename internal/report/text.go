@@ -6,7 +6,7 @@ import (
 	"math"
 	"strings"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // TextOptions are choices about text for a terminal.
@@ -29,19 +29,23 @@ func Text(w io.Writer, r *recording.Recording, opts TextOptions) error {
 	textAnswer(t, r)
 	textFacts(t, "Run", runFacts(r))
 	textHooks(t, r)
-	textFacts(t, "Load", loadFacts(r))
+	if r.Load() != nil {
+		textFacts(t, "Load", loadFacts(r))
+	}
 	textPlan(t, r)
 	textServers(t, r)
 	for _, row := range sortedRows(r) {
 		textEndpoints(t, row)
 	}
-	textConnection(t, r)
+	if r.Load() != nil {
+		textConnection(t, r)
+	}
 	textReconcile(t, r, opts)
 	textChecks(t, r)
 	textLosses(t, r)
 	textCost(t, r)
 	textSampling(t, r)
-	textNotes(t, notesOf(r))
+	textNotes(t, notes(r))
 	return t.flush()
 }
 
@@ -55,8 +59,8 @@ func warnStyle(warn bool, otherwise style) style {
 // textAnswer says what the reader came for, and in one line whether to believe it.
 func textAnswer(t *terminal, r *recording.Recording) {
 	c := connectionOf(r)
-	sentence, sum := c.answer()
-	if c.whole() {
+	sentence, sum := answerOf(r)
+	if c.whole() && c.opened {
 		sum = decimal1(c.pageBytes()) + " B = " + sum
 	}
 	t.line(t.styled(bold, sentence), "   ", t.styled(dim, sum))
@@ -80,7 +84,7 @@ func textFacts(t *terminal, title string, facts []fact) {
 }
 
 func textEndpoints(t *terminal, row *recording.EndpointRow) {
-	t.section(rowTitle(row), fmt.Sprintf("%s · %s", clean(row.State), count(row.Count)))
+	t.section(rowTitle(row.Role), fmt.Sprintf("%s · %s", clean(row.State), count(row.Count)))
 	tab := table{columns: []column{{title: "object", limit: 18}, {title: "slab cache", limit: 18},
 		{title: "count", right: true}, {title: "B/object", right: true}, {title: "each has", right: true},
 		{title: "page B each", right: true}, {title: "share", right: true}, {}}}
@@ -107,7 +111,7 @@ func textConnection(t *terminal, r *recording.Recording) {
 	}
 	for _, row := range []*recording.EndpointRow{c.client, c.server} {
 		if row != nil {
-			end(row.Role, pageEach(row), "slab pages, "+clean(row.State), normal)
+			end(row.Role.String(), pageEach(row), "slab pages, "+clean(row.State), normal)
 		}
 	}
 	if c.whole() {
@@ -118,25 +122,28 @@ func textConnection(t *terminal, r *recording.Recording) {
 }
 
 func textReconcile(t *terminal, r *recording.Recording, opts TextOptions) {
-	parts := accounts(r)
+	machines := reconciled(r)
+	if len(machines) == 0 {
+		return
+	}
 	aside := ""
-	if shared(r) {
-		aside = accountOf(r, parts[0])
+	if ofBothEnds(r, machines[0].Machine) {
+		aside = accountOf(r, machines[0])
 	}
 	t.section("Account against the kernel's own figures", aside)
 	few := fewCaches
-	if len(parts) > 1 {
+	if len(machines) > 1 {
 		few = fewCachesEach
 	}
 	if opts.AllCaches {
 		few = math.MaxInt
 	}
-	for i, p := range parts {
-		t.machine(p.label(), i > 0)
-		for _, f := range reconcileFacts(p.Recording) {
+	for i, m := range machines {
+		t.machine(m.label, i > 0)
+		for _, f := range reconcileFacts(m.Reconcile) {
 			t.fact(f)
 		}
-		textCaches(t, cacheLines(p.Recording), few)
+		textCaches(t, cacheLines(m.Reconcile), few)
 	}
 }
 
@@ -162,6 +169,9 @@ func textCaches(t *terminal, lines []cacheLine, few int) {
 
 func textChecks(t *terminal, r *recording.Recording) {
 	agreements := agreementsOf(r)
+	if len(agreements) == 0 {
+		return
+	}
 	t.section("Trace against walk", "")
 	apart := false
 	for _, f := range agreements {
@@ -179,7 +189,7 @@ func textChecks(t *terminal, r *recording.Recording) {
 		return
 	}
 	tab := table{columns: []column{{limit: 12}, {limit: 24}, {title: "trace", right: true}, {title: "walk", right: true}, {}}}
-	for _, line := range checkLines(r) {
+	for _, line := range checkLines(traced(r)) {
 		if !line.Agree {
 			tab.add(cell{line.Role, dim}, cell{line.What, normal}, cell{line.Trace, normal}, cell{line.Walk, normal},
 				cell{line.Apart, warning})
@@ -189,8 +199,11 @@ func textChecks(t *terminal, r *recording.Recording) {
 }
 
 func textLosses(t *terminal, r *recording.Recording) {
-	t.section("Losses", "")
 	views := lossViews(r)
+	if len(views) == 0 {
+		return
+	}
+	t.section("Losses", "")
 	for i, v := range views {
 		t.machine(v.Label, i > 0)
 		if v.Lost == 0 {
@@ -206,19 +219,31 @@ func textLosses(t *terminal, r *recording.Recording) {
 
 // textCost puts two machines side by side: their figures are few and of one kind.
 func textCost(t *terminal, r *recording.Recording) {
-	parts := measured(r)
-	if len(parts) == 1 {
-		t.section("Cost of the profiler", parts[0].label())
-		for _, f := range costFacts(parts[0].Recording) {
+	machines := profiled(r)
+	switch len(machines) {
+	case 0:
+		return
+	case 1:
+		t.section("Cost of the profiler", machines[0].label)
+		for _, f := range costFacts(machines[0]) {
 			t.fact(f)
 		}
 		return
 	}
 	t.section("Cost of the profiler", "")
-	tab := table{columns: []column{{}, {title: parts[0].label()}, {title: parts[1].label()}}}
-	near, far := costFacts(parts[0].Recording), costFacts(parts[1].Recording)
-	for i := range near {
-		tab.add(cell{pad(near[i].Key, keyWidth-2, false), dim}, cell{near[i].Value, normal}, cell{far[i].Value, normal})
+	tab := table{columns: []column{{}}}
+	rows := make([][]cell, len(costFacts(machines[0])))
+	for _, m := range machines {
+		tab.columns = append(tab.columns, column{title: m.label})
+		for i, f := range costFacts(m) {
+			if rows[i] == nil {
+				rows[i] = []cell{{pad(f.Key, keyWidth-2, false), dim}}
+			}
+			rows[i] = append(rows[i], cell{f.Value, normal})
+		}
+	}
+	for _, row := range rows {
+		tab.add(row...)
 	}
 	t.table(&tab)
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func textOf(t *testing.T, r *recording.Recording, opts TextOptions) string {
@@ -43,9 +43,9 @@ func TestTextAnswersFirst(t *testing.T) {
 
 func TestTextAnswersForListenersWhereTheyAreTheSubject(t *testing.T) {
 	r := sample()
-	r.Endpoints = []recording.EndpointRow{{Role: "listener", State: "LISTEN", Count: 2, PageBytes: 8192}}
+	near(r).Endpoints = []recording.EndpointRow{{Role: kernel.RoleListener, State: "LISTEN", Count: 2, PageBytes: 8192}}
 	wantLines(t, textOf(t, r, TextOptions{}), "No connection was accounted for")
-	r.Load.Scenario = "listen"
+	near(r).Load.Scenario = "listen"
 	wantLines(t, textOf(t, r, TextOptions{}), "One listener costs 4.00 KiB of slab pages")
 }
 
@@ -91,7 +91,7 @@ func TestTextHidesNothingOfABadRun(t *testing.T) {
 
 func TestEveryLossIsPrintedInAWarningColour(t *testing.T) {
 	r := sample()
-	r.Losses = recording.Losses{RingFull: 11, MapFull: 12, RecursionMisses: 13, StackFailures: 14, WalkSkipped: 15}
+	near(r).Losses = recording.Losses{RingFull: 11, MapFull: 12, RecursionMisses: 13, StackFailures: 14, WalkSkipped: 15}
 	text := textOf(t, r, TextOptions{Color: true})
 	for _, n := range []string{"11 ", "12 ", "13 ", "14 ", "15 ", "65 lost"} {
 		if !strings.Contains(text, string(warning)+n) {
@@ -102,13 +102,13 @@ func TestEveryLossIsPrintedInAWarningColour(t *testing.T) {
 
 func TestSlabThatShrankGivesNoShare(t *testing.T) {
 	r := sample()
-	r.Reconcile.SlabDeltaBytes = -4096
+	near(r).Reconcile.SlabDeltaBytes = -4096
 	wantLines(t, textOf(t, r, TextOptions{}), "slab growth −4.00 KiB (−4,096 B)", "no share: slab did not grow")
 }
 
 func TestAccountAboveSlabGrowthIsNegative(t *testing.T) {
 	r := sample()
-	r.Reconcile.SlabDeltaBytes = r.Reconcile.AccountedPageBytes - 4<<20
+	near(r).Reconcile.SlabDeltaBytes = near(r).Reconcile.AccountedPageBytes - 4<<20
 	wantLines(t, textOf(t, r, TextOptions{}), "unexplained −4.00 MiB, −2.6 % of the growth")
 }
 
@@ -122,13 +122,13 @@ func TestOnlyTheCachesFurthestApartAreListedUnlessAllAreAskedFor(t *testing.T) {
 
 func TestHalfClosedConnectionsAreNamedByTheirState(t *testing.T) {
 	r := sample()
-	r.Endpoints[0].State, r.Endpoints[1].State = "FIN_WAIT2", "CLOSE_WAIT"
+	near(r).Endpoints[0].State, near(r).Endpoints[1].State = "FIN_WAIT2", "CLOSE_WAIT"
 	wantLines(t, textOf(t, r, TextOptions{}), "4.07 KiB FIN_WAIT2 client + 3.94 KiB CLOSE_WAIT server")
 }
 
 func TestOneEndAloneIsNotCalledAConnection(t *testing.T) {
 	r := sample()
-	r.Endpoints = r.Endpoints[:1]
+	near(r).Endpoints = near(r).Endpoints[:1]
 	text := textOf(t, r, TextOptions{})
 	wantLines(t, text, "One client endpoint costs 4.07 KiB of slab pages")
 	if strings.Contains(text, "One connection costs") {
@@ -173,12 +173,12 @@ func TestARecordingCannotDriveTheTerminal(t *testing.T) {
 		"the client's end": client, "the server's end": server} {
 		r.Interrupted = "somehow"
 		if r.Peer != nil {
-			r.Peer.Interrupted = "somehow"
-			r.Peer.Load.Failures = []recording.Failure{{Count: 1}}
+			far(r).Interrupted = "somehow"
+			far(r).Load.Failures = []recording.Failure{{Count: 1}}
 		}
-		end := r.Load.End
+		end := near(r).Load.End
 		forge(r, "\x1b]0;owned\x07\u202e\r\n")
-		r.Load.End = end
+		near(r).Load.End = end
 		var diff bytes.Buffer
 		if err := Diff(&diff, r, r, TextOptions{}); err != nil {
 			t.Fatal(err)
@@ -193,7 +193,7 @@ func TestTextShowsAPortThatSeveralConnectionsUse(t *testing.T) {
 	r := sample()
 	wantLines(t, textOf(t, r, TextOptions{}), "client ports 1,000 in use, each by up to 20 connections at the same time",
 		"port 1024, for one: 10.77.0.1:1024 … 10.77.0.20:1024 → 10.77.1.1:8090")
-	r.ClientPorts = nil
+	near(r).ClientPorts = nil
 	if text := textOf(t, r, TextOptions{}); strings.Contains(text, "client ports") {
 		t.Error("client ports without any")
 	}
@@ -201,10 +201,10 @@ func TestTextShowsAPortThatSeveralConnectionsUse(t *testing.T) {
 
 func TestTextSaysWhichConnectionsWereTraced(t *testing.T) {
 	r := sample()
-	r.Trace.BatchConnections = 5000
+	near(r).Trace.BatchConnections = 5000
 	wantLines(t, textOf(t, r, TextOptions{}), "agree on all 22 figures; opens are those of all connections, allocations those of the",
 		"first 5,000, each of which was traced", "one in about 256 allocations for the first 5,000")
-	r.Trace.BatchConnections = r.Load.Established
+	near(r).Trace.BatchConnections = near(r).Load.Established
 	if text := textOf(t, r, TextOptions{}); strings.Contains(text, "of the first") {
 		t.Errorf("a batch that is the whole run is set apart:\n%s", text)
 	}

@@ -6,7 +6,7 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // serverLine is one figure of two servers: the one that uses epoll and the one with a thread for each connection.
@@ -24,12 +24,13 @@ type serverRun struct {
 
 // serverLines compares the servers of two runs of one size; none for a recording without a comparison.
 func serverLines(r *recording.Recording) []serverLine {
-	other := r.Load.ComparedWith
-	if other == nil || other.Established <= 0 || r.Load.Established <= 0 {
+	l := r.Load()
+	if l == nil || l.ComparedWith == nil || l.ComparedWith.Established <= 0 || l.Established <= 0 {
 		return nil
 	}
+	other := l.ComparedWith
 	epoll := serverRun{&other.ServerCost, float64(other.Established), other.ConnectsPerSecond}
-	thread := serverRun{&r.Load.ServerCost, float64(r.Load.Established), r.Load.ConnectsPerSecond}
+	thread := serverRun{&l.ServerCost, float64(l.Established), l.ConnectsPerSecond}
 	lines := []serverLine{
 		newServerLine("connections/s", epoll.rate, thread.rate, whole),
 		{What: "threads of the server", Epoll: count(epoll.Threads), Thread: count(thread.Threads)},
@@ -93,7 +94,7 @@ func textServers(t *terminal, r *recording.Recording) {
 	if len(lines) == 0 {
 		return
 	}
-	t.section("Two servers", fmt.Sprintf("epoll, and a thread for each connection · %s", count(r.Load.ComparedWith.Established)))
+	t.section("Two servers", fmt.Sprintf("epoll, and a thread for each connection · %s", count(r.Load().ComparedWith.Established)))
 	tab := table{columns: []column{{}, {title: "epoll", right: true}, {title: "thread", right: true},
 		{title: "thread/epoll", right: true}}}
 	for _, l := range lines {
@@ -128,8 +129,8 @@ func serverFacts(r *recording.Recording) []fact {
 }
 
 // threadFacts divides what the account leaves unexplained into what threads have and the rest.
-func threadFacts(r *recording.Recording) []fact {
-	t := r.Reconcile.Threads
+func threadFacts(rec *recording.Reconcile) []fact {
+	t := rec.Threads
 	caches := append([]recording.ThreadCacheGrown(nil), t.Caches...)
 	sort.SliceStable(caches, func(i, j int) bool { return caches[i].Bytes > caches[j].Bytes })
 	var names []string
@@ -138,11 +139,11 @@ func threadFacts(r *recording.Recording) []fact {
 			names = append(names, fmt.Sprintf("%s %s", clean(c.Cache), size(float64(c.Bytes))))
 		}
 	}
-	share, warn := unexplainedShare(r)
+	share, warn := unexplainedShare(rec)
 	return []fact{
-		{Key: "unexplained", Value: fmt.Sprintf("%s, %s of the growth, by the account of endpoints", signedSize(unexplained(r)),
-			signedPercent(unexplained(r), float64(r.Reconcile.SlabDeltaBytes)))},
+		{Key: "unexplained", Value: fmt.Sprintf("%s, %s of the growth, by the account of endpoints", signedSize(unexplained(rec)),
+			signedPercent(unexplained(rec), float64(rec.SlabDeltaBytes)))},
 		{Key: "threads", Value: fmt.Sprintf("%s of that: %s", signedSize(float64(t.Bytes)), strings.Join(names, ", "))},
-		{Key: "left", Value: fmt.Sprintf("%s, %s of the growth", signedSize(left(r)), share), Warn: warn},
+		{Key: "left", Value: fmt.Sprintf("%s, %s of the growth", signedSize(left(rec)), share), Warn: warn},
 	}
 }

@@ -5,24 +5,24 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // threaded is the sample as a run with a thread for each connection would leave it.
 func threaded() *recording.Recording {
 	r := sample()
-	n := int64(r.Load.Established)
-	r.Load.ServerCost = recording.ServerCost{ServerModel: recording.ModelThread, Threads: 20_040, ServerRSSBytes: 92 << 20,
+	n := int64(near(r).Load.Established)
+	near(r).Load.ServerCost = recording.ServerCost{ServerModel: recording.ModelThread, Threads: 20_040, ServerRSSBytes: 92 << 20,
 		ContextSwitches: &recording.ContextSwitches{Client: recording.Switches{Voluntary: n / 10, Involuntary: n / 20},
 			Server: recording.Switches{Voluntary: n * 5 / 4, Involuntary: n / 5}},
 		Growth: &recording.MemoryGrowth{ServerUserBytes: 4100 * n, SlabBytes: 15_000 * n, KernelStackBytes: 16_384 * n, PageTableBytes: 50 * n}}
-	r.Load.ComparedWith = &recording.Comparison{Established: int(n), ConnectsPerSecond: 2 * r.Load.ConnectsPerSecond,
+	near(r).Load.ComparedWith = &recording.Comparison{Established: int(n), ConnectsPerSecond: 2 * near(r).Load.ConnectsPerSecond,
 		ServerCost: recording.ServerCost{ServerModel: recording.ModelEpoll, Threads: 8, ServerRSSBytes: 10 << 20,
 			ContextSwitches: &recording.ContextSwitches{Client: recording.Switches{Voluntary: n / 5}, Server: recording.Switches{Voluntary: n / 10}},
 			Growth:          &recording.MemoryGrowth{ServerUserBytes: 4 * n, SlabBytes: 7_500 * n, KernelStackBytes: -4 * n, PageTableBytes: 100 * n}}}
 	threads := 7_300 * n
-	r.Reconcile.SlabDeltaBytes += threads
-	r.Reconcile.Threads = &recording.ThreadSlab{Bytes: threads, Caches: []recording.ThreadCacheGrown{
+	near(r).Reconcile.SlabDeltaBytes += threads
+	near(r).Reconcile.Threads = &recording.ThreadSlab{Bytes: threads, Caches: []recording.ThreadCacheGrown{
 		{Cache: "pid", Objects: n, Bytes: 200 * n}, {Cache: "task_struct", Objects: n, Bytes: 7_100 * n}}}
 	return r
 }

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // maxPoints is as many samples as a chart can show; a long hold has many more.
@@ -44,8 +44,11 @@ type timelineData struct {
 }
 
 // timelineOf is nil for fewer than two samples: a point is no course.
-func timelineOf(r *recording.Recording) *timelineView {
-	points := thinned(r.Load.Timeline)
+func timelineOf(m machine) *timelineView {
+	if m.Load == nil {
+		return nil
+	}
+	points := thinned(m.Load.Timeline)
 	if len(points) < 2 {
 		return nil
 	}
@@ -64,7 +67,7 @@ func timelineOf(r *recording.Recording) *timelineView {
 	conns := niceAxis(up, 10)
 	bytes := niceAxis(d.Growth, 2)
 	d.Ranges = [][]float64{time, {conns.low, conns.high}, {bytes.low, bytes.high}}
-	view := &timelineView{Data: d, Ticks: timeTicks(time)}
+	view := &timelineView{Label: m.label, Data: d, Ticks: timeTicks(time)}
 	view.Panels = []panel{
 		newPanel("Connections", "established", "conns", d.Seconds, up, time, conns, func(v float64) string { return count(int64(v)) }),
 		newPanel("Slab memory", "growth since the first sample, from "+size(float64(points[0].SlabBytes)), "slab", d.Seconds,

@@ -3,41 +3,42 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // tolerated is the unexplained share of slab growth above which a report draws the reader's eye to it.
 const tolerated = 0.03
 
 // unexplained is slab growth less the account; positive when the kernel uses more than the account found.
-func unexplained(r *recording.Recording) float64 {
-	return float64(r.Reconcile.SlabDeltaBytes) - float64(r.Reconcile.AccountedPageBytes)
+func unexplained(rec *recording.Reconcile) float64 {
+	return float64(rec.SlabDeltaBytes) - float64(rec.AccountedPageBytes)
 }
 
 // left is what neither the account of endpoints nor that of threads explains.
-func left(r *recording.Recording) float64 {
-	if t := r.Reconcile.Threads; t != nil {
-		return unexplained(r) - float64(t.Bytes)
+func left(rec *recording.Reconcile) float64 {
+	if rec.Threads != nil {
+		return unexplained(rec) - float64(rec.Threads.Bytes)
 	}
-	return unexplained(r)
+	return unexplained(rec)
 }
 
 // unexplainedShare is what is left as a share of the growth. It is empty of meaning where slab did not grow, and says so.
-func unexplainedShare(r *recording.Recording) (share string, warn bool) {
-	delta := float64(r.Reconcile.SlabDeltaBytes)
+func unexplainedShare(rec *recording.Reconcile) (share string, warn bool) {
+	delta := float64(rec.SlabDeltaBytes)
 	if delta <= 0 {
-		return none, r.Reconcile.AccountedPageBytes != 0 || delta < 0
+		return none, rec.AccountedPageBytes != 0 || delta < 0
 	}
-	return signedPercent(left(r), delta), math.Abs(left(r))/delta > tolerated
+	return signedPercent(left(rec), delta), math.Abs(left(rec))/delta > tolerated
 }
 
-func reconcileFacts(r *recording.Recording) []fact {
-	rec := &r.Reconcile
-	share, warn := unexplainedShare(r)
-	rest := signedSize(unexplained(r))
+func reconcileFacts(rec *recording.Reconcile) []fact {
+	share, warn := unexplainedShare(rec)
+	rest := signedSize(unexplained(rec))
 	if share == none {
 		rest += ", no share: slab did not grow"
 	} else {
@@ -55,7 +56,7 @@ func reconcileFacts(r *recording.Recording) []fact {
 		{Key: "accounted", Value: made},
 	}
 	if rec.Threads != nil {
-		return append(facts, threadFacts(r)...)
+		return append(facts, threadFacts(rec)...)
 	}
 	return append(facts, fact{Key: "unexplained", Value: rest, Warn: warn})
 }
@@ -74,9 +75,9 @@ type cacheLine struct {
 }
 
 // cacheLines are the caches in which slabinfo and account differ, furthest apart in bytes first.
-func cacheLines(r *recording.Recording) []cacheLine {
+func cacheLines(rec *recording.Reconcile) []cacheLine {
 	var lines []cacheLine
-	for _, c := range r.Reconcile.Caches {
+	for _, c := range rec.Caches {
 		objects := c.SlabinfoDeltaObjects - c.AccountedObjects
 		accounted := float64(c.AccountedPageBytes - c.ReusedBytes)
 		bytes := float64(c.SlabinfoDeltaBytes) - accounted
@@ -122,15 +123,17 @@ type checkLine struct {
 
 // checkLines holds the trace against the walk, each machine's own: endpoints first, then each object type. Disagreements
 // come first.
-func checkLines(r *recording.Recording) []checkLine {
+func checkLines(machines []machine) []checkLine {
 	var rows []recording.TypeRow
-	for _, p := range measured(r) {
-		rows = append(rows, opensRows(p.Recording)...)
-		rows = append(rows, p.Trace.Types...)
+	for _, m := range machines {
+		if m.Trace != nil {
+			rows = append(rows, opensRows(m)...)
+			rows = append(rows, m.Trace.Types...)
+		}
 	}
 	lines := make([]checkLine, len(rows))
 	for i, t := range rows {
-		line := checkLine{Role: clean(t.Role), What: clean(t.Type), Trace: minus(count(t.Trace)), Walk: minus(count(t.Walk))}
+		line := checkLine{Role: t.Role.String(), What: clean(t.Type), Trace: minus(count(t.Trace)), Walk: minus(count(t.Walk))}
 		if line.Agree = t.Trace == t.Walk; !line.Agree {
 			line.Apart = signed(int64(t.Trace)-int64(t.Walk)) + " by the trace"
 			if t.Walk > 0 {
@@ -146,52 +149,60 @@ func checkLines(r *recording.Recording) []checkLine {
 
 // opensRows compares the opens that the probes saw with the endpoints the walk found. Only a run whose endpoints are
 // all still established can be compared so; in any other the states say more than the sum.
-func opensRows(r *recording.Recording) []recording.TypeRow {
-	opens := map[string]int{"client": r.Trace.ClientOpens, "server": r.Trace.ServerOpens}
+func opensRows(m machine) []recording.TypeRow {
 	var rows []recording.TypeRow
-	for _, role := range []string{"client", "server"} {
-		only, walk := true, 0
-		for _, row := range r.Endpoints {
-			if row.Role == role && row.Count > 0 {
+	for _, opens := range []recording.TypeRow{{Role: kernel.RoleClient, Trace: m.Trace.ClientOpens},
+		{Role: kernel.RoleServer, Trace: m.Trace.ServerOpens}} {
+		only := true
+		for _, row := range m.Endpoints {
+			if row.Role == opens.Role && row.Count > 0 {
 				only = only && row.State == established
-				walk += row.Count
+				opens.Walk += row.Count
 			}
 		}
-		if only && r.Trace.Closes == 0 && (walk > 0 || opens[role] > 0) {
-			rows = append(rows, recording.TypeRow{Role: role, Type: "endpoints", Trace: opens[role], Walk: walk})
+		if only && m.Trace.Closes == 0 && (opens.Walk > 0 || opens.Trace > 0) {
+			opens.Type = "endpoints"
+			rows = append(rows, opens)
 		}
 	}
 	return rows
 }
 
+// traced are the machines whose allocations were traced.
+func traced(r *recording.Recording) []machine {
+	return slices.DeleteFunc(profiled(r), func(m machine) bool { return m.Trace == nil })
+}
+
 // agreementsOf sum up trace against walk, a sentence for each machine.
 func agreementsOf(r *recording.Recording) []fact {
 	var list []fact
-	for _, p := range measured(r) {
-		sentence, warn := agreed(checkLines(p.Recording))
-		if of := tracedOf(p.Recording); of != "" && coverage(r) == "" {
+	for _, m := range traced(r) {
+		sentence, warn := agreed(checkLines([]machine{m}))
+		if of := m.tracedOf(); of != "" && coverage(r) == "" {
 			sentence += "; " + of
 		}
-		list = append(list, p.labelled(fact{Value: sentence, Warn: warn}))
+		list = append(list, m.labelled(fact{Value: sentence, Warn: warn}))
 	}
 	return list
 }
 
 // tracedOf says which connections the trace is of, where its figures are not all of the same.
-func tracedOf(r *recording.Recording) string {
-	b := r.Trace.BatchConnections
-	if b <= 0 || b >= r.Load.Established {
+func (m machine) tracedOf() string {
+	if m.batch() == 0 {
 		return ""
 	}
 	return fmt.Sprintf("opens are those of all connections, allocations those of the first %s, each of which was traced",
-		count(b))
+		count(m.batch()))
 }
 
-// coverage is what two machines' figures are of, where that is the same.
+// coverage is what the figures of several machines are of, where that is the same.
 func coverage(r *recording.Recording) string {
-	parts := measured(r)
-	of := tracedOf(parts[0].Recording)
-	if len(parts) == 1 || of == "" || of != tracedOf(parts[1].Recording) {
+	machines := traced(r)
+	if len(machines) < 2 || machines[0].tracedOf() == "" {
+		return ""
+	}
+	of := machines[0].tracedOf()
+	if slices.ContainsFunc(machines, func(m machine) bool { return m.tracedOf() != of }) {
 		return ""
 	}
 	return strings.ToUpper(of[:1]) + of[1:] + "."
@@ -222,13 +233,13 @@ type lossView struct {
 }
 
 func lossViews(r *recording.Recording) []lossView {
-	parts := measured(r)
-	if len(parts) == 2 && lost(r) == 0 {
-		return []lossView{{None: "none, on either machine", Facts: lossFacts(&r.Losses)}}
+	machines := profiled(r)
+	if len(machines) > 1 && r.Lost() == 0 {
+		return []lossView{{None: "none, on either machine", Facts: lossFacts(&machines[0].Losses)}}
 	}
-	views := make([]lossView, len(parts))
-	for i, p := range parts {
-		views[i] = lossView{p.label(), p.Losses.Total(), "none", lossFacts(&p.Losses)}
+	views := make([]lossView, len(machines))
+	for i, m := range machines {
+		views[i] = lossView{m.label, m.Losses.Total(), "none", lossFacts(&m.Losses)}
 	}
 	return views
 }
@@ -254,35 +265,48 @@ func lossFacts(l *recording.Losses) []fact {
 	return facts
 }
 
-// status is the run's health in a few words each: is the answer to be trusted.
+// status is the recording's health in a few words each: is the answer to be trusted.
 func status(r *recording.Recording) []fact {
-	l := &r.Load
-	list := []fact{{"connections", fmt.Sprintf("%s of %s established", count(l.Established), count(l.Requested)),
-		l.Failed > 0 || l.Established < l.Requested}}
-	if onlyEnd(r) == "client" {
+	var list []fact
+	if l := r.Load(); l != nil {
+		list = append(list, fact{"connections", fmt.Sprintf("%s of %s established", count(l.Established), count(l.Requested)),
+			l.Failed > 0 || l.Established < l.Requested})
+	}
+	if r.Missing() == kernel.RoleServer {
 		list = append(list, fact{"ends", "without the server's account", true})
 	}
+	if len(r.Profiled()) == 0 {
+		return append(list, fact{"profile", "nothing was profiled", false})
+	}
 	gone := fact{"lost", "nothing lost", false}
-	if n := lost(r); n > 0 {
+	if n := r.Lost(); n > 0 {
 		gone = fact{"lost", count(n) + " lost", true}
 	}
-	list = append(list, gone, unexplainedStatus(r))
-	if len(checkLines(r)) == 0 {
-		return list
+	list = append(list, gone)
+	list = append(list, unexplainedStatus(r)...)
+	if len(checkLines(traced(r))) > 0 {
+		list = append(list, checkStatus(r))
 	}
-	return append(list, checkStatus(r))
+	return list
 }
 
-// unexplainedStatus has a figure for each kernel.
-func unexplainedStatus(r *recording.Recording) fact {
-	list := accounts(r)
-	if len(list) > 1 {
-		shares, warn := unexplainedShares(r)
-		return fact{"unexplained", "slab unexplained: " + strings.Join(shares, ", "), warn}
+// unexplainedStatus has a figure for each kernel whose growth there is.
+func unexplainedStatus(r *recording.Recording) []fact {
+	list := reconciled(r)
+	switch len(list) {
+	case 0:
+		return nil
+	case 1:
+		return []fact{list[0].unexplainedStatus()}
 	}
-	share, warn := unexplainedShare(list[0].Recording)
+	shares, warn := unexplainedShares(r)
+	return []fact{{"unexplained", "slab unexplained: " + strings.Join(shares, ", "), warn}}
+}
+
+func (m machine) unexplainedStatus() fact {
+	share, warn := unexplainedShare(m.Reconcile)
 	f := fact{"unexplained", share + " of slab unexplained", warn}
-	if r.Reconcile.Threads != nil {
+	if m.Reconcile.Threads != nil {
 		f.Value += " beside the threads'"
 	}
 	if share == none {
@@ -293,19 +317,19 @@ func unexplainedStatus(r *recording.Recording) fact {
 
 // unexplainedShares is what is left of each kernel's growth, with the end that it is of where there are two.
 func unexplainedShares(r *recording.Recording) (shares []string, warn bool) {
-	for _, p := range accounts(r) {
-		share, w := unexplainedShare(p.Recording)
+	for _, m := range reconciled(r) {
+		share, w := unexplainedShare(m.Reconcile)
 		warn = warn || w
-		shares = append(shares, strings.TrimSpace(share+" "+p.role))
+		shares = append(shares, strings.TrimSpace(share+" "+m.end))
 	}
 	return shares, warn
 }
 
 func checkStatus(r *recording.Recording) fact {
 	var where []string
-	for _, p := range measured(r) {
-		if _, apart := agreed(checkLines(p.Recording)); apart {
-			where = append(where, p.role)
+	for _, m := range traced(r) {
+		if _, apart := agreed(checkLines([]machine{m})); apart {
+			where = append(where, m.end)
 		}
 	}
 	switch {

@@ -13,9 +13,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/report"
 	"github.com/connprof/connprof/netcfg"
 )
@@ -170,7 +170,7 @@ func TestCheckRefusesNonsense(t *testing.T) {
 		{"--recording /no/such/file", exitFailed, []string{"/no/such/file", "no such file"}},
 		{"--recording " + foreign, exitFailed, []string{foreign, "not"}},
 		{"--restore --journal /no/such/place/j.json", exitFailed, []string{"nothing to restore", "/no/such/place/j.json", "--journal"}},
-		{"--restore --journal " + foreign, exitFailed, []string{foreign + " is no journal of connprof", "mv " + foreign}},
+		{"--restore --journal " + foreign, exitFailed, []string{"journal " + foreign + " is damaged", "mv " + foreign}},
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			connprof(t, append([]string{"check"}, strings.Fields(c.line)...)...).refuses(t, c.code, c.says...)
@@ -182,10 +182,11 @@ func TestCheckRefusesNonsense(t *testing.T) {
 // recordingOf writes a recording in which endpoints of a kernel cost so much.
 func recordingOf(t *testing.T, path, release string, client, server uint64) {
 	t.Helper()
-	rec := &recording.Recording{Schema: recording.Schema, Host: recording.Host{Kernel: release}, Endpoints: []recording.EndpointRow{
-		{Role: "client", State: "TIME_WAIT", Count: 10, PageBytes: 1},
-		{Role: "client", State: "ESTABLISHED", Count: 10, PageBytes: 10 * client},
-		{Role: "server", State: "ESTABLISHED", Count: 10, PageBytes: 10 * server}}}
+	m := &recording.Machine{Host: recording.Host{Kernel: release}, Endpoints: []recording.EndpointRow{
+		{Role: kernel.RoleClient, State: "TIME_WAIT", Count: 10, PageBytes: 1},
+		{Role: kernel.RoleClient, State: "ESTABLISHED", Count: 10, PageBytes: 10 * client},
+		{Role: kernel.RoleServer, State: "ESTABLISHED", Count: 10, PageBytes: 10 * server}}}
+	rec := &recording.Recording{Schema: recording.Schema, Kind: recording.KindRun, Machines: []*recording.Machine{m}}
 	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
@@ -298,7 +299,7 @@ func TestSeveralAtOnceLeaveTheFirstValues(t *testing.T) {
 	text := inPrivateNetns(t, journal, "for i in 1 2 3 4; do fix & done; wait", "ports", "restore", "ports")
 	says(t, "four at once", text, raisedRange, raisedRange+"net.ipv4.ip_local_port_range: 40000 65535 -> 40000 40009\n"+oldRange)
 	for _, line := range strings.Split(text, "\n") {
-		if strings.HasPrefix(line, "connprof: ") && !strings.Contains(line, "another connprof is changing limits") {
+		if strings.HasPrefix(line, "connprof: ") && !strings.Contains(line, "another connprof is at work") {
 			t.Errorf("one of them fails: %s", line)
 		}
 	}
@@ -350,5 +351,5 @@ func TestFixRefusesWhatItCannotRaise(t *testing.T) {
 		t.Errorf("left behind: %v %v", left, err)
 	}
 	r = finish(t, asNobody(t, "check", "--conns", "2147M", "--ips", "60000", "--as", "client", "--fix", "--journal", "/root/limits.json"))
-	r.complains(t, exitFailed, "fix: keep the old values in /root/limits.json: permission denied", "run as root")
+	r.complains(t, exitFailed, "fix: keep the old values: write journal /root/limits.json: ", "permission denied", "run as root")
 }

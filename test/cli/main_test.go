@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/test/check"
 )
 
 // The tests of this package run the program as its users do: as a child process, built once.
@@ -199,37 +201,42 @@ func readRecording(t testing.TB, path string) *recording.Recording {
 	return rec
 }
 
-// checkCounts checks that all of n connections are established, and that walk and trace have each of them.
-func checkCounts(t testing.TB, rec *recording.Recording, n int) {
+// readOne reads the recording of a run on one machine.
+func readOne(t testing.TB, path string) *recording.Machine {
 	t.Helper()
-	if l := rec.Load; l.Requested != n || l.Established != n || l.Failed != 0 || len(l.Failures) != 0 {
-		t.Errorf("want %d of %d connections established: %+v", n, n, l)
+	return onlyOne(t, readRecording(t, path))
+}
+
+func onlyOne(t testing.TB, rec *recording.Recording) *recording.Machine {
+	t.Helper()
+	m, err := check.One(rec)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, role := range []string{"client", "server"} {
-		if row := endpointRow(t, rec, role); row.Count != n {
-			t.Errorf("%d %s endpoints ESTABLISHED, want %d", row.Count, role, n)
-		}
-	}
-	if rec.Trace.ClientOpens != n || rec.Trace.ServerOpens != n {
-		t.Errorf("the trace saw %d client and %d server endpoints open, want %d", rec.Trace.ClientOpens,
-			rec.Trace.ServerOpens, n)
-	}
-	if rec.Losses != (recording.Losses{}) {
-		t.Errorf("losses: %+v", rec.Losses)
+	return m
+}
+
+// holds reports what a check has found wrong.
+func holds(t testing.TB, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
 	}
 }
 
-// endpointRow is the only row of a role, which is ESTABLISHED.
-func endpointRow(t testing.TB, rec *recording.Recording, role string) recording.EndpointRow {
+// checkCounts checks that all of n connections are established, and that walk and trace have each of them.
+func checkCounts(t testing.TB, m *recording.Machine, n int) {
 	t.Helper()
-	var rows []recording.EndpointRow
-	for _, row := range rec.Endpoints {
-		if row.Role == role {
-			rows = append(rows, row)
-		}
+	holds(t, check.Load(m, n), check.Endpoints(m, kernel.RoleClient, n), check.Endpoints(m, kernel.RoleServer, n),
+		check.Opens(m, n, check.Roles...), check.Losses(m))
+}
+
+// established is the only row of a role, which is ESTABLISHED.
+func established(t testing.TB, m *recording.Machine, role kernel.Role) recording.EndpointRow {
+	t.Helper()
+	row, err := check.Established(m, role)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(rows) != 1 || rows[0].State != "ESTABLISHED" {
-		t.Fatalf("want one row of %s endpoints, ESTABLISHED: %+v", role, rows)
-	}
-	return rows[0]
+	return row
 }

@@ -29,7 +29,7 @@ func withoutAmounts(text string) string {
 // other amounts.
 func checkPage(t *testing.T, files map[string][]byte) {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join("..", "docs", "limits.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "limits.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

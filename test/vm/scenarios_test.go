@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/load"
+	"github.com/connprof/connprof/test/check"
 	"github.com/connprof/connprof/test/vm/wire"
 )
 
@@ -28,8 +29,8 @@ func TestScenarios(t *testing.T) {
 		}
 		for _, s := range load.Scenarios {
 			t.Run(s.Name, func(t *testing.T) {
-				r := readRecording(t, result.Files, "recording-"+s.Name+".json")
-				if err := checkScenario(r, s, scenarioConns); err != nil {
+				m := readOne(t, result.Files, "recording-"+s.Name+".json")
+				if err := check.AloneIn(m, s, scenarioConns); err != nil {
 					t.Error(err)
 				}
 			})

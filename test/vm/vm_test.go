@@ -20,8 +20,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
-	"github.com/connprof/connprof/loader"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/test/check"
 	"github.com/connprof/connprof/test/vm/wire"
 )
 
@@ -167,8 +168,8 @@ func testKernel(t *testing.T, version string, p programs) {
 	for _, program := range tests {
 		addTestProgram(t, &config, program)
 	}
-	for _, hooks := range loader.HookKinds {
-		config.Commands = append(config.Commands, mainJob(hooks))
+	for _, hooks := range kernel.HookChoices {
+		config.Commands = append(config.Commands, mainJob(string(hooks)))
 	}
 	result := bootKernel(t, version, version, config)
 	for i, c := range result.Commands {
@@ -182,8 +183,8 @@ func testKernel(t *testing.T, version string, p programs) {
 			})
 			continue
 		}
-		hooks := loader.HookKinds[i-len(tests)]
-		t.Run("main job by "+hooks, func(t *testing.T) { checkMainJob(t, c, hooks, result.Files) })
+		hooks := kernel.HookChoices[i-len(tests)]
+		t.Run("main job by "+string(hooks), func(t *testing.T) { checkMainJob(t, c, hooks, result.Files) })
 	}
 }
 
@@ -309,16 +310,25 @@ func checkEnd(t *testing.T, c wire.CommandResult) {
 	}
 }
 
+// rungOf is the kind of rung that connect and accept must get by each value of --hooks. Every stock kernel of the matrix
+// offers all of them.
+var rungOf = map[kernel.HookKind]kernel.HookKind{
+	kernel.KindAuto:       kernel.KindKprobe,
+	kernel.KindKprobe:     kernel.KindKprobe,
+	kernel.KindFentry:     kernel.KindFentry,
+	kernel.KindTracepoint: kernel.KindTracepoint,
+}
+
 // checkMainJob holds the run's recording against what must be so, and its account against that of the run by itself.
-func checkMainJob(t *testing.T, c wire.CommandResult, hooks string, files map[string][]byte) {
+func checkMainJob(t *testing.T, c wire.CommandResult, hooks kernel.HookKind, files map[string][]byte) {
 	t.Logf("%s took %.1f s\n%s", strings.Join(c.Argv, " "), c.Seconds, c.Output)
 	checkEnd(t, c)
-	r := readRecording(t, files, recordingBy(hooks))
-	if err := checkRecording(r, hooks, mainIPs, mainConns); err != nil {
+	m := readOne(t, files, recordingBy(string(hooks)))
+	if err := errors.Join(check.Alone(m, rungOf[hooks], mainIPs, mainConns), check.Hooks(m), check.Stacks(m)); err != nil {
 		t.Errorf("the recording:\n%v", err)
 	}
-	auto := readRecording(t, files, recordingBy(loader.Auto))
-	if err := checkSameAccount(named{"by auto", auto}, named{"by " + hooks, r}); err != nil {
+	auto := readOne(t, files, recordingBy(string(kernel.KindAuto)))
+	if err := checkSameAccount(named{"by auto", auto}, named{"by " + string(hooks), m}); err != nil {
 		t.Errorf("the account:\n%v", err)
 	}
 }
@@ -330,6 +340,16 @@ func readRecording(t *testing.T, files map[string][]byte, name string) *recordin
 		t.Fatalf("read %s: %v", name, err)
 	}
 	return r
+}
+
+// readOne reads the recording of a run on one machine.
+func readOne(t *testing.T, files map[string][]byte, name string) *recording.Machine {
+	t.Helper()
+	m, err := check.One(readRecording(t, files, name))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return m
 }
 
 // checkTestRun reports a package's tests: what they printed, what failed, and what was skipped without leave.

@@ -8,16 +8,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // at is a run of n connections with some points of its timeline.
 func at(n int, points ...recording.TimelinePoint) point {
-	r := &recording.Recording{}
+	r := &recording.Machine{Load: &recording.Load{}, Reconcile: &recording.Reconcile{}}
 	r.Load.Requested, r.Load.Established, r.Load.FirstConnectSeconds, r.Load.Timeline = n, n, 1, points
 	r.Load.ConnectSeconds, r.Cost.AccountSeconds, r.Cost.ProfilerRSSBytes = 2, 1, 1<<20
-	r.Endpoints = []recording.EndpointRow{{Role: "client", PageBytes: uint64(n) * 4000}, {Role: "listener", PageBytes: 9999}}
-	return point{Recording: r}
+	r.Endpoints = []recording.EndpointRow{{Role: kernel.RoleClient, PageBytes: uint64(n) * 4000}, {Role: kernel.RoleListener, PageBytes: 9999}}
+	return point{Machine: r}
 }
 
 func TestLastTenthIsHeldAgainstTheFirst(t *testing.T) {

@@ -1,0 +1,43 @@
+package kernel
+
+import "strings"
+
+// HookName is a place in the kernel that connprof watches.
+type HookName string
+
+// The hooks.
+const (
+	HookConnect HookName = "connect"
+	HookAccept  HookName = "accept"
+	HookState   HookName = "state"
+	HookDestroy HookName = "destroy"
+	HookSlab    HookName = "slab"
+	HookWalk    HookName = "walk"
+)
+
+// HookKind is a way to attach a hook.
+type HookKind string
+
+// The kinds. KindAuto is none of its own: it stands for the best that the kernel accepts.
+const (
+	KindAuto       HookKind = "auto"
+	KindKprobe     HookKind = "kprobe"
+	KindFentry     HookKind = "fentry"
+	KindTracepoint HookKind = "tracepoint"
+	KindIterator   HookKind = "iterator"
+	KindSyscall    HookKind = "syscall"
+)
+
+// HookKinds are several.
+type HookKinds []HookKind
+
+func (k HookKinds) String() string {
+	names := make([]string, len(k))
+	for i, kind := range k {
+		names[i] = string(kind)
+	}
+	return strings.Join(names, ", ")
+}
+
+// HookChoices are the kinds that a user may ask of the connect and accept hooks, KindAuto first.
+var HookChoices = HookKinds{KindAuto, KindKprobe, KindFentry, KindTracepoint}
