@@ -139,8 +139,8 @@ func (k partKey) describe() recording.Group {
 }
 
 // sharing shares a row's bytes out among its groups, cell by cell, in proportion to the objects. Objects can be fractions
-// of one (shared bind buckets), and bytes are whole: each group is given what brings the sum given so far to the nearest byte
-// of its due, and the last one the rest.
+// of one (shared bind buckets), and bytes are whole: each group is given what brings the sum given so far to the nearest
+// byte of its due, and the last one the rest.
 type sharing struct {
 	whole *row
 	given map[cell]*given
