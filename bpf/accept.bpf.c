@@ -28,13 +28,13 @@ static __always_inline __u64 *place_of(struct sock *sk)
 /* inet_csk_accept() returns NULL when there is nothing to accept (EAGAIN): that is no connection. */
 static __always_inline int on_accept(struct sock *sk)
 {
-	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != target_netns || !sock_counts(sk))
+	if (!sk || !in_scope(BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum)) || !sock_counts(sk))
 		return 0;
 	struct cpu_counters *c = my_counters();
 
 	if (!c)
 		return 0;
-	c->accepts++;
+	COUNT(c->accepts);
 	emit_endpoint(c, EVENT_ACCEPT, ROLE_SERVER, sk, current_tgid());
 	return 0;
 }
@@ -49,7 +49,7 @@ int BPF_KRETPROBE(accept_kretprobe, struct sock *sk)
 	return on_accept(sk);
 }
 
-/* A return probe has room for only so many calls at a time (maxactive), which threads that wait in accept() use up; the
+/* A return probe takes only so many calls at a time (maxactive), which threads that wait in accept() use up; the
  * kernel leaves it out of the others. inet_accept() hands each sock that it got on to sock_graft(), still in accept(),
  * and a probe on an entry has no limit: this one reports what the return probe has not. */
 SEC("kprobe/security_sock_graft")

@@ -19,6 +19,7 @@ const (
 	AcceptMapCounters           = "counters"
 	AcceptMapEvents             = "events"
 	AcceptMapHandedOut          = "handed_out"
+	AcceptMapScopeNetns         = "scope_netns"
 	AcceptProgAcceptFexit2Args  = "accept_fexit_2_args"
 	AcceptProgAcceptFexit4Args  = "accept_fexit_4_args"
 	AcceptProgAcceptGraftKprobe = "accept_graft_kprobe"
@@ -26,6 +27,7 @@ const (
 	AcceptVarPortsHigh          = "ports_high"
 	AcceptVarPortsLow           = "ports_low"
 	AcceptVarPortsSide          = "ports_side"
+	AcceptVarScope              = "scope"
 	AcceptVarTargetNetns        = "target_netns"
 )
 
@@ -81,9 +83,10 @@ type AcceptProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AcceptMapSpecs struct {
-	Counters  *ebpf.MapSpec `ebpf:"counters"`
-	Events    *ebpf.MapSpec `ebpf:"events"`
-	HandedOut *ebpf.MapSpec `ebpf:"handed_out"`
+	Counters   *ebpf.MapSpec `ebpf:"counters"`
+	Events     *ebpf.MapSpec `ebpf:"events"`
+	HandedOut  *ebpf.MapSpec `ebpf:"handed_out"`
+	ScopeNetns *ebpf.MapSpec `ebpf:"scope_netns"`
 }
 
 // AcceptVariableSpecs contains global variables before they are loaded into the kernel.
@@ -93,6 +96,7 @@ type AcceptVariableSpecs struct {
 	PortsHigh   *ebpf.VariableSpec `ebpf:"ports_high"`
 	PortsLow    *ebpf.VariableSpec `ebpf:"ports_low"`
 	PortsSide   *ebpf.VariableSpec `ebpf:"ports_side"`
+	Scope       *ebpf.VariableSpec `ebpf:"scope"`
 	TargetNetns *ebpf.VariableSpec `ebpf:"target_netns"`
 }
 
@@ -116,9 +120,10 @@ func (o *AcceptObjects) Close() error {
 //
 // It can be passed to LoadAcceptObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AcceptMaps struct {
-	Counters  *ebpf.Map `ebpf:"counters"`
-	Events    *ebpf.Map `ebpf:"events"`
-	HandedOut *ebpf.Map `ebpf:"handed_out"`
+	Counters   *ebpf.Map `ebpf:"counters"`
+	Events     *ebpf.Map `ebpf:"events"`
+	HandedOut  *ebpf.Map `ebpf:"handed_out"`
+	ScopeNetns *ebpf.Map `ebpf:"scope_netns"`
 }
 
 func (m *AcceptMaps) Close() error {
@@ -126,6 +131,7 @@ func (m *AcceptMaps) Close() error {
 		m.Counters,
 		m.Events,
 		m.HandedOut,
+		m.ScopeNetns,
 	)
 }
 
@@ -136,6 +142,7 @@ type AcceptVariables struct {
 	PortsHigh   *ebpf.Variable `ebpf:"ports_high"`
 	PortsLow    *ebpf.Variable `ebpf:"ports_low"`
 	PortsSide   *ebpf.Variable `ebpf:"ports_side"`
+	Scope       *ebpf.Variable `ebpf:"scope"`
 	TargetNetns *ebpf.Variable `ebpf:"target_netns"`
 }
 

@@ -4,9 +4,11 @@
 #define CONNPROF_CACHES_H
 
 #include "connprof.h"
+#include "counters.h"
 #include "kernel.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
+#include <linux/errno.h>
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -28,7 +30,11 @@ static __always_inline void remember_cache(const struct kmem_cache *cache)
 	info.object_size = BPF_CORE_READ(cache, object_size);
 	info.oo = BPF_CORE_READ(cache, oo.x);
 	info.flags = BPF_CORE_READ(cache, flags);
-	bpf_map_update_elem(&caches, &key, &info, BPF_NOEXIST);
+	long err = bpf_map_update_elem(&caches, &key, &info, BPF_NOEXIST);
+	struct cpu_counters *c = my_counters();
+
+	if (err && err != -EEXIST && c) /* that it exists is what was wanted */
+		COUNT(c->map_full);
 }
 
 #endif

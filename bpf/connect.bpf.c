@@ -9,13 +9,13 @@
 
 static __always_inline int on_connect(struct sock *sk, struct sockaddr *uaddr)
 {
-	if (BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != target_netns || !address_counts(uaddr))
+	if (!in_scope(BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum)) || !address_counts(uaddr))
 		return 0;
 	struct cpu_counters *c = my_counters();
 
 	if (!c)
 		return 0;
-	c->connect_calls++;
+	COUNT(c->connect_calls);
 	emit_endpoint(c, EVENT_OPEN, ROLE_CLIENT, sk, current_tgid());
 	return 0;
 }

@@ -18,6 +18,7 @@ import (
 const (
 	ConnectMapCounters         = "counters"
 	ConnectMapEvents           = "events"
+	ConnectMapScopeNetns       = "scope_netns"
 	ConnectProgConnectV4Fentry = "connect_v4_fentry"
 	ConnectProgConnectV4Kprobe = "connect_v4_kprobe"
 	ConnectProgConnectV6Fentry = "connect_v6_fentry"
@@ -25,6 +26,7 @@ const (
 	ConnectVarPortsHigh        = "ports_high"
 	ConnectVarPortsLow         = "ports_low"
 	ConnectVarPortsSide        = "ports_side"
+	ConnectVarScope            = "scope"
 	ConnectVarTargetNetns      = "target_netns"
 )
 
@@ -80,8 +82,9 @@ type ConnectProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ConnectMapSpecs struct {
-	Counters *ebpf.MapSpec `ebpf:"counters"`
-	Events   *ebpf.MapSpec `ebpf:"events"`
+	Counters   *ebpf.MapSpec `ebpf:"counters"`
+	Events     *ebpf.MapSpec `ebpf:"events"`
+	ScopeNetns *ebpf.MapSpec `ebpf:"scope_netns"`
 }
 
 // ConnectVariableSpecs contains global variables before they are loaded into the kernel.
@@ -91,6 +94,7 @@ type ConnectVariableSpecs struct {
 	PortsHigh   *ebpf.VariableSpec `ebpf:"ports_high"`
 	PortsLow    *ebpf.VariableSpec `ebpf:"ports_low"`
 	PortsSide   *ebpf.VariableSpec `ebpf:"ports_side"`
+	Scope       *ebpf.VariableSpec `ebpf:"scope"`
 	TargetNetns *ebpf.VariableSpec `ebpf:"target_netns"`
 }
 
@@ -114,14 +118,16 @@ func (o *ConnectObjects) Close() error {
 //
 // It can be passed to LoadConnectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ConnectMaps struct {
-	Counters *ebpf.Map `ebpf:"counters"`
-	Events   *ebpf.Map `ebpf:"events"`
+	Counters   *ebpf.Map `ebpf:"counters"`
+	Events     *ebpf.Map `ebpf:"events"`
+	ScopeNetns *ebpf.Map `ebpf:"scope_netns"`
 }
 
 func (m *ConnectMaps) Close() error {
 	return _ConnectClose(
 		m.Counters,
 		m.Events,
+		m.ScopeNetns,
 	)
 }
 
@@ -132,6 +138,7 @@ type ConnectVariables struct {
 	PortsHigh   *ebpf.Variable `ebpf:"ports_high"`
 	PortsLow    *ebpf.Variable `ebpf:"ports_low"`
 	PortsSide   *ebpf.Variable `ebpf:"ports_side"`
+	Scope       *ebpf.Variable `ebpf:"scope"`
 	TargetNetns *ebpf.Variable `ebpf:"target_netns"`
 }
 

@@ -73,7 +73,7 @@ struct endpoint_record {
 };
 _Static_assert(sizeof(struct endpoint_record) == 128, "endpoint_record is read as 128 bytes");
 
-enum event_kind {
+enum ONE_BYTE event_kind {
 	EVENT_OPEN = 1, /* connect() called, or a handshake completed on the listening side */
 	EVENT_ACCEPT,	/* accept() handed the endpoint to a process */
 	EVENT_CLOSE,	/* tcp_destroy_sock */
@@ -81,18 +81,32 @@ enum event_kind {
 	EVENT_FAIL, /* tcp_destroy_sock of an endpoint that never came up */
 };
 
-enum role {
+enum ONE_BYTE role {
 	ROLE_NONE,
 	ROLE_CLIENT,
 	ROLE_SERVER,
+};
+
+/* Which network namespaces count: one, those of a map, all. */
+enum ONE_BYTE scope_kind {
+	SCOPE_ONE,
+	SCOPE_SEVERAL,
+	SCOPE_ALL,
+};
+
+/* Which of an endpoint's ports decides whether it counts. */
+enum ONE_BYTE port_side {
+	PORTS_ALL,    /* none: all endpoints count */
+	PORTS_LOCAL,  /* the server's end is here */
+	PORTS_REMOTE, /* the client's end is */
 };
 
 struct endpoint_event {
 	__u64 nanoseconds; /* CLOCK_MONOTONIC */
 	__u64 sk;
 	__u32 pid; /* thread group; 0 where the event comes from softirq context */
-	__u8 kind;
-	__u8 role;
+	enum event_kind kind;
+	enum role role;
 	__u16 pad;
 };
 _Static_assert(sizeof(struct endpoint_event) == 24, "endpoint_event is read as 24 bytes");
@@ -104,35 +118,39 @@ struct stack_event {
 	__u64 call_site;
 	__u64 cache;
 	__u32 weight; /* allocations this sample stands for */
-	__u8 kind;
-	__u8 role;   /* of the current task, which in softirq context is whoever was interrupted */
+	enum event_kind kind;
+	enum role role; /* of the current task, which in softirq context is whoever was interrupted */
 	__u8 atomic; /* 1: the allocation may not sleep, as in softirq context */
 	__u8 depth;
 	__u64 frames[STACK_DEPTH]; /* leaf first */
 };
 _Static_assert(sizeof(struct stack_event) == 24 + 8 * STACK_DEPTH, "stack_event has no holes");
 
+/* Bits of site.kind. */
+enum ONE_BYTE site_kind {
+	SITE_FREE = 1,
+	SITE_KMALLOC = 2,
+	SITE_ATOMIC = 4,
+	SITE_SIZED = 8, /* cache holds a size, not a pointer */
+};
+
 /* One call site's counters on one CPU. */
 struct site {
-	__u64 call_site;
-	__u64 cache; /* struct kmem_cache; for kmalloc and kernels before 6.1 the size in bytes */
-	__u32 role;
-	__u32 kind;
+	__u64 call_site; /* 0: nothing here yet */
+	__u64 cache;	 /* struct kmem_cache; for kmalloc and kernels before 6.1 the size in bytes */
+	enum role role;
+	enum site_kind kind;
+	__u16 pad;
+	__u32 claims; /* programs that wanted this place while it was free */
 	__u64 count;
 };
 _Static_assert(sizeof(struct site) == 32, "site is read as 32 bytes");
-
-/* Bits of site.kind. */
-#define SITE_FREE 1
-#define SITE_KMALLOC 2
-#define SITE_ATOMIC 4
-#define SITE_SIZED 8 /* cache holds a size, not a pointer */
 
 #define SITES 512
 #define SITE_PROBES 8
 
 struct site_table {
-	__u64 full; /* events that found no room */
+	__u64 full; /* events that found no place */
 	__u64 until_sample;
 	struct site sites[SITES];
 };
@@ -150,7 +168,7 @@ _Static_assert(sizeof(struct cache_info) == 48, "cache_info is read as 48 bytes"
 struct cpu_counters {
 	__u64 events;
 	__u64 ring_full;
-	__u64 map_full;
+	__u64 map_full; /* updates that a map had no place for */
 	__u64 stack_failures;
 	__u64 connect_calls; /* connect hook: kprobe or fentry */
 	__u64 accepts;	     /* accept hook: kretprobe or fexit, NULL returns left out */

@@ -1,33 +1,19 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* The maps that several objects share. Each object declares them; the loader makes one of each and hands it to all. */
+/* What the programs that report events have in common. Maps that several objects declare are made once by the loader, which
+ * hands them to all. */
 #ifndef CONNPROF_MAPS_H
 #define CONNPROF_MAPS_H
 
 #include "connprof.h"
+#include "counters.h"
 #include "kernel.h"
+#include "scope.h"
 #include <bpf/bpf_helpers.h>
-
-/* Network namespace whose sockets and tasks count (nsfs inode number). Set before loading. */
-const volatile __u32 target_netns = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4 << 20); /* the loader may set another size */
 } events SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct cpu_counters);
-} counters SEC(".maps");
-
-static __always_inline struct cpu_counters *my_counters(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&counters, &zero);
-}
 
 /* Submitting wakes the reader only once the ring holds this much; below it the reader comes by on its own clock. */
 #define WAKE_BYTES (512 << 10)
@@ -37,12 +23,12 @@ static __always_inline __u64 submit_flags(void)
 	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= WAKE_BYTES ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
-static __always_inline void emit_endpoint(struct cpu_counters *c, __u8 kind, __u8 role, const void *sk, __u32 pid)
+static __always_inline void emit_endpoint(struct cpu_counters *c, enum event_kind kind, enum role role, const void *sk, __u32 pid)
 {
 	struct endpoint_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 
 	if (!e) {
-		c->ring_full++;
+		COUNT(c->ring_full);
 		return;
 	}
 	e->nanoseconds = bpf_ktime_get_ns();
@@ -51,7 +37,7 @@ static __always_inline void emit_endpoint(struct cpu_counters *c, __u8 kind, __u
 	e->kind = kind;
 	e->role = role;
 	e->pad = 0;
-	c->events++;
+	COUNT(c->events);
 	bpf_ringbuf_submit(e, submit_flags());
 }
 

@@ -3,14 +3,12 @@
 #ifndef CONNPROF_PORTS_H
 #define CONNPROF_PORTS_H
 
+#include "connprof.h"
 #include "kernel.h"
 #include <bpf/bpf_core_read.h>
 
-#define PORTS_LOCAL 1  /* the server's end is here */
-#define PORTS_REMOTE 2 /* the client's end is */
-
-/* 0: every endpoint counts. Set before loading, as are the ports, lowest and highest. */
-const volatile __u8 ports_side = 0;
+/* Set before loading, as are the ports, lowest and highest. */
+const volatile enum port_side ports_side = PORTS_ALL;
 const volatile __u16 ports_low = 0;
 const volatile __u16 ports_high = 0;
 
@@ -37,7 +35,7 @@ static __always_inline bool address_counts(struct sockaddr *to)
 	__be16 port;
 
 	if (ports_side != PORTS_REMOTE)
-		return !ports_side;
+		return ports_side == PORTS_ALL;
 	BPF_CORE_READ_INTO(&port, (struct sockaddr_in *)to, sin_port);
 	return port_counts(port);
 }

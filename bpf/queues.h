@@ -31,7 +31,7 @@ static __always_inline bool of_one_class(__u64 a, __u64 b)
 	return ((a - 1) & (b - 1)) > ((a - 1) ^ (b - 1));
 }
 
-/* An endpoint has room for one size of heads: where they differ, its account is not whole. */
+/* A record tells one size of heads: where they differ, its account is not whole. */
 static __always_inline __u64 add_skbs(__u64 sum, __u64 c)
 {
 	__u64 a = SKB_HEAD_BYTES(sum), b = SKB_HEAD_BYTES(c);

@@ -35,11 +35,11 @@ struct {
 	__type(value, struct site_table);
 } sites SEC(".maps");
 
-#define NOT_OURS ~0u
+#define NOT_OURS 255
 
 /* Whose the current task is. The load processes are known by their ids; any other task counts if it lives in the
  * run's network namespace. */
-static __always_inline __u32 current_role(void)
+static __always_inline __u8 current_role(void)
 {
 	__u32 tgid = current_process();
 
@@ -47,7 +47,7 @@ static __always_inline __u32 current_role(void)
 		return ROLE_CLIENT;
 	if (tgid == server_tgid)
 		return ROLE_SERVER;
-	return !load_tasks_only && current_netns() == target_netns ? ROLE_NONE : NOT_OURS;
+	return !load_tasks_only && in_scope(current_netns()) ? ROLE_NONE : NOT_OURS;
 }
 
 static __always_inline struct site_table *my_sites(void)
@@ -57,8 +57,33 @@ static __always_inline struct site_table *my_sites(void)
 	return bpf_map_lookup_elem(&sites, &zero);
 }
 
-/* Counts one event. A call site that is new takes the first free place of its few; sites differ by the hundred. */
-static __always_inline void count_site(struct site_table *t, __u64 call_site, __u64 cache, __u32 role, __u32 kind)
+/* Makes a free place a call site's; false where another program was there at the same time. */
+static __always_inline bool claim(struct site *s, __u64 call_site, __u64 cache, enum role role, enum site_kind kind)
+{
+	COUNT(s->claims);
+	if (READ_ONCE(s->claims) != 1)
+		return false;
+	s->cache = cache;
+	s->role = role;
+	s->kind = kind;
+	s->count = 1;
+	barrier();
+	WRITE_ONCE(s->call_site, call_site);
+	return true;
+}
+
+/* Counts one event. A call site that is new takes the first free place of its few; sites differ by the hundred.
+ *
+ * Three or four programs use one CPU's table. The kernel does not start one inside itself (since 05b24ff9b2cf, 6.1; before,
+ * it does), but an interrupt that allocates may run another of them between any two instructions of this, and so may a
+ * task that preempts, where the kernel allows that in tracepoints (7.2). All of them stay on this CPU. Nothing is lost:
+ * - A place is claimed by adding one to claims, in one instruction, and it is whoever's the claim is that then reads 1.
+ *   A program that came in between has made it 2 or found it 1 and went on. If neither reads 1, the place stays unused.
+ * - call_site is written last. Until then the place is nobody's to count in.
+ * - If one program so takes two places for one call site, user space adds them up.
+ * - count is added to in one instruction. */
+static __always_inline void count_site(struct site_table *t, __u64 call_site, __u64 cache, enum role role,
+				       enum site_kind kind)
 {
 	__u32 at = ((__u32)call_site ^ (__u32)(call_site >> 9) ^ role * 131 ^ kind * 37);
 
@@ -66,40 +91,38 @@ static __always_inline void count_site(struct site_table *t, __u64 call_site, __
 		struct site *s = &t->sites[(at + i) & (SITES - 1)];
 
 		if (s->call_site == call_site && s->cache == cache && s->role == role && s->kind == kind) {
-			s->count++;
+			COUNT(s->count);
 			return;
 		}
-		if (!s->call_site) {
-			s->call_site = call_site;
-			s->cache = cache;
-			s->role = role;
-			s->kind = kind;
-			s->count = 1;
+		if (!READ_ONCE(s->claims) && claim(s, call_site, cache, role, kind)) {
 			if (!(kind & SITE_SIZED))
 				remember_cache((struct kmem_cache *)cache);
 			return;
 		}
 	}
-	t->full++;
+	COUNT(t->full);
 }
 
 /* Counts down to the next sample. The distance is drawn anew each time, evenly from 1 to 2n - 1 (mean n), because
- * a fixed one would beat with the order in which a connection's objects are allocated. */
+ * a fixed one would beat with the order in which a connection's objects are allocated. An interrupt in between, see
+ * count_site(), moves the next sample and does no more. */
 static __always_inline bool is_sampled(struct site_table *t)
 {
 	__u32 interval = sample_interval;
 
 	if (!interval)
 		return false;
-	bool first = !t->until_sample;
+	__u64 left = READ_ONCE(t->until_sample); /* 0: none has been drawn yet */
 
-	if (!first && --t->until_sample)
+	if (left > 1) {
+		t->until_sample = left - 1;
 		return false;
+	}
 	t->until_sample = 1 + bpf_get_prandom_u32() % (2 * interval - 1);
-	return !first;
+	return left == 1;
 }
 
-static __always_inline void sample(void *ctx, __u64 call_site, __u64 cache, __u32 role, bool atomic)
+static __always_inline void sample(void *ctx, __u64 call_site, __u64 cache, enum role role, bool atomic)
 {
 	struct cpu_counters *c = my_counters();
 
@@ -108,13 +131,13 @@ static __always_inline void sample(void *ctx, __u64 call_site, __u64 cache, __u3
 	struct stack_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 
 	if (!e) {
-		c->ring_full++;
+		COUNT(c->ring_full);
 		return;
 	}
 	long bytes = bpf_get_stack(ctx, e->frames, sizeof(e->frames), 0);
 
 	if (bytes <= 0 || bytes == sizeof(e->frames)) { /* full: the root may be cut off */
-		c->stack_failures++;
+		COUNT(c->stack_failures);
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		return;
 	}
@@ -125,13 +148,13 @@ static __always_inline void sample(void *ctx, __u64 call_site, __u64 cache, __u3
 	e->role = role;
 	e->atomic = atomic;
 	e->depth = (__u64)bytes / 8;
-	c->events++;
+	COUNT(c->events);
 	bpf_ringbuf_submit(e, submit_flags());
 }
 
-static __always_inline int on_alloc(void *ctx, __u64 call_site, __u64 cache, __u32 kind, gfp_t gfp)
+static __always_inline int on_alloc(void *ctx, __u64 call_site, __u64 cache, enum site_kind kind, gfp_t gfp)
 {
-	__u32 role = current_role();
+	__u8 role = current_role();
 	bool atomic = !(gfp & GFP_DIRECT_RECLAIM);
 	bool counts = role != NOT_OURS;
 
@@ -186,7 +209,7 @@ int BPF_PROG(kmalloc_alloc, unsigned long call_site, void *ptr, __u64 requested,
 SEC("tp_btf/kmem_cache_free")
 int BPF_PROG(free_object, unsigned long call_site)
 {
-	__u32 role = current_role();
+	__u8 role = current_role();
 
 	if (role == NOT_OURS)
 		return 0;

@@ -17,10 +17,21 @@ type SlabSite struct {
 	_        structs.HostLayout
 	CallSite uint64
 	Cache    uint64
-	Role     uint32
-	Kind     uint32
+	Role     uint8
+	Kind     SlabSiteKind
+	Pad      uint16
+	Claims   uint32
 	Count    uint64
 }
+
+type SlabSiteKind uint8
+
+const (
+	SlabSiteKindSITE_FREE    SlabSiteKind = 1
+	SlabSiteKindSITE_KMALLOC SlabSiteKind = 2
+	SlabSiteKindSITE_ATOMIC  SlabSiteKind = 4
+	SlabSiteKindSITE_SIZED   SlabSiteKind = 8
+)
 
 type SlabSiteTable struct {
 	_           structs.HostLayout
@@ -48,6 +59,7 @@ const (
 	SlabMapCaches             = "caches"
 	SlabMapCounters           = "counters"
 	SlabMapEvents             = "events"
+	SlabMapScopeNetns         = "scope_netns"
 	SlabMapSites              = "sites"
 	SlabProgAllocNodeWithSize = "alloc_node_with_size"
 	SlabProgAllocWithCache    = "alloc_with_cache"
@@ -57,6 +69,7 @@ const (
 	SlabVarClientTgid         = "client_tgid"
 	SlabVarLoadTasksOnly      = "load_tasks_only"
 	SlabVarSampleInterval     = "sample_interval"
+	SlabVarScope              = "scope"
 	SlabVarServerTgid         = "server_tgid"
 	SlabVarSoftirqCache       = "softirq_cache"
 	SlabVarTargetNetns        = "target_netns"
@@ -118,10 +131,11 @@ type SlabProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SlabMapSpecs struct {
-	Caches   *ebpf.MapSpec `ebpf:"caches"`
-	Counters *ebpf.MapSpec `ebpf:"counters"`
-	Events   *ebpf.MapSpec `ebpf:"events"`
-	Sites    *ebpf.MapSpec `ebpf:"sites"`
+	Caches     *ebpf.MapSpec `ebpf:"caches"`
+	Counters   *ebpf.MapSpec `ebpf:"counters"`
+	Events     *ebpf.MapSpec `ebpf:"events"`
+	ScopeNetns *ebpf.MapSpec `ebpf:"scope_netns"`
+	Sites      *ebpf.MapSpec `ebpf:"sites"`
 }
 
 // SlabVariableSpecs contains global variables before they are loaded into the kernel.
@@ -131,6 +145,7 @@ type SlabVariableSpecs struct {
 	ClientTgid       *ebpf.VariableSpec `ebpf:"client_tgid"`
 	LoadTasksOnly    *ebpf.VariableSpec `ebpf:"load_tasks_only"`
 	SampleInterval   *ebpf.VariableSpec `ebpf:"sample_interval"`
+	Scope            *ebpf.VariableSpec `ebpf:"scope"`
 	ServerTgid       *ebpf.VariableSpec `ebpf:"server_tgid"`
 	SoftirqCache     *ebpf.VariableSpec `ebpf:"softirq_cache"`
 	TargetNetns      *ebpf.VariableSpec `ebpf:"target_netns"`
@@ -159,10 +174,11 @@ func (o *SlabObjects) Close() error {
 //
 // It can be passed to LoadSlabObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SlabMaps struct {
-	Caches   *ebpf.Map `ebpf:"caches"`
-	Counters *ebpf.Map `ebpf:"counters"`
-	Events   *ebpf.Map `ebpf:"events"`
-	Sites    *ebpf.Map `ebpf:"sites"`
+	Caches     *ebpf.Map `ebpf:"caches"`
+	Counters   *ebpf.Map `ebpf:"counters"`
+	Events     *ebpf.Map `ebpf:"events"`
+	ScopeNetns *ebpf.Map `ebpf:"scope_netns"`
+	Sites      *ebpf.Map `ebpf:"sites"`
 }
 
 func (m *SlabMaps) Close() error {
@@ -170,6 +186,7 @@ func (m *SlabMaps) Close() error {
 		m.Caches,
 		m.Counters,
 		m.Events,
+		m.ScopeNetns,
 		m.Sites,
 	)
 }
@@ -181,6 +198,7 @@ type SlabVariables struct {
 	ClientTgid       *ebpf.Variable `ebpf:"client_tgid"`
 	LoadTasksOnly    *ebpf.Variable `ebpf:"load_tasks_only"`
 	SampleInterval   *ebpf.Variable `ebpf:"sample_interval"`
+	Scope            *ebpf.Variable `ebpf:"scope"`
 	ServerTgid       *ebpf.Variable `ebpf:"server_tgid"`
 	SoftirqCache     *ebpf.Variable `ebpf:"softirq_cache"`
 	TargetNetns      *ebpf.Variable `ebpf:"target_netns"`

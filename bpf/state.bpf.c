@@ -14,25 +14,25 @@ const volatile bool state_reports_connect = true;
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_change, struct sock *sk, int oldstate, int newstate)
 {
-	if (sk->__sk_common.skc_net.net->ns.inum != target_netns || sk->sk_protocol != IPPROTO_TCP ||
+	if (!in_scope(sk->__sk_common.skc_net.net->ns.inum) || sk->sk_protocol != IPPROTO_TCP ||
 	    !sock_counts(sk))
 		return 0;
 	struct cpu_counters *c = my_counters();
 
 	if (!c)
 		return 0;
-	c->state_changes++;
+	COUNT(c->state_changes);
 	if (newstate == TCP_SYN_SENT) {
 		/* tcp_v4_connect() sets it in the caller's context, before the SYN leaves. */
-		c->syn_sent++;
+		COUNT(c->syn_sent);
 		if (state_reports_connect)
 			emit_endpoint(c, EVENT_OPEN, ROLE_CLIENT, sk, current_tgid());
 	} else if (newstate == TCP_ESTABLISHED) {
 		if (oldstate == TCP_SYN_SENT) {
-			c->client_established++;
+			COUNT(c->client_established);
 		} else if (oldstate == TCP_SYN_RECV) {
 			/* Softirq context: the current task is not the one that will accept. */
-			c->server_established++;
+			COUNT(c->server_established);
 			emit_endpoint(c, EVENT_OPEN, ROLE_SERVER, sk, 0);
 		}
 	}
@@ -42,13 +42,13 @@ int BPF_PROG(state_change, struct sock *sk, int oldstate, int newstate)
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(destroy, struct sock *sk)
 {
-	if (sk->__sk_common.skc_net.net->ns.inum != target_netns || !sock_counts(sk))
+	if (!in_scope(sk->__sk_common.skc_net.net->ns.inum) || !sock_counts(sk))
 		return 0;
 	struct cpu_counters *c = my_counters();
 
 	if (!c)
 		return 0;
-	c->destroyed++;
+	COUNT(c->destroyed);
 	/* tcp_connect_init() clears it, and only the other end's SYN sets it. */
 	bool came_up = BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt) != 0;
 

@@ -33,10 +33,44 @@ type StateEndpointEvent struct {
 	Nanoseconds uint64
 	Sk          uint64
 	Pid         uint32
-	Kind        uint8
-	Role        uint8
+	Kind        StateEventKind
+	Role        StateRole
 	Pad         uint16
 }
+
+type StateEventKind uint8
+
+const (
+	StateEventKindEVENT_OPEN   StateEventKind = 1
+	StateEventKindEVENT_ACCEPT StateEventKind = 2
+	StateEventKindEVENT_CLOSE  StateEventKind = 3
+	StateEventKindEVENT_STACK  StateEventKind = 4
+	StateEventKindEVENT_FAIL   StateEventKind = 5
+)
+
+type StatePortSide uint8
+
+const (
+	StatePortSidePORTS_ALL    StatePortSide = 0
+	StatePortSidePORTS_LOCAL  StatePortSide = 1
+	StatePortSidePORTS_REMOTE StatePortSide = 2
+)
+
+type StateRole uint8
+
+const (
+	StateRoleROLE_NONE   StateRole = 0
+	StateRoleROLE_CLIENT StateRole = 1
+	StateRoleROLE_SERVER StateRole = 2
+)
+
+type StateScopeKind uint8
+
+const (
+	StateScopeKindSCOPE_ONE     StateScopeKind = 0
+	StateScopeKindSCOPE_SEVERAL StateScopeKind = 1
+	StateScopeKindSCOPE_ALL     StateScopeKind = 2
+)
 
 // Names of all BPF objects in the ELF.
 //
@@ -44,11 +78,13 @@ type StateEndpointEvent struct {
 const (
 	StateMapCounters            = "counters"
 	StateMapEvents              = "events"
+	StateMapScopeNetns          = "scope_netns"
 	StateProgDestroy            = "destroy"
 	StateProgStateChange        = "state_change"
 	StateVarPortsHigh           = "ports_high"
 	StateVarPortsLow            = "ports_low"
 	StateVarPortsSide           = "ports_side"
+	StateVarScope               = "scope"
 	StateVarStateReportsConnect = "state_reports_connect"
 	StateVarTargetNetns         = "target_netns"
 	StateVarUnusedEndpointEvent = "unused_endpoint_event"
@@ -104,8 +140,9 @@ type StateProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type StateMapSpecs struct {
-	Counters *ebpf.MapSpec `ebpf:"counters"`
-	Events   *ebpf.MapSpec `ebpf:"events"`
+	Counters   *ebpf.MapSpec `ebpf:"counters"`
+	Events     *ebpf.MapSpec `ebpf:"events"`
+	ScopeNetns *ebpf.MapSpec `ebpf:"scope_netns"`
 }
 
 // StateVariableSpecs contains global variables before they are loaded into the kernel.
@@ -115,6 +152,7 @@ type StateVariableSpecs struct {
 	PortsHigh           *ebpf.VariableSpec `ebpf:"ports_high"`
 	PortsLow            *ebpf.VariableSpec `ebpf:"ports_low"`
 	PortsSide           *ebpf.VariableSpec `ebpf:"ports_side"`
+	Scope               *ebpf.VariableSpec `ebpf:"scope"`
 	StateReportsConnect *ebpf.VariableSpec `ebpf:"state_reports_connect"`
 	TargetNetns         *ebpf.VariableSpec `ebpf:"target_netns"`
 	UnusedEndpointEvent *ebpf.VariableSpec `ebpf:"unused_endpoint_event"`
@@ -140,14 +178,16 @@ func (o *StateObjects) Close() error {
 //
 // It can be passed to LoadStateObjects or ebpf.CollectionSpec.LoadAndAssign.
 type StateMaps struct {
-	Counters *ebpf.Map `ebpf:"counters"`
-	Events   *ebpf.Map `ebpf:"events"`
+	Counters   *ebpf.Map `ebpf:"counters"`
+	Events     *ebpf.Map `ebpf:"events"`
+	ScopeNetns *ebpf.Map `ebpf:"scope_netns"`
 }
 
 func (m *StateMaps) Close() error {
 	return _StateClose(
 		m.Counters,
 		m.Events,
+		m.ScopeNetns,
 	)
 }
 
@@ -158,6 +198,7 @@ type StateVariables struct {
 	PortsHigh           *ebpf.Variable `ebpf:"ports_high"`
 	PortsLow            *ebpf.Variable `ebpf:"ports_low"`
 	PortsSide           *ebpf.Variable `ebpf:"ports_side"`
+	Scope               *ebpf.Variable `ebpf:"scope"`
 	StateReportsConnect *ebpf.Variable `ebpf:"state_reports_connect"`
 	TargetNetns         *ebpf.Variable `ebpf:"target_netns"`
 	UnusedEndpointEvent *ebpf.Variable `ebpf:"unused_endpoint_event"`

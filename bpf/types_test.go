@@ -1,38 +1,69 @@
 package bpf
 
 import (
-	"os"
-	"strings"
 	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 
 	"github.com/connprof/connprof/internal/kernel"
 )
 
-func TestObjectTypesAreThoseOfTheHeader(t *testing.T) {
-	header, err := os.ReadFile("connprof.h")
+// enumOf is the values by name of an enum as an object's BTF has it, from which bpf2go made the Go constants.
+func enumOf(t *testing.T, load func() (*ebpf.CollectionSpec, error), name string) map[string]uint64 {
+	t.Helper()
+	spec, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, list, _ := strings.Cut(string(header), "enum object_type {")
-	list, _, _ = strings.Cut(list, "}")
-	var names []string
-	for _, name := range strings.Split(list, ",") {
-		if name = strings.TrimSpace(name); strings.HasPrefix(name, "TYPE_") && !strings.HasPrefix(name, "TYPE_MAX") {
-			names = append(names, name)
+	var enum *btf.Enum
+	if err := spec.Types.TypeByName(name, &enum); err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]uint64{}
+	for _, v := range enum.Values {
+		values[v.Name] = v.Value
+	}
+	return values
+}
+
+// sameNumbers wants an enum to have these values and no others.
+func sameNumbers[T ~uint8](t *testing.T, enum map[string]uint64, want map[string]T) {
+	t.Helper()
+	for name, value := range enum {
+		if w, ok := want[name]; !ok {
+			t.Errorf("%s is not in package kernel", name)
+		} else if value != uint64(w) {
+			t.Errorf("%s is %d, and %d in package kernel", name, value, w)
 		}
 	}
-	if len(names) != kernel.NumObjectTypes-1 { // slabobj_ext is computed
-		t.Fatalf("%d types in connprof.h, %d in package kernel", len(names), kernel.NumObjectTypes-1)
+	if len(enum) != len(want) {
+		t.Errorf("%d values, want %d", len(enum), len(want))
 	}
-	short := map[string]string{"TYPE_BIND_BUCKET": "inet_bind_bucket", "TYPE_BIND2_BUCKET": "inet_bind2_bucket",
-		"TYPE_REQUEST_SOCK": "tcp_request_sock", "TYPE_TIMEWAIT_SOCK": "tcp_timewait_sock"}
-	for i, name := range names {
-		want := strings.ToLower(strings.TrimPrefix(name, "TYPE_"))
-		if s, ok := short[name]; ok {
-			want = s
-		}
-		if got := kernel.ObjectType(i).String(); got != want {
-			t.Errorf("type %d is %s in connprof.h and %s in package kernel", i, name, got)
-		}
+}
+
+func TestObjectTypesHaveTheNumbersThatPackageKernelGivesThem(t *testing.T) {
+	enum := enumOf(t, LoadWalk, "object_type")
+	if places := enum["TYPE_MAX"]; places < kernel.NumObjectTypes {
+		t.Errorf("%d places for %d types", places, kernel.NumObjectTypes)
 	}
+	delete(enum, "TYPE_MAX")
+	want := map[string]kernel.ObjectType{
+		"TYPE_TCP_SOCK": kernel.TCPSock, "TYPE_SOCKET_ALLOC": kernel.SocketAlloc, "TYPE_FILE": kernel.File,
+		"TYPE_DENTRY": kernel.Dentry, "TYPE_LSM_INODE": kernel.LSMInode, "TYPE_LSM_FILE": kernel.LSMFile,
+		"TYPE_LSM_SOCK": kernel.LSMSock, "TYPE_EPITEM": kernel.Epitem, "TYPE_EPPOLL_ENTRY": kernel.EppollEntry,
+		"TYPE_EPITEMS_HEAD": kernel.EpitemsHead, "TYPE_BIND_BUCKET": kernel.BindBucket,
+		"TYPE_BIND2_BUCKET": kernel.Bind2Bucket, "TYPE_REQUEST_SOCK": kernel.RequestSock,
+		"TYPE_TIMEWAIT_SOCK": kernel.TimewaitSock, "TYPE_SK_BUFF": kernel.SKBuff,
+		"TYPE_SK_BUFF_FCLONES": kernel.SKBuffFclones, "TYPE_SKB_HEAD": kernel.SKBHead,
+	}
+	if len(want) != int(kernel.SlabObjExt) { // the rest is computed
+		t.Errorf("%d of the %d types that a walk finds", len(want), kernel.SlabObjExt)
+	}
+	sameNumbers(t, enum, want)
+}
+
+func TestRolesHaveTheNumbersThatPackageKernelGivesThem(t *testing.T) {
+	sameNumbers(t, enumOf(t, LoadState, "role"), map[string]kernel.Role{"ROLE_NONE": kernel.RoleUnknown,
+		"ROLE_CLIENT": kernel.RoleClient, "ROLE_SERVER": kernel.RoleServer})
 }

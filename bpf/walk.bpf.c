@@ -182,7 +182,8 @@ int walk_tcp(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
-/* Keeps the layout in the BTF, from which the Go type is made. */
+/* Keeps them in the BTF, from which the Go types are made. */
 const struct endpoint_record *unused_endpoint_record __attribute__((unused));
+const enum object_type *unused_object_type __attribute__((unused));
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -65,13 +65,38 @@ type WalkEndpointRecord struct {
 	SkbHead      uint32
 }
 
+type WalkObjectType uint32
+
+const (
+	WalkObjectTypeTYPE_TCP_SOCK        WalkObjectType = 0
+	WalkObjectTypeTYPE_SOCKET_ALLOC    WalkObjectType = 1
+	WalkObjectTypeTYPE_FILE            WalkObjectType = 2
+	WalkObjectTypeTYPE_DENTRY          WalkObjectType = 3
+	WalkObjectTypeTYPE_LSM_INODE       WalkObjectType = 4
+	WalkObjectTypeTYPE_LSM_FILE        WalkObjectType = 5
+	WalkObjectTypeTYPE_LSM_SOCK        WalkObjectType = 6
+	WalkObjectTypeTYPE_EPITEM          WalkObjectType = 7
+	WalkObjectTypeTYPE_EPPOLL_ENTRY    WalkObjectType = 8
+	WalkObjectTypeTYPE_EPITEMS_HEAD    WalkObjectType = 9
+	WalkObjectTypeTYPE_BIND_BUCKET     WalkObjectType = 10
+	WalkObjectTypeTYPE_BIND2BUCKET     WalkObjectType = 11
+	WalkObjectTypeTYPE_REQUEST_SOCK    WalkObjectType = 12
+	WalkObjectTypeTYPE_TIMEWAIT_SOCK   WalkObjectType = 13
+	WalkObjectTypeTYPE_SK_BUFF         WalkObjectType = 14
+	WalkObjectTypeTYPE_SK_BUFF_FCLONES WalkObjectType = 15
+	WalkObjectTypeTYPE_SKB_HEAD        WalkObjectType = 16
+	WalkObjectTypeTYPE_MAX             WalkObjectType = 20
+)
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	WalkMapCaches               = "caches"
+	WalkMapCounters             = "counters"
 	WalkProgWalkTcp             = "walk_tcp"
 	WalkVarUnusedEndpointRecord = "unused_endpoint_record"
+	WalkVarUnusedObjectType     = "unused_object_type"
 )
 
 // LoadWalk returns the embedded CollectionSpec for Walk.
@@ -123,7 +148,8 @@ type WalkProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type WalkMapSpecs struct {
-	Caches *ebpf.MapSpec `ebpf:"caches"`
+	Caches   *ebpf.MapSpec `ebpf:"caches"`
+	Counters *ebpf.MapSpec `ebpf:"counters"`
 }
 
 // WalkVariableSpecs contains global variables before they are loaded into the kernel.
@@ -131,6 +157,7 @@ type WalkMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type WalkVariableSpecs struct {
 	UnusedEndpointRecord *ebpf.VariableSpec `ebpf:"unused_endpoint_record"`
+	UnusedObjectType     *ebpf.VariableSpec `ebpf:"unused_object_type"`
 }
 
 // WalkObjects contains all objects after they have been loaded into the kernel.
@@ -153,12 +180,14 @@ func (o *WalkObjects) Close() error {
 //
 // It can be passed to LoadWalkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type WalkMaps struct {
-	Caches *ebpf.Map `ebpf:"caches"`
+	Caches   *ebpf.Map `ebpf:"caches"`
+	Counters *ebpf.Map `ebpf:"counters"`
 }
 
 func (m *WalkMaps) Close() error {
 	return _WalkClose(
 		m.Caches,
+		m.Counters,
 	)
 }
 
@@ -167,6 +196,7 @@ func (m *WalkMaps) Close() error {
 // It can be passed to LoadWalkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type WalkVariables struct {
 	UnusedEndpointRecord *ebpf.Variable `ebpf:"unused_endpoint_record"`
+	UnusedObjectType     *ebpf.Variable `ebpf:"unused_object_type"`
 }
 
 // WalkPrograms contains all programs after they have been loaded into the kernel.

@@ -12,9 +12,11 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/sockfilter"
 )
 
 // Between two machines an engine is one end alone, in a network that it shares with the host's other programs: it takes
@@ -226,7 +228,7 @@ func (c *client) batch() int { return int(min(64, max(1, c.window()/8))) }
 
 // gate lets in the announced addresses and nobody else.
 type gate struct {
-	listeners *unix.SockFprog
+	listeners []bpf.Instruction
 	allowed   map[netip.Addr]bool
 }
 
@@ -234,7 +236,7 @@ func newGate(c Config) *gate {
 	if c.End != kernel.RoleServer {
 		return nil
 	}
-	g := &gate{listeners: fprog(gateFilter(c.Clients)), allowed: map[netip.Addr]bool{}}
+	g := &gate{listeners: gateFilter(c.Clients), allowed: map[netip.Addr]bool{}}
 	for _, a := range c.Clients {
 		g.allowed[a] = true
 	}
@@ -247,7 +249,7 @@ func (g *gate) guard(listener int) error {
 	if g == nil {
 		return nil
 	}
-	if err := unix.SetsockoptSockFprog(listener, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, g.listeners); err != nil {
+	if err := sockfilter.Attach(listener, g.listeners); err != nil {
 		return g.refused(err)
 	}
 	if err := closeByReset(listener); err != nil {

@@ -210,7 +210,7 @@ func TestTheGateAdmitsTheAnnouncedOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(l)
-	everybody := &gate{listeners: fprog(gateFilter(parsed("127.1.0.1", "127.1.0.2")))}
+	everybody := &gate{listeners: gateFilter(parsed("127.1.0.1", "127.1.0.2"))}
 	port := freePort(t)
 	if err := errors.Join(unix.Bind(l, &unix.SockaddrInet4{Port: int(port), Addr: [4]byte{127, 0, 0, 1}}), everybody.guard(l),
 		unix.Listen(l, 10)); err != nil {

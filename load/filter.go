@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"golang.org/x/sys/unix"
+	"golang.org/x/net/bpf"
 )
 
 // The filter on a listener is a classic BPF program, which the kernel runs for each segment that comes for the listener
@@ -52,32 +52,23 @@ func wordsOf(a netip.Addr) (words []uint32) {
 // gateFilter passes segments whose source is one of the addresses, and drops all others. The kernel charges the program to
 // the listener, in its own longer instructions, and before 6.7 allows 20 KiB for it (net.core.optmem_max): so a source is
 // read once, and no instruction is spent twice on what addresses have in common.
-func gateFilter(addresses []netip.Addr) []unix.SockFilter {
+func gateFilter(addresses []netip.Addr) []bpf.Instruction {
 	list := spans(addresses)
 	if addresses[0].Is4() {
-		return append([]unix.SockFilter{load(unix.BPF_ABS, sourceOfIP4)}, testLast(list)...)
+		return append([]bpf.Instruction{loadWord(sourceOfIP4)}, testLast(list)...)
 	}
-	var program []unix.SockFilter
-	for word := range uint32(4) {
-		program = append(program, load(unix.BPF_ABS, sourceOfIP6+4*word), unix.SockFilter{Code: unix.BPF_ST, K: word})
+	var program []bpf.Instruction
+	for word := range 4 {
+		program = append(program, loadWord(sourceOfIP6+4*uint32(word)), bpf.StoreScratch{Src: bpf.RegA, N: word})
 	}
 	return append(program, testWord(list, 0)...)
 }
 
-// load is of a word, from the packet or from where it was stored.
-func load(mode uint16, at uint32) unix.SockFilter {
-	return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | mode, K: at}
-}
-
-func jump(test uint16, k uint32, yes, no uint8) unix.SockFilter {
-	return unix.SockFilter{Code: unix.BPF_JMP | test | unix.BPF_K, Jt: yes, Jf: no, K: k}
-}
-
-func verdict(k uint32) unix.SockFilter { return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: k} }
+func loadWord(at uint32) bpf.Instruction { return bpf.LoadAbsolute{Off: at, Size: 4} }
 
 // testWord comes to a verdict on a source by one of its words and those behind it; the spans have the words before in common.
-func testWord(list []span, word int) []unix.SockFilter {
-	p := []unix.SockFilter{load(unix.BPF_MEM, uint32(word))}
+func testWord(list []span, word int) []bpf.Instruction {
+	p := []bpf.Instruction{bpf.LoadScratch{Dst: bpf.RegA, N: word}}
 	if word == len(list[0].prefix) {
 		return append(p, testLast(list)...)
 	}
@@ -89,28 +80,25 @@ func testWord(list []span, word int) []unix.SockFilter {
 		}
 		rest := testWord(list[:alike], word+1)
 		if len(rest) <= 255 {
-			p = append(p, jump(unix.BPF_JEQ, value, 0, uint8(len(rest))))
+			p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: value, SkipFalse: uint8(len(rest))})
 		} else {
-			p = append(p, jump(unix.BPF_JEQ, value, 1, 0), jump(unix.BPF_JA, uint32(len(rest)), 0, 0))
+			p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: value, SkipTrue: 1}, bpf.Jump{Skip: uint32(len(rest))})
 		}
 		p, list = append(p, rest...), list[alike:]
 	}
-	return append(p, verdict(0))
+	return append(p, bpf.RetConstant{Val: 0})
 }
 
 // testLast comes to a verdict by the last word, which is loaded.
-func testLast(list []span) (p []unix.SockFilter) {
+func testLast(list []span) (p []bpf.Instruction) {
 	for _, s := range list {
 		if s.low == s.high {
-			p = append(p, jump(unix.BPF_JEQ, s.low, 0, 1))
+			p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: s.low, SkipFalse: 1})
 		} else {
-			p = append(p, jump(unix.BPF_JGE, s.low, 0, 2), jump(unix.BPF_JGT, s.high, 1, 0))
+			p = append(p, bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: s.low, SkipFalse: 2},
+				bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: s.high, SkipTrue: 1})
 		}
-		p = append(p, verdict(passAll))
+		p = append(p, bpf.RetConstant{Val: passAll})
 	}
-	return append(p, verdict(0))
-}
-
-func fprog(program []unix.SockFilter) *unix.SockFprog {
-	return &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	return append(p, bpf.RetConstant{Val: 0})
 }

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -10,9 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/sockfilter"
 )
 
 func parsed(texts ...string) (list []netip.Addr) {
@@ -42,46 +43,31 @@ func TestNeighboursShareASpan(t *testing.T) {
 	}
 }
 
-// passes runs a filter on a segment from an address, as far as the kernel's machine is needed for it (net/core/filter.c).
-func passes(t *testing.T, program []unix.SockFilter, from netip.Addr) bool {
+// passes runs a filter on a segment from an address. The machine of package bpf does not know the kernel's offsets below
+// zero: the words that the filter loads are put where the packet begins.
+func passes(t *testing.T, program []bpf.Instruction, from netip.Addr) bool {
 	t.Helper()
 	header, source := make([]byte, 40), uint32(sourceOfIP4)
 	if from.Is6() {
 		source = sourceOfIP6
 	}
 	copy(header[source-skfNetOff:], from.AsSlice())
-	var a uint32
-	var stored [unix.BPF_MEMWORDS]uint32
-	for i := 0; i < len(program); i++ {
-		p := program[i]
-		jump := func(taken bool) {
-			if i += int(p.Jf); taken {
-				i += int(p.Jt) - int(p.Jf)
-			}
-		}
-		switch p.Code {
-		case unix.BPF_LD | unix.BPF_W | unix.BPF_ABS:
-			a = binary.BigEndian.Uint32(header[p.K-skfNetOff:])
-		case unix.BPF_ST:
-			stored[p.K] = a
-		case unix.BPF_LD | unix.BPF_W | unix.BPF_MEM:
-			a = stored[p.K]
-		case unix.BPF_JMP | unix.BPF_JA:
-			i += int(p.K)
-		case unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K:
-			jump(a == p.K)
-		case unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K:
-			jump(a >= p.K)
-		case unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K:
-			jump(a > p.K)
-		case unix.BPF_RET | unix.BPF_K:
-			return p.K != 0
-		default:
-			t.Fatalf("instruction %d is %+v, which no filter here needs", i, p)
+	program = slices.Clone(program)
+	for i := range program {
+		if load, ok := program[i].(bpf.LoadAbsolute); ok {
+			load.Off -= skfNetOff
+			program[i] = load
 		}
 	}
-	t.Fatal("the filter ends without a verdict")
-	return false
+	vm, err := bpf.NewVM(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := vm.Run(header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n != 0
 }
 
 func TestTheFilterPassesTheAddressesAndNoOthers(t *testing.T) {
@@ -143,7 +129,7 @@ func TestTheKernelTakesTheLongestFilter(t *testing.T) {
 			continue
 		}
 		if err != nil {
-			t.Errorf("%s, a filter of %d instructions: %v", c.name, g.listeners.Len, err)
+			t.Errorf("%s, a filter of %d instructions: %v", c.name, len(g.listeners), err)
 		}
 	}
 }
@@ -162,7 +148,7 @@ func TestTheFilterHoldsOnARealSocket(t *testing.T) {
 	list := parsed("127.3.0.1", "127.3.0.2", "127.3.0.9")
 	var attach error
 	if err := raw.Control(func(fd uintptr) {
-		attach = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, fprog(gateFilter(list)))
+		attach = sockfilter.Attach(int(fd), gateFilter(list))
 	}); err != nil || attach != nil {
 		t.Fatal(err, attach)
 	}

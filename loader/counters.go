@@ -11,7 +11,8 @@ import (
 	"github.com/connprof/connprof/internal/kernel"
 )
 
-// Counters are the programs' own counts since they were attached, summed over all CPUs.
+// Counters are the programs' own counts since they were attached, summed over all CPUs. Events that found the ring full,
+// updates that a map had no place for, and stacks that were not whole are lost.
 type Counters struct {
 	Events, RingFull, MapFull, StackFailures uint64
 	ConnectCalls, Accepts                    uint64 // by the connect and accept hooks' own programs
@@ -24,7 +25,7 @@ type Counters struct {
 	RecursionMisses, FreeMisses uint64
 }
 
-// Counters reads the counters.
+// Counters reads the counters. What belongs to a hook that is not loaded is 0.
 func (p *Probes) Counters() (Counters, error) {
 	var sum Counters
 	var perCPU []bpf.StateCpuCounters
@@ -68,8 +69,12 @@ func (p *Probes) addMisses(sum *Counters) error {
 	return nil
 }
 
-// Sites reads the call sites' counters, summed over all CPUs, in no particular order.
+// Sites reads the call sites' counters, summed over all CPUs, in no particular order, and how many events found no place
+// among them. Without the slab hook it is a *NotLoadedError.
 func (p *Probes) Sites() ([]kernel.Site, uint64, error) {
+	if p.slab == nil {
+		return nil, 0, &NotLoadedError{kernel.HookSlab}
+	}
 	var perCPU []bpf.SlabSiteTable
 	if err := p.shared[bpf.SlabMapSites].Lookup(uint32(0), &perCPU); err != nil {
 		return nil, 0, fmt.Errorf("read map %s: %w", bpf.SlabMapSites, err)
@@ -92,17 +97,12 @@ func (p *Probes) Sites() ([]kernel.Site, uint64, error) {
 	return sites, full, nil
 }
 
-// The bits of site.kind in bpf/connprof.h.
-const (
-	siteFree    = 1
-	siteKmalloc = 2
-	siteAtomic  = 4
-	siteSized   = 8
-)
-
 func site(s bpf.SlabSite) kernel.Site {
-	return kernel.Site{CallSite: s.CallSite, Cache: s.Cache, Role: kernel.Role(s.Role), Free: s.Kind&siteFree != 0,
-		Kmalloc: s.Kind&siteKmalloc != 0, Atomic: s.Kind&siteAtomic != 0, Sized: s.Kind&siteSized != 0}
+	return kernel.Site{CallSite: s.CallSite, Cache: s.Cache, Role: kernel.Role(s.Role),
+		Free:    s.Kind&bpf.SlabSiteKindSITE_FREE != 0,
+		Kmalloc: s.Kind&bpf.SlabSiteKindSITE_KMALLOC != 0,
+		Atomic:  s.Kind&bpf.SlabSiteKindSITE_ATOMIC != 0,
+		Sized:   s.Kind&bpf.SlabSiteKindSITE_SIZED != 0}
 }
 
 // Caches lists the slab caches met so far, by the address of their struct kmem_cache.

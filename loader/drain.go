@@ -26,20 +26,15 @@ type Handler interface {
 // idle is how long a few events may wait in the ring: producers wake the reader only when much has gathered.
 const idle = 50 * time.Millisecond
 
-// The values of enum event_kind in bpf/connprof.h.
-const (
-	eventOpen = iota + 1
-	eventAccept
-	eventClose
-	eventStack
-	eventFail
-)
-
 // DrainDelay is how long an event may take from the probe to the handler.
 const DrainDelay = 2 * idle
 
-// Drain hands every event to h until ctx ends, then what is still in the ring, and returns nil.
+// Drain hands every event to h until ctx ends, then what is still in the ring, and returns nil. Without a
+// hook that reports events it is a *NotLoadedError.
 func (p *Probes) Drain(ctx context.Context, h Handler) error {
+	if p.reader == nil {
+		return &NotLoadedError{kernel.HookState}
+	}
 	var rec ringbuf.Record
 	last := false
 	p.reader.SetDeadline(time.Now().Add(idle))
@@ -74,18 +69,18 @@ func dispatch(raw []byte, h Handler) error {
 		return fmt.Errorf("event of %d bytes, want at least %d: program and loader do not fit", len(raw), endpointEventBytes)
 	}
 	e := (*bpf.StateEndpointEvent)(unsafe.Pointer(unsafe.SliceData(raw)))
-	if e.Kind == eventStack {
+	if e.Kind == bpf.StateEventKindEVENT_STACK {
 		return dispatchStack(raw, h)
 	}
 	event := kernel.EndpointEvent{Nanoseconds: e.Nanoseconds, Sock: e.Sk, PID: e.Pid, Role: kernel.Role(e.Role)}
 	switch e.Kind {
-	case eventOpen:
+	case bpf.StateEventKindEVENT_OPEN:
 		h.Opened(event)
-	case eventAccept:
+	case bpf.StateEventKindEVENT_ACCEPT:
 		h.Accepted(event)
-	case eventClose:
+	case bpf.StateEventKindEVENT_CLOSE:
 		h.Closed(event)
-	case eventFail:
+	case bpf.StateEventKindEVENT_FAIL:
 		h.Failed(event)
 	default:
 		return fmt.Errorf("event of unknown kind %d: program and loader do not fit", e.Kind)

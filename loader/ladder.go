@@ -18,7 +18,7 @@ type hookPoint struct {
 	name  kernel.HookName
 	spec  func() (*ebpf.CollectionSpec, error)
 	rungs []rung
-	// forced says that Config.Hooks chooses among the rungs.
+	// forced says that Config.Force chooses among the rungs.
 	forced bool
 }
 
@@ -102,9 +102,19 @@ func attachTracing(p *ebpf.Program, _ string) (link.Link, error) {
 	return link.AttachTracing(link.TracingOptions{Program: p})
 }
 
-// attachAll climbs every hook point's ladder.
+// forces tells whether one rung alone may be taken.
+func (c Config) forces() bool { return c.Force != "" && c.Force != kernel.KindAuto }
+
+func (c Config) tries(point hookPoint, kind kernel.HookKind) bool {
+	return !point.forced || !c.forces() || c.Force == kind
+}
+
+// attachAll climbs the ladder of every hook point of the set.
 func (p *Probes) attachAll() error {
 	for _, point := range ladder {
+		if !p.config.Hooks.has(point.name) {
+			continue
+		}
 		hook, err := p.attachPoint(point)
 		if err != nil {
 			return err
@@ -123,7 +133,7 @@ func (p *Probes) attachPoint(point hookPoint) (Hook, error) {
 	var refused []string
 	var errs []error
 	for _, r := range point.rungs {
-		if point.forced && p.config.Hooks != "" && p.config.Hooks != kernel.KindAuto && p.config.Hooks != r.kind {
+		if !p.config.tries(point, r.kind) {
 			continue
 		}
 		if r.suits != nil && !r.suits(types) {
@@ -138,7 +148,7 @@ func (p *Probes) attachPoint(point hookPoint) (Hook, error) {
 		errs = append(errs, &rungError{text: fmt.Sprintf("%s %s: %s", r.kind, r.function, refusal(r.kind, err)), cause: err})
 	}
 	if len(errs) == 0 {
-		errs = append(errs, fmt.Errorf("no %s rung is written for this kernel", p.config.Hooks))
+		errs = append(errs, fmt.Errorf("no %s rung is written for this kernel", p.config.Force))
 	}
 	return Hook{}, &MissingError{What: "the " + hookName(point), Cause: errors.Join(errs...), Fix: hookFix(p.config, point)}
 }
@@ -153,8 +163,8 @@ func (e *rungError) Error() string { return e.text }
 func (e *rungError) Unwrap() error { return e.cause }
 
 func hookFix(c Config, point hookPoint) string {
-	if point.forced && c.Hooks != "" && c.Hooks != kernel.KindAuto {
-		return "leave out --hooks " + string(c.Hooks) + ", so that connprof takes what this kernel offers"
+	if point.forced && c.forces() {
+		return "leave out --hooks " + string(c.Force) + ", so that connprof takes what this kernel offers"
 	}
 	return "run a kernel of 5.8 or later built with CONFIG_BPF_EVENTS and CONFIG_DEBUG_INFO_BTF"
 }
@@ -243,7 +253,8 @@ func (p *Probes) loadSome(point hookPoint, r rung, optional bool) (*ebpf.Collect
 // setVariables sets the constants that an object declares.
 func (p *Probes) setVariables(spec *ebpf.CollectionSpec) error {
 	values := map[string]any{
-		bpf.StateVarTargetNetns:         p.config.Netns,
+		bpf.StateVarScope:               uint8(p.config.Scope.kind),
+		bpf.StateVarTargetNetns:         p.config.Scope.target(),
 		bpf.StateVarStateReportsConnect: !p.hasOwnProgram(kernel.HookConnect),
 		bpf.SlabVarSampleInterval:       uint32(p.config.SampleInterval),
 		bpf.SlabVarLoadTasksOnly:        p.config.Ports.Side != AllPorts,
@@ -271,18 +282,31 @@ func (p *Probes) hasOwnProgram(name kernel.HookName) bool {
 }
 
 // sharedMaps are declared by several objects and made once.
-var sharedMaps = []string{bpf.StateMapEvents, bpf.StateMapCounters, bpf.SlabMapCaches, bpf.SlabMapSites}
+var sharedMaps = []string{bpf.StateMapEvents, bpf.StateMapCounters, bpf.StateMapScopeNetns, bpf.SlabMapCaches,
+	bpf.SlabMapSites}
+
+// fit gives a map the size and contents that the configuration asks for.
+func (c Config) fit(m *ebpf.MapSpec) {
+	switch m.Name {
+	case bpf.StateMapEvents:
+		m.MaxEntries = uint32(c.RingBytes)
+	case bpf.StateMapScopeNetns:
+		c.Scope.fill(m)
+	case bpf.SlabMapCaches:
+		if c.cacheEntries > 0 {
+			m.MaxEntries = uint32(c.cacheEntries)
+		}
+	}
+}
 
 func (p *Probes) loadSharing(spec *ebpf.CollectionSpec) (*ebpf.Collection, error) {
-	if events, ok := spec.Maps[bpf.StateMapEvents]; ok {
-		events.MaxEntries = uint32(p.config.RingBytes)
-	}
 	replace := map[string]*ebpf.Map{}
 	for _, name := range sharedMaps {
 		ms, ok := spec.Maps[name]
 		if !ok {
 			continue
 		}
+		p.config.fit(ms)
 		if p.shared[name] == nil {
 			m, err := ebpf.NewMap(ms)
 			if err != nil {

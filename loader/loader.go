@@ -23,10 +23,12 @@ const DefaultRingBytes = 4 << 20
 
 // Config says what to measure.
 type Config struct {
-	// Netns is the inode number of the network namespace whose sockets and tasks count.
-	Netns uint32
-	// Hooks forces one rung for connect and accept, of kernel.HookChoices. KindAuto or empty tries all.
-	Hooks kernel.HookKind
+	// Hooks is which hooks are loaded. The zero value is all of them.
+	Hooks HookSet
+	// Force is the one rung that connect and accept may have, of kernel.HookChoices. KindAuto or empty tries all.
+	Force kernel.HookKind
+	// Scope is the network namespaces whose sockets and tasks count.
+	Scope Scope
 	// Ports narrows that to some endpoints and to the tasks of SetRoles, in a namespace that others use as well.
 	Ports Ports
 	// RingBytes is the size of the event ring, a power of two and a multiple of the page size.
@@ -34,6 +36,8 @@ type Config struct {
 	// SampleInterval is the mean number of slab allocations for each sampled stack; 0 samples none. It holds until
 	// TraceAllocations sets another.
 	SampleInterval int
+
+	cacheEntries int // how many slab caches are remembered; 0: as many as the programs say
 }
 
 // Ports are the server ports of the endpoints that count.
@@ -42,14 +46,14 @@ type Ports struct {
 	Low, High uint16 // both included
 }
 
-// PortsSide is which of an endpoint's ports is looked at; numbered as in bpf/ports.h.
-type PortsSide uint8
+// PortsSide is which of an endpoint's ports is looked at.
+type PortsSide = bpf.StatePortSide
 
 // The sides: none, so that all endpoints count; the server's end is here; the client's end is.
 const (
-	AllPorts PortsSide = iota
-	LocalPorts
-	RemotePorts
+	AllPorts    = bpf.StatePortSidePORTS_ALL
+	LocalPorts  = bpf.StatePortSidePORTS_LOCAL
+	RemotePorts = bpf.StatePortSidePORTS_REMOTE
 )
 
 // Hook is a hook point and what became of it.
@@ -73,14 +77,14 @@ type Probes struct {
 	links       []link.Link
 	hooks       []Hook
 	walk        *ebpf.Program
-	skipsBucket bool // what the walk has to reckon with
-	slab        *ebpf.Collection
+	skipsBucket bool             // what the walk has to reckon with
+	slab        *ebpf.Collection // nil without the slab hook
 	slabRung    rung
-	slabLinks   []link.Link // empty while allocations are not traced
-	reader      *ringbuf.Reader
+	slabLinks   []link.Link     // empty while allocations are not traced
+	reader      *ringbuf.Reader // nil where nothing is reported
 }
 
-// Load loads and attaches all hooks. The error of a missing feature is a *MissingError.
+// Load loads and attaches the hooks. The error of a missing feature is a *MissingError.
 func Load(config Config) (*Probes, error) {
 	if config.RingBytes == 0 {
 		config.RingBytes = DefaultRingBytes
@@ -98,65 +102,76 @@ func Load(config Config) (*Probes, error) {
 	}
 	p.accountFlag = accountFlag(kernelTypes)
 	p.skipsBucket = skipsBucket(kernelTypes)
-	if err := p.attachAll(); err != nil {
+	if err := errors.Join(p.attachAll(), p.openRing()); err != nil {
 		p.Close()
 		return nil, err
 	}
-	reader, err := ringbuf.NewReader(p.shared[bpf.StateMapEvents])
-	if err != nil {
-		p.Close()
-		return nil, fmt.Errorf("open the event ring: %w", err)
-	}
-	p.reader = reader
 	// The kernel's types take tens of MiB in memory and have served their purpose.
 	p.types = nil
 	debug.FreeOSMemory()
 	return p, nil
 }
 
+// openRing opens the event ring, if a hook that is loaded writes to one.
+func (p *Probes) openRing() error {
+	ring := p.shared[bpf.StateMapEvents]
+	if ring == nil {
+		return nil
+	}
+	reader, err := ringbuf.NewReader(ring)
+	if err != nil {
+		return fmt.Errorf("open the event ring: %w", err)
+	}
+	p.reader = reader
+	return nil
+}
+
 // Hooks lists every hook point with the rung it got.
 func (p *Probes) Hooks() []Hook { return p.hooks }
 
-// SetRoles tells the slab probes which process is which end, so that they can tell whose allocation they see. An end
-// without a process here is 0.
-func (p *Probes) SetRoles(clientPID, serverPID int) error {
-	const nobody = -1 // 0 is the idle task's, which softirqs interrupt
-	for name, pid := range map[string]int{bpf.SlabVarClientTgid: clientPID, bpf.SlabVarServerTgid: serverPID} {
-		if pid == 0 {
-			pid = nobody
-		}
-		if err := p.slab.Variables[name].Set(uint32(pid)); err != nil {
+// setSlab sets variables of the slab hook's programs.
+func (p *Probes) setSlab(values map[string]any) error {
+	if p.slab == nil {
+		return &NotLoadedError{kernel.HookSlab}
+	}
+	for name, value := range values {
+		if err := p.slab.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// SetRoles tells the slab hook which process is which end, so that it can tell whose allocation it sees. An end without a
+// process here is 0.
+func (p *Probes) SetRoles(clientPID, serverPID int) error {
+	id := func(pid int) uint32 {
+		if pid == 0 {
+			const nobody = -1 // 0 is the idle task's, which softirqs interrupt
+			pid = nobody
+		}
+		return uint32(pid)
+	}
+	return p.setSlab(map[string]any{bpf.SlabVarClientTgid: id(clientPID), bpf.SlabVarServerTgid: id(serverPID)})
 }
 
 // SampleSoftirqs has stacks sampled of what softirqs allocate from a cache, whatever task they interrupt: the socks of
 // accepted ends, where only the load processes' tasks count. The cache is that of a walked listener. Kernels before 6.1 do
 // not tell the cache of an allocation.
 func (p *Probes) SampleSoftirqs(cache uint64) error {
-	if err := p.slab.Variables[bpf.SlabVarSoftirqCache].Set(cache); err != nil {
-		return fmt.Errorf("set %s: %w", bpf.SlabVarSoftirqCache, err)
-	}
-	return nil
+	return p.setSlab(map[string]any{bpf.SlabVarSoftirqCache: cache})
 }
 
 // CountVectors has the slab hook count what the code between two addresses allocates, whatever task runs it, where otherwise
 // only the load processes' tasks count.
 func (p *Probes) CountVectors(low, high uint64) error {
-	for name, address := range map[string]uint64{bpf.SlabVarVectorSiteLow: low, bpf.SlabVarVectorSiteHigh: high} {
-		if err := p.slab.Variables[name].Set(address); err != nil {
-			return fmt.Errorf("set %s: %w", name, err)
-		}
-	}
-	return nil
+	return p.setSlab(map[string]any{bpf.SlabVarVectorSiteLow: low, bpf.SlabVarVectorSiteHigh: high})
 }
 
 // TraceAllocations attaches the slab hook, if it is not, and samples one stack in a mean number of allocations (0: none).
 func (p *Probes) TraceAllocations(sampleInterval int) error {
-	if err := p.slab.Variables[bpf.SlabVarSampleInterval].Set(uint32(sampleInterval)); err != nil {
-		return fmt.Errorf("set %s: %w", bpf.SlabVarSampleInterval, err)
+	if err := p.setSlab(map[string]any{bpf.SlabVarSampleInterval: uint32(sampleInterval)}); err != nil {
+		return err
 	}
 	if len(p.slabLinks) > 0 {
 		return nil
@@ -169,7 +184,7 @@ func (p *Probes) TraceAllocations(sampleInterval int) error {
 	return nil
 }
 
-// LeaveAllocations takes the slab hook off. A tracepoint that anything is attached to costs the kernel time at every
+// LeaveAllocations takes the slab hook off, if it is on. A tracepoint that anything is attached to costs the kernel time at every
 // allocation on the host, whatever the program then does: 30 times a connection that is more than all else together.
 func (p *Probes) LeaveAllocations() error {
 	var errs []error

@@ -18,9 +18,6 @@ import (
 
 func load(t testing.TB, c Config) *Probes {
 	t.Helper()
-	if c.Netns == 0 {
-		c.Netns = 1 // no namespace has this inode
-	}
 	p, err := Load(c)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +58,7 @@ func TestFallBackNamesWhatIsMissing(t *testing.T) {
 }
 
 func TestCloseLeavesNoProgramInTheKernel(t *testing.T) {
-	p, err := Load(Config{Netns: 1})
+	p, err := Load(Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +99,7 @@ func TestCloseLeavesNoProgramInTheKernel(t *testing.T) {
 }
 
 func TestUnknownRungIsRefused(t *testing.T) {
-	_, err := Load(Config{Netns: 1, Hooks: "nonsense"})
+	_, err := Load(Config{Force: "nonsense"})
 	var missing *MissingError
 	if !errors.As(err, &missing) {
 		t.Errorf("error %v, want a MissingError", err)
@@ -140,8 +137,10 @@ func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)
 
 func TestRecordsOfTheRingBecomeEvents(t *testing.T) {
 	r := &recorder{}
-	for _, kind := range []uint8{eventOpen, eventAccept, eventClose, eventFail} {
-		e := bpf.StateEndpointEvent{Nanoseconds: 5, Sk: 0xffff8880_00001000, Pid: 42, Kind: kind, Role: uint8(kernel.RoleServer)}
+	for _, kind := range []bpf.StateEventKind{bpf.StateEventKindEVENT_OPEN, bpf.StateEventKindEVENT_ACCEPT,
+		bpf.StateEventKindEVENT_CLOSE, bpf.StateEventKindEVENT_FAIL} {
+		e := bpf.StateEndpointEvent{Nanoseconds: 5, Sk: 0xffff8880_00001000, Pid: 42, Kind: kind,
+			Role: bpf.StateRoleROLE_SERVER}
 		if err := dispatch(bytesOf(&e), r); err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +151,7 @@ func TestRecordsOfTheRingBecomeEvents(t *testing.T) {
 			t.Errorf("events %+v, want one %+v", got, want)
 		}
 	}
-	s := bpf.SlabStackEvent{CallSite: 7, Cache: 8, Weight: 9, Kind: eventStack, Atomic: 1, Depth: 2}
+	s := bpf.SlabStackEvent{CallSite: 7, Cache: 8, Weight: 9, Kind: uint8(bpf.StateEventKindEVENT_STACK), Atomic: 1, Depth: 2}
 	s.Frames[0], s.Frames[1] = 100, 200
 	if err := dispatch(bytesOf(&s), r); err != nil {
 		t.Fatal(err)
@@ -164,7 +163,7 @@ func TestRecordsOfTheRingBecomeEvents(t *testing.T) {
 
 func TestRecordsThatDoNotFitAreErrors(t *testing.T) {
 	odd := bpf.StateEndpointEvent{Kind: 200}
-	short := bpf.SlabStackEvent{Kind: eventStack}
+	short := bpf.SlabStackEvent{Kind: uint8(bpf.StateEventKindEVENT_STACK)}
 	for name, raw := range map[string][]byte{"empty": nil, "cut off": make([]byte, 8), "unknown kind": bytesOf(&odd),
 		"short stack": bytesOf(&short)[:64]} {
 		if err := dispatch(raw, &recorder{}); err == nil || !strings.Contains(err.Error(), "do not fit") {
@@ -242,7 +241,7 @@ func (p *pieces) Read(b []byte) (int, error) {
 }
 
 func BenchmarkDispatch(b *testing.B) {
-	e := bpf.StateEndpointEvent{Sk: 1, Kind: eventOpen}
+	e := bpf.StateEndpointEvent{Sk: 1, Kind: bpf.StateEventKindEVENT_OPEN}
 	raw := bytesOf(&e)
 	var h counter
 	for b.Loop() {

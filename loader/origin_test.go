@@ -73,7 +73,7 @@ func localPort(t *testing.T, fd int) uint16 {
 // endpoints walks the namespace.
 func endpoints(t *testing.T, p *Probes, n *netcfg.Private) (list []kernel.Endpoint) {
 	t.Helper()
-	if err := p.Walk(n.Do, func(e *kernel.Endpoint) error { list = append(list, *e); return nil }); err != nil {
+	if err := p.Walk(func(e *kernel.Endpoint) error { list = append(list, *e); return nil }, n); err != nil {
 		t.Fatal(err)
 	}
 	return list

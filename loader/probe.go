@@ -48,7 +48,7 @@ const noAccount = "connprof run makes no account; connprof run --no-profile work
 // hooks are attached for a moment, to no namespace's sockets.
 func Probe() []Feature {
 	list := []Feature{probeBTF(), probeRing()}
-	p := &Probes{config: Config{Netns: noNetns, RingBytes: os.Getpagesize()}, types: btf.NewCache(),
+	p := &Probes{config: Config{RingBytes: os.Getpagesize()}, types: btf.NewCache(),
 		shared: map[string]*ebpf.Map{}}
 	defer p.Close()
 	if err := rlimit.RemoveMemlock(); err != nil {
@@ -62,9 +62,6 @@ func Probe() []Feature {
 	}
 	return append(list, p.probeIterator())
 }
-
-// noNetns is the inode number of no network namespace.
-const noNetns = 1
 
 func unclear(name string, err error) Feature {
 	f := Feature{Name: name, State: Unclear, Detail: firstCause(err), Consequence: noAccount}

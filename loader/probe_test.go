@@ -8,16 +8,16 @@ import (
 	"github.com/connprof/connprof/internal/kernel"
 )
 
-// bpfDescriptors counts the descriptors of this process that are programs, maps or links: nothing is pinned, so what is
-// attached has one.
-func bpfDescriptors(t *testing.T) (n int) {
+// bpfDescriptors counts the descriptors of this process that are of a kind: bpf-prog, bpf-map, bpf_link, or bpf for all.
+// Nothing is pinned, so what is attached has one.
+func bpfDescriptors(t *testing.T, kind string) (n int) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.Contains(to, "bpf") {
+		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.Contains(to, kind) {
 			n++
 		}
 	}
@@ -25,7 +25,7 @@ func bpfDescriptors(t *testing.T) (n int) {
 }
 
 func TestProbeTellsEveryHooksRungAndLeavesNothingAttached(t *testing.T) {
-	before := bpfDescriptors(t)
+	before := bpfDescriptors(t, "bpf")
 	found := map[string]Feature{}
 	for _, f := range Probe() {
 		found[f.Name] = f
@@ -36,7 +36,7 @@ func TestProbeTellsEveryHooksRungAndLeavesNothingAttached(t *testing.T) {
 			t.Errorf("%+v does not say what that means", f)
 		}
 	}
-	if now := bpfDescriptors(t); now != before {
+	if now := bpfDescriptors(t, "bpf"); now != before {
 		t.Errorf("%d descriptors of BPF, %d before", now, before)
 	}
 	for _, name := range []string{"BTF", "ring buffer", "iterator tcp"} {

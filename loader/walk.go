@@ -18,20 +18,35 @@ import (
 
 const recordBytes = int(unsafe.Sizeof(bpf.WalkEndpointRecord{}))
 
-// Walk visits every TCP endpoint of the network namespace that inNetns runs its argument in, listeners first, and
+// Netns is a network namespace that can be walked: Do runs a function on a thread that is in it.
+type Netns interface {
+	Inode() uint32
+	Do(func() error) error
+}
+
+// Walk visits every TCP endpoint of the namespaces, one namespace after the other and in each the listeners first, and
 // calls visit for each. The endpoint is only valid during the call. An error of visit ends the walk.
 // Where the kernel's iterator passes over some, listeners of the walk's own stand beside it, which are not visited.
-func (p *Probes) Walk(inNetns func(func() error) error, visit func(*kernel.Endpoint) error) error {
+func (p *Probes) Walk(visit func(*kernel.Endpoint) error, namespaces ...Netns) error {
 	iter, err := link.AttachIter(link.IterOptions{Program: p.walk})
 	if err != nil {
 		return fmt.Errorf("attach iterator tcp: %w", err)
 	}
 	defer iter.Close()
+	for _, n := range namespaces {
+		if err := p.walkOne(iter, n, visit); err != nil {
+			return fmt.Errorf("walk network namespace %d: %w", n.Inode(), err)
+		}
+	}
+	return nil
+}
+
+func (p *Probes) walkOne(iter *link.Iter, n Netns, visit func(*kernel.Endpoint) error) error {
 	var records io.ReadCloser
 	var beside bystanders
 	defer beside.close()
 	// The kernel takes the namespace of whoever opens the iterator; reading is free to happen anywhere.
-	err = inNetns(func() (err error) {
+	err := n.Do(func() (err error) {
 		if p.skipsBucket {
 			if err := beside.listen(); err != nil {
 				return err
@@ -100,13 +115,16 @@ func yieldToOthers() {
 	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, walkNice) // lowering needs no privilege
 }
 
-// readWhole fills part of the chunk with whole records; 0 bytes mean the end.
+// readWhole fills part of the chunk with whole records; 0 bytes mean the end. EAGAIN only means that a program has passed
+// over a million elements and written nothing (bpf_seq_read, MAX_ITER_OBJECTS): there may be more to come.
 func readWhole(r io.Reader, chunk []byte) (int, error) {
 	n := 0
 	for {
 		m, err := r.Read(chunk[n:])
 		n += m
 		switch {
+		case errors.Is(err, unix.EAGAIN):
+			continue
 		case errors.Is(err, io.EOF) && n%recordBytes == 0:
 			return n, nil
 		case errors.Is(err, io.EOF):

@@ -11,11 +11,11 @@ import (
 // arp asks with the probes of RFC 5227: requests whose sender has no address yet, so that nobody's cache is spoilt.
 var arp = protocol{
 	etherType: unix.ETH_P_ARP,
-	question: func(mac net.HardwareAddr, a netip.Addr) ([]byte, net.HardwareAddr) {
-		return arpRequest(mac, netip.IPv4Unspecified(), a), broadcastMAC
+	question: func(mac net.HardwareAddr, a netip.Addr) (frame, error) {
+		return frame{arpRequest(mac, netip.IPv4Unspecified(), a), broadcastMAC}, nil
 	},
-	announcement: func(mac net.HardwareAddr, a netip.Addr) ([]byte, net.HardwareAddr) {
-		return arpRequest(mac, a, a), broadcastMAC
+	announcement: func(mac net.HardwareAddr, a netip.Addr) (frame, error) {
+		return frame{arpRequest(mac, a, a), broadcastMAC}, nil
 	},
 	heard:  heardARP,
 	listen: func(int, []netip.Prefix) (func(), error) { return func() {}, nil }, // all of it is broadcast or sent to us

@@ -1,17 +1,13 @@
 package netcfg
 
 import (
-	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 func someEntry(aliases ...Alias) entry {
@@ -30,44 +26,70 @@ func opened(t *testing.T, path string) *openedJournal {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(j.close)
+	t.Cleanup(j.Close)
 	return j
 }
 
-func TestAJournalIsReadAsItWasWritten(t *testing.T) {
+// someJournal is a file as connprof wrote it from the first version on.
+const someJournal = `{
+  "schema": "connprof.aliases/1",
+  "note": "alias addresses that connprof netup added; connprof netdown removes them and this file",
+  "entries": [
+    {
+      "boot": "b",
+      "network_namespace": 1,
+      "device": "eth0",
+      "index": 2,
+      "mac": "02:00:00:00:00:0a",
+      "added": "1970-01-01T00:00:01Z",
+      "aliases": [
+        {
+          "address": "10.0.0.1/24",
+          "label": "eth0:cp0"
+        }
+      ]
+    },
+    {
+      "boot": "b",
+      "network_namespace": 1,
+      "device": "eth0",
+      "index": 2,
+      "mac": "02:00:00:00:00:0a",
+      "added": "1970-01-01T00:00:01Z",
+      "aliases": [
+        {
+          "address": "2001:db8::1/64"
+        }
+      ]
+    }
+  ]
+}
+`
+
+func TestTheFormOfTheJournalStays(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j.json")
 	j := opened(t, path)
-	j.Entries = []entry{someEntry(someAlias), someEntry(someAlias6)}
-	if err := j.write(); err != nil {
+	j.Content.Entries = []entry{someEntry(someAlias), someEntry(someAlias6)}
+	if err := j.Write(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != someJournal {
+		t.Errorf("written: %s, %v", b, err)
+	}
+	if err := os.WriteFile(path, []byte(someJournal), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	got, err := readJournal(path)
-	if err != nil || !reflect.DeepEqual(got, j.journal) {
-		t.Errorf("read %+v, %v; wrote %+v", got, err, j.journal)
+	if err != nil || !reflect.DeepEqual(got, j.Content) {
+		t.Errorf("read %+v, %v; want %+v", got, err, j.Content)
 	}
 	// Without entries it is gone, and so is all that was beside it.
-	j.Entries = nil
-	if err := j.write(); err != nil {
+	j.Content.Entries = nil
+	if err := j.Write(); err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 0 {
 		t.Errorf("left: %v", left)
-	}
-}
-
-func TestWhatAKilledProcessLeftOfADraftIsReplaced(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "j.json")
-	elsewhere := filepath.Join(t.TempDir(), "precious")
-	if err := os.Symlink(elsewhere, filepath.Join(filepath.Dir(path), ".j.json.draft")); err != nil {
-		t.Fatal(err)
-	}
-	j := opened(t, path)
-	j.Entries = []entry{someEntry(someAlias)}
-	if err := j.write(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(elsewhere); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the journal was written through a link to %s", elsewhere)
 	}
 }
 
@@ -83,7 +105,7 @@ func TestAJournalThatIsNotOursOrDamagedIsLeftAlone(t *testing.T) {
 		{"no schema", `{}`, "is no journal of connprof netup"},
 		{"another program's", `{"schema":"flannel.subnets/1","entries":[]}`, "is no journal of connprof netup"},
 		{"connprof's, but a recording", `{"schema":"connprof.recording/1"}`, "is no journal of connprof netup"},
-		{"another version's", `{"schema":"connprof.aliases/2"}`, "another version of connprof (schema connprof.aliases/2"},
+		{"another version's", `{"schema":"connprof.aliases/2"}`, "another version of connprof (schema \"connprof.aliases/2\""},
 		{"no aliases", entryHead + `"aliases":[]}]}`, "entry 1 lacks"},
 		{"no address", entryHead + `"aliases":[{"label":"eth0:cp0"}]}]}`, "alias without its address"},
 		{"no label", entryHead + `"aliases":[{"address":"10.0.0.1/24"}]}]}`, "alias without its address or label"},
@@ -108,64 +130,6 @@ func TestAJournalThatIsNotOursOrDamagedIsLeftAlone(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestAJournalThatIsNoFileIsRefusedAtOnce(t *testing.T) {
-	dir := t.TempDir()
-	pipe := filepath.Join(dir, "pipe")
-	if err := unix.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range []string{dir, pipe, "/dev/null"} {
-		if _, err := readJournal(path); err == nil || !strings.Contains(err.Error(), "not a regular file") {
-			t.Errorf("%s: %v", path, err)
-		}
-	}
-}
-
-func TestOneAtATime(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "j.json")
-	j := opened(t, path)
-	if _, err := openJournal(path); err == nil || !strings.Contains(err.Error(), "another connprof netup or netdown is at work") {
-		t.Errorf("a second one: %v", err)
-	}
-	j.close()
-	opened(t, path)
-}
-
-func TestTheDefaultDirectoryIsThereOnlyWhileItIsNeeded(t *testing.T) {
-	done := make(chan struct{})
-	go func() { // its thread has mounts of its own and ends with it
-		defer close(done)
-		runtime.LockOSThread()
-		for _, err := range []error{unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS),
-			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), os.MkdirAll("/var/lib", 0o755),
-			unix.Mount("none", "/var/lib", "tmpfs", 0, "")} {
-			if err != nil {
-				t.Error(err)
-				return
-			}
-		}
-		for _, step := range []struct {
-			entries []entry
-			stays   bool
-		}{{nil, false}, {[]entry{someEntry(someAlias)}, true}, {nil, false}} {
-			j, err := openJournal(DefaultJournal)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			j.Entries = step.entries
-			if err := j.write(); err != nil {
-				t.Error(err)
-			}
-			j.close()
-			if _, err := os.Stat(filepath.Dir(DefaultJournal)); (err == nil) != step.stays {
-				t.Errorf("after %d entries: stat of the directory: %v", len(step.entries), err)
-			}
-		}
-	}()
-	<-done
 }
 
 func TestLabelsOfSeveralNetupsStayApart(t *testing.T) {

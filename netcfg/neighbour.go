@@ -1,60 +1,58 @@
 package netcfg
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
 
+	"github.com/mdlayher/ndp"
+	"golang.org/x/net/bpf"
+	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
 // neighbourDiscovery asks with the solicitations of duplicate address detection (RFC 4862, 5.4): from no address, so that
-// owners answer to all nodes.
+// owners answer to all nodes. Package ndp makes and reads the messages. They do not go over its Conn: that one sends
+// from an address of the interface only, and does not tell which link-layer address a packet came from.
 var neighbourDiscovery = protocol{
 	etherType: unix.ETH_P_IPV6,
 	filter:    solicitationsAndAdvertisements,
-	question: func(_ net.HardwareAddr, a netip.Addr) ([]byte, net.HardwareAddr) {
-		group := solicitedNode(a)
-		return icmp6(netip.IPv6Unspecified(), group, message(solicitation, 0, a)), multicastMAC(group)
+	question: func(_ net.HardwareAddr, a netip.Addr) (frame, error) {
+		group, err := ndp.SolicitedNodeMulticast(a)
+		if err != nil {
+			return frame{}, err
+		}
+		return icmp6(netip.IPv6Unspecified(), group, &ndp.NeighborSolicitation{TargetAddress: a})
 	},
-	announcement: func(mac net.HardwareAddr, a netip.Addr) ([]byte, net.HardwareAddr) {
-		m := append(message(advertisement, flagOverride, a), append([]byte{targetLinkLayer, 1}, mac...)...)
-		return icmp6(a, allNodes, m), multicastMAC(allNodes)
+	announcement: func(mac net.HardwareAddr, a netip.Addr) (frame, error) {
+		return icmp6(a, netip.IPv6LinkLocalAllNodes(), &ndp.NeighborAdvertisement{Override: true, TargetAddress: a,
+			Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: mac}}})
 	},
 	heard:  heardNeighbour,
 	listen: joinGroups,
 }
 
-// Numbers of RFC 4861.
-const (
-	solicitation    = 135
-	advertisement   = 136
-	flagOverride    = 0x20
-	targetLinkLayer = 2
-	hopLimit        = 255 // no router lets it be
-	ip6Size         = 40
-	messageSize     = 24 // type, code, checksum, flags, target
-)
-
-var allNodes = netip.MustParseAddr("ff02::1")
-
 // solicitationsAndAdvertisements lets through those two alone, of all the interface's IPv6 packets.
-var solicitationsAndAdvertisements = []unix.SockFilter{
-	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 6}, // next header
-	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.IPPROTO_ICMPV6, Jf: 4},
-	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: ip6Size}, // type
-	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: solicitation, Jt: 1},
-	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: advertisement, Jf: 1},
-	{Code: unix.BPF_RET | unix.BPF_K, K: 2048},
-	{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+var solicitationsAndAdvertisements = []bpf.Instruction{
+	bpf.LoadAbsolute{Off: 6, Size: 1}, // next header
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.IPPROTO_ICMPV6, SkipFalse: 4},
+	bpf.LoadAbsolute{Off: ipv6.HeaderLen, Size: 1}, // type
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(ipv6.ICMPTypeNeighborSolicitation), SkipTrue: 1},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(ipv6.ICMPTypeNeighborAdvertisement), SkipFalse: 1},
+	bpf.RetConstant{Val: 2048},
+	bpf.RetConstant{Val: 0},
 }
 
-// solicitedNode is the multicast group of all addresses with the same last three bytes.
-func solicitedNode(a netip.Addr) netip.Addr {
-	group, ip := netip.MustParseAddr("ff02::1:ff00:0").As16(), a.As16()
-	copy(group[13:], ip[13:])
-	return netip.AddrFrom16(group)
+// icmp6 is a message to a multicast group in an IPv6 packet.
+func icmp6(from, group netip.Addr, m ndp.Message) (frame, error) {
+	message, err := ndp.MarshalMessageChecksum(m, from, group)
+	if err != nil {
+		return frame{}, err
+	}
+	p := []byte{ipv6.Version << 4, 0, 0, 0, 0, byte(len(message)), unix.IPPROTO_ICMPV6, ndp.HopLimit}
+	p = append(p, from.AsSlice()...)
+	p = append(p, group.AsSlice()...)
+	return frame{append(p, message...), multicastMAC(group)}, nil
 }
 
 func multicastMAC(group netip.Addr) net.HardwareAddr {
@@ -62,64 +60,36 @@ func multicastMAC(group netip.Addr) net.HardwareAddr {
 	return net.HardwareAddr{0x33, 0x33, ip[12], ip[13], ip[14], ip[15]}
 }
 
-func message(kind, flags byte, target netip.Addr) []byte {
-	return append([]byte{kind, 0, 0, 0, flags, 0, 0, 0}, target.AsSlice()...)
-}
-
-// icmp6 is an IPv6 packet with that ICMPv6 message, whose checksum it fills in.
-func icmp6(from, to netip.Addr, message []byte) []byte {
-	p := []byte{6 << 4, 0, 0, 0, 0, byte(len(message)), unix.IPPROTO_ICMPV6, hopLimit}
-	p = append(p, from.AsSlice()...)
-	p = append(p, to.AsSlice()...)
-	// The pseudo header: both addresses, the length, the next header (RFC 8200, 8.1).
-	sum := onesSum(p[8:]) + uint32(len(message)) + unix.IPPROTO_ICMPV6 + onesSum(message)
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	binary.BigEndian.PutUint16(message[2:], ^uint16(sum))
-	return append(p, message...)
-}
-
-func onesSum(b []byte) (sum uint32) {
-	for ; len(b) > 1; b = b[2:] {
-		sum += uint32(binary.BigEndian.Uint16(b))
-	}
-	return sum
-}
-
 // heardNeighbour: whoever sends from an address or advertises it has it; a solicitation from no address is somebody
-// else's detection (RFC 4862, 5.4.3).
+// else's detection (RFC 4862, 5.4.3). What is no valid message is ignored, as every host does (RFC 4861, 7.1).
 func heardNeighbour(p []byte, from net.HardwareAddr) (c claim, ok bool) {
-	if len(p) < ip6Size+messageSize || p[6] != unix.IPPROTO_ICMPV6 || p[7] != hopLimit {
+	h, err := ipv6.ParseHeader(p)
+	// No router lets that hop limit be.
+	if err != nil || h.NextHeader != unix.IPPROTO_ICMPV6 || h.HopLimit != ndp.HopLimit || len(p) < ipv6.HeaderLen+h.PayloadLen {
+		return c, false
+	}
+	message, err := ndp.ParseMessage(p[ipv6.HeaderLen:][:h.PayloadLen])
+	if err != nil {
 		return c, false
 	}
 	c.mac = from
-	source, target := netip.AddrFrom16([16]byte(p[8:24])), netip.AddrFrom16([16]byte(p[ip6Size+8:ip6Size+24]))
-	switch kind := p[ip6Size]; {
-	case kind == advertisement:
-		c.address = target
-		if mac, ok := linkLayerOption(p[ip6Size+messageSize:]); ok {
-			c.mac = mac
+	switch m := message.(type) {
+	case *ndp.NeighborAdvertisement:
+		c.address = m.TargetAddress
+		for _, o := range m.Options {
+			if link, ok := o.(*ndp.LinkLayerAddress); ok && link.Direction == ndp.Target {
+				c.mac = link.Addr
+			}
 		}
-	case kind == solicitation && source.IsUnspecified():
-		c.address, c.probe = target, true
-	case kind == solicitation:
-		c.address = source
+	case *ndp.NeighborSolicitation:
+		c.address, c.probe = m.TargetAddress, true
+		if !h.Src.IsUnspecified() {
+			c.address, c.probe = netip.AddrFrom16([16]byte(h.Src)), false
+		}
 	default:
 		return c, false
 	}
 	return c, true
-}
-
-// linkLayerOption finds the target's MAC among a message's options, each with its length in units of 8 bytes.
-func linkLayerOption(options []byte) (net.HardwareAddr, bool) {
-	for len(options) >= 8 && options[1] > 0 && len(options) >= 8*int(options[1]) {
-		if options[0] == targetLinkLayer {
-			return options[2:8], true
-		}
-		options = options[8*int(options[1]):]
-	}
-	return nil, false
 }
 
 // joinGroups joins the groups to which others' questions about the addresses go, and tells switches that listen for it
@@ -130,11 +100,14 @@ func joinGroups(index int, plan []netip.Prefix) (release func(), err error) {
 		return nil, fmt.Errorf("open an IPv6 socket: %w", err)
 	}
 	for _, p := range plan {
-		group := solicitedNode(p.Addr())
-		mreq := &unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(index)}
-		if err := unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, mreq); err != nil {
+		group, err := ndp.SolicitedNodeMulticast(p.Addr())
+		if err == nil {
+			mreq := &unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(index)}
+			err = unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, mreq)
+		}
+		if err != nil {
 			_ = unix.Close(fd)
-			return nil, fmt.Errorf("join the multicast group %s: %w", group, err)
+			return nil, fmt.Errorf("join the multicast group of %s: %w", p.Addr(), err)
 		}
 	}
 	return func() { _ = unix.Close(fd) }, nil

@@ -70,11 +70,11 @@ func Down(o DownOptions) ([]Downed, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer opened.close()
-	list, left, err := opened.remove(o.Device, at, deleteAliases)
-	if len(left) < len(opened.Entries) {
-		opened.Entries = left
-		err = errors.Join(err, opened.write())
+	defer opened.Close()
+	list, left, err := opened.Content.remove(o.Device, at, deleteAliases)
+	if len(left) < len(opened.Content.Entries) {
+		opened.Content.Entries = left
+		err = errors.Join(err, opened.Write())
 	}
 	return list, err
 }

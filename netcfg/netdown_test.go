@@ -193,11 +193,11 @@ func writeAs(t *testing.T, path string, change func(*entry)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer j.close()
-	for i := range j.Entries {
-		change(&j.Entries[i])
+	defer j.Close()
+	for i := range j.Content.Entries {
+		change(&j.Content.Entries[i])
 	}
-	if err := j.write(); err != nil {
+	if err := j.Write(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -7,7 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/sys/capability"
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/privilege"
 )
 
 // UpOptions says which aliases to add.
@@ -64,8 +67,8 @@ func Up(o UpOptions) (Upped, error) {
 	if err != nil {
 		return Upped{}, err
 	}
-	defer j.close()
-	u, err := d.proven(o, j.nextLabel(at, d.index))
+	defer j.Close()
+	u, err := d.proven(o, j.Content.nextLabel(at, d.index))
 	if err != nil {
 		return u, err
 	}
@@ -92,10 +95,10 @@ func (d device) proven(o UpOptions, nextLabel int) (Upped, error) {
 
 // add notes the aliases in the journal, adds and announces them, or takes back what it has done.
 func (d device) add(aliases []Alias, j *openedJournal, at place, o UpOptions) error {
-	before := j.Entries
-	j.Entries = append(before[:len(before):len(before)], entry{Boot: at.boot, Namespace: at.namespace, Device: d.name,
+	before := j.Content.Entries
+	j.Content.Entries = append(before[:len(before):len(before)], entry{Boot: at.boot, Namespace: at.namespace, Device: d.name,
 		Index: d.index, MAC: d.mac.String(), Added: time.Now().UTC().Truncate(time.Second), Aliases: aliases})
-	if err := j.write(); err != nil {
+	if err := j.Write(); err != nil {
 		return fmt.Errorf("%w; nothing was added", err)
 	}
 	added, err := d.addAll(aliases, o)
@@ -106,8 +109,8 @@ func (d device) add(aliases []Alias, j *openedJournal, at place, o UpOptions) er
 	if _, undo := deleteAliases(d.index, aliases[:added]); undo != nil {
 		return fmt.Errorf("%w; and then: %w; run connprof netdown", err, undo)
 	}
-	j.Entries = before
-	if undo := j.write(); undo != nil {
+	j.Content.Entries = before
+	if undo := j.Write(); undo != nil {
 		return fmt.Errorf("%w; all addresses were taken back, and then: %w; run connprof netdown", err, undo)
 	}
 	return fmt.Errorf("%w; %s", err, takenBack(added))
@@ -166,32 +169,16 @@ func (f fixes) of(err error) string {
 	return ""
 }
 
-// capability is one that aliases need, by its number in include/uapi/linux/capability.h.
-type capability struct {
-	bit     int
-	name    string
-	purpose string
-}
-
+// What aliases need.
 var (
-	netAdmin = capability{12, "CAP_NET_ADMIN", "to add and remove addresses"}
-	netRaw   = capability{13, "CAP_NET_RAW", "to ask the neighbours for them"}
+	netAdmin = privilege.Need{Cap: capability.CAP_NET_ADMIN, Purpose: "to add and remove addresses"}
+	netRaw   = privilege.Need{Cap: capability.CAP_NET_RAW, Purpose: "to ask the neighbours for them"}
 )
 
-func checkCapabilities(needed ...capability) error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var sets [2]unix.CapUserData
-	if err := unix.Capget(&header, &sets[0]); err != nil {
-		return fmt.Errorf("read this process's capabilities: %w", err)
+func checkCapabilities(needed ...privilege.Need) error {
+	lacking, err := privilege.Lacking(needed...)
+	if err == nil && len(lacking) > 0 {
+		err = fmt.Errorf("this needs root: it lacks %s; run it with sudo", strings.Join(lacking, " and "))
 	}
-	var lacking []string
-	for _, c := range needed {
-		if sets[0].Effective&(1<<c.bit) == 0 {
-			lacking = append(lacking, c.name+" ("+c.purpose+")")
-		}
-	}
-	if len(lacking) > 0 {
-		return fmt.Errorf("this needs root: it lacks %s; run it with sudo", strings.Join(lacking, " and "))
-	}
-	return nil
+	return err
 }

@@ -209,11 +209,11 @@ func TestEveryAddressIsAskedForThreeTimesAllAtOnce(t *testing.T) {
 			p := protocolOf(first)
 			for range probeRounds {
 				for a, i := first, 0; i < 20; a, i = a.Next(), i+1 {
-					want = append(want, framed(near.mac, p, p.question, a))
+					want = append(want, near.wireFrame(t, p.etherType, p.question, a))
 				}
 			}
 			for a, i := first, 0; i < 20; a, i = a.Next(), i+1 {
-				want = append(want, framed(near.mac, p, p.announcement, a))
+				want = append(want, near.wireFrame(t, p.etherType, p.announcement, a))
 			}
 			for _, frame := range r.packets(t, p.etherType) {
 				if c, ok := p.heard(frame[14:], near.mac); ok && slices.ContainsFunc(want, func(w []byte) bool { return bytes.Equal(w, frame) }) ||
@@ -229,10 +229,14 @@ func TestEveryAddressIsAskedForThreeTimesAllAtOnce(t *testing.T) {
 	}
 }
 
-func framed(mac net.HardwareAddr, p protocol, pack func(net.HardwareAddr, netip.Addr) ([]byte, net.HardwareAddr), a netip.Addr) []byte {
-	packet, to := pack(mac, a)
-	frame := append(slices.Clone(to), mac...)
-	return append(append(frame, byte(p.etherType>>8), byte(p.etherType)), packet...)
+// wireFrame is what a packet about an address looks like on the wire.
+func (h *host) wireFrame(t *testing.T, etherType uint16, about func(net.HardwareAddr, netip.Addr) (frame, error), a netip.Addr) []byte {
+	t.Helper()
+	f, err := about(h.mac, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Concat(f.to, h.mac, []byte{byte(etherType >> 8), byte(etherType)}, f.packet)
 }
 
 func TestSomebodyElseWhoAsksForAnAddressIsInTheWay(t *testing.T) {
@@ -245,7 +249,7 @@ func TestSomebodyElseWhoAsksForAnAddressIsInTheWay(t *testing.T) {
 				return
 			}
 			target, ended, asked := netip.MustParseAddr(f.nth(7)), make(chan struct{}), make(chan error, 1)
-			go func() { asked <- far.Do(func() error { return askUntil(ended, far.mac, target) }) }()
+			go func() { asked <- far.Do(func() error { return askUntil(ended, target) }) }()
 			n := onHost(t, near)
 			_, err := n.up(t, "eth0", f.first, 20)
 			close(ended)
@@ -258,7 +262,7 @@ func TestSomebodyElseWhoAsksForAnAddressIsInTheWay(t *testing.T) {
 }
 
 // askUntil asks for an address again and again.
-func askUntil(ended <-chan struct{}, mac net.HardwareAddr, a netip.Addr) error {
+func askUntil(ended <-chan struct{}, a netip.Addr) error {
 	d, err := findDevice("eth0")
 	if err != nil {
 		return err
@@ -273,7 +277,7 @@ func askUntil(ended <-chan struct{}, mac net.HardwareAddr, a netip.Addr) error {
 		case <-ended:
 			return nil
 		case <-time.After(100 * time.Millisecond):
-			if err := w.send(w.question(mac, a)); err != nil {
+			if err := w.send(w.question, a); err != nil {
 				return err
 			}
 		}

@@ -10,7 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/sockfilter"
 )
 
 // When the probes are sent. RFC 5227 spaces them one to two seconds apart and waits two more: over four seconds in all,
@@ -34,12 +37,18 @@ type claim struct {
 	probe   bool // it only asks for the address, as we do: somebody else is about to take it
 }
 
+// frame is a packet and the link-layer address that it goes to.
+type frame struct {
+	packet []byte
+	to     net.HardwareAddr
+}
+
 // protocol is how a family's addresses are asked for, and how their owners answer.
 type protocol struct {
 	etherType uint16
-	filter    []unix.SockFilter // what of that type our socket gets; nil is all
-	// question and announcement make the packet and name the link-layer address it goes to.
-	question, announcement func(mac net.HardwareAddr, a netip.Addr) (packet []byte, to net.HardwareAddr)
+	filter    []bpf.Instruction // what of that type our socket gets; nil is all
+	// Both make a packet about an address, in the name of the interface that has the MAC.
+	question, announcement func(mac net.HardwareAddr, a netip.Addr) (frame, error)
 	// heard reads a packet that came from the link-layer address from.
 	heard func(packet []byte, from net.HardwareAddr) (c claim, ok bool)
 	// listen has the interface receive what others ask about these addresses, until it is released.
@@ -70,8 +79,7 @@ func openWire(d device, p protocol) (*wire, error) {
 	// A burst of answers to all questions fits; what does not is counted, see lost.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 1<<20)
 	if len(p.filter) > 0 {
-		program := unix.SockFprog{Len: uint16(len(p.filter)), Filter: &p.filter[0]}
-		err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program)
+		err = sockfilter.Attach(fd, p.filter)
 	}
 	if err == nil {
 		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: bigEndian(p.etherType), Ifindex: d.index})
@@ -87,10 +95,15 @@ func bigEndian(v uint16) uint16 { return v>>8 | v<<8 } // on every machine that 
 
 func (w *wire) close() { _ = unix.Close(w.fd) }
 
-func (w *wire) send(packet []byte, to net.HardwareAddr) error {
-	at := &unix.SockaddrLinklayer{Protocol: bigEndian(w.etherType), Ifindex: w.index, Halen: uint8(len(to))}
-	copy(at.Addr[:], to)
-	return unix.Sendto(w.fd, packet, 0, at)
+// send makes a packet about an address and sends it.
+func (w *wire) send(about func(net.HardwareAddr, netip.Addr) (frame, error), a netip.Addr) error {
+	f, err := about(w.mac, a)
+	if err != nil {
+		return err
+	}
+	at := &unix.SockaddrLinklayer{Protocol: bigEndian(w.etherType), Ifindex: w.index, Halen: uint8(len(f.to))}
+	copy(at.Addr[:], f.to)
+	return unix.Sendto(w.fd, f.packet, 0, at)
 }
 
 // sendFixes are what lies behind the kernel's refusals to send. Without a carrier an interface drops what it is given, and
@@ -105,7 +118,7 @@ var sendFixes = fixes{
 // announce tells the neighbours of the addresses, once, so that those who remember an earlier owner forget it.
 func (w *wire) announce(aliases []Alias) error {
 	for _, a := range aliases {
-		if err := w.send(w.announcement(w.mac, a.Address.Addr())); err != nil {
+		if err := w.send(w.announcement, a.Address.Addr()); err != nil {
 			return fmt.Errorf("announce %s on %s: %w%s", a.Address.Addr(), Printable(w.name), err, sendFixes.of(err))
 		}
 	}
@@ -124,7 +137,7 @@ func (w *wire) prove(plan []netip.Prefix, stop <-chan struct{}) error {
 	own := ownMACs()
 	for round := range probeRounds {
 		for _, p := range plan {
-			if err := w.send(w.question(w.mac, p.Addr())); err != nil {
+			if err := w.send(w.question, p.Addr()); err != nil {
 				return fmt.Errorf("ask for %s on %s: %w%s", p.Addr(), Printable(w.name), err, sendFixes.of(err))
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/internal/report"
@@ -55,8 +56,8 @@ back. Neither touches /etc, a cgroup, or the limits of a process.`,
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.Var(&f.conns, "conns", "connections, such as 20k or 1M")
-	flags.IntVar(&f.ips, "ips", 20, "client addresses")
-	flags.IntVar(&f.ports, "ports", 1, "server ports")
+	flags.IntVar(&f.ips, "ips", experiment.Defaults().IPs, "client addresses")
+	flags.IntVar(&f.ports, "ports", experiment.Defaults().Ports, "server ports")
 	flags.StringVar(&f.role, "as", kernel.RoleBoth.String(), "`ROLE`: which ends are on this host: client, server or both")
 	flags.BoolVar(&f.threadEach, "threads-per-connection", false, "the accepting end runs one thread a connection")
 	flags.StringVar(&f.recording, "recording", "", "take the cost of an endpoint from this recording (default "+defaultRecording+

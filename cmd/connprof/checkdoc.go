@@ -11,6 +11,7 @@ import (
 	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/loader"
 )
 
@@ -115,9 +116,6 @@ func finite(n uint64) *uint64 {
 	return &n
 }
 
-// defaultAllowMemory is the default of connprof run --allow-memory, in percent.
-const defaultAllowMemory = 50
-
 // runCapacity is what connprof run would open by itself, in namespaces and tables of its own; nil if that is not known.
 func runCapacity(d limits.Demand) *uint64 {
 	memory, errMemory := limits.ReadMemory()
@@ -125,8 +123,8 @@ func runCapacity(d limits.Demand) *uint64 {
 	if errMemory != nil || errFiles != nil {
 		return nil
 	}
-	n := uint64(min(experiment.Capacity(int(d.Addresses), int(d.Ports)),
-		limits.SafeConnections(memory, defaultAllowMemory, files, limits.ConnectionBytes)))
+	n := uint64(min(load.MaxCapacity(int(d.Addresses), int(d.Ports)),
+		limits.SafeConnections(memory, experiment.Defaults().AllowMemory, files, limits.ConnectionBytes)))
 	return &n
 }
 

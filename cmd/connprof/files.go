@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/hostfile"
 )
 
 // checkTarget fails early where a file could not be written at the end of a run.
@@ -42,8 +43,8 @@ func checkTarget(path string) error {
 	return nil
 }
 
-// writeFile writes a file whole or not at all: into a new file beside it that then takes its place. "-" is standard
-// output, and devices are written to directly. Under sudo the file is given to the invoking user.
+// writeFile writes a file whole or not at all. "-" is standard output, and devices are written to directly. Under sudo the
+// file is given to the invoking user.
 func writeFile(path string, write func(io.Writer) error) error {
 	if path == "-" {
 		return buffered(os.Stdout, write)
@@ -58,51 +59,9 @@ func writeFile(path string, write func(io.Writer) error) error {
 	if err := checkTarget(path); err != nil {
 		return err
 	}
-	f, err := newFile(path)
-	if err != nil {
+	o := hostfile.Options{Perm: 0o644, Owner: invoker()}
+	if err := hostfile.Write(path, o, func(w io.Writer) error { return buffered(w, write) }); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
-	}
-	err = errors.Join(buffered(f, write), giveToInvoker(f), f.Chmod(0o644))
-	if err == nil {
-		err = publish(f, path)
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		if f.Name() != "" {
-			_ = os.Remove(f.Name())
-		}
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
-}
-
-// newFile opens a file in the directory of path, without a name where the file system has that: nothing is left of it
-// if the process is killed while it writes.
-func newFile(path string) (*os.File, error) {
-	dir := filepath.Dir(path)
-	if _, err := os.Stat(ownFDs); err == nil { // publish needs it
-		if fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600); err == nil {
-			return os.NewFile(uintptr(fd), ""), nil
-		}
-	}
-	return os.CreateTemp(dir, "."+filepath.Base(path)+".*")
-}
-
-const ownFDs = "/proc/self/fd"
-
-// publish gives a file of newFile the name path, and takes it from the file that had it.
-func publish(f *os.File, path string) error {
-	if f.Name() != "" {
-		return os.Rename(f.Name(), path)
-	}
-	// A link does not replace a file; a rename does.
-	name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d", filepath.Base(path), rand.Uint64()))
-	err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("%s/%d", ownFDs, f.Fd()), unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
-	if err != nil {
-		return fmt.Errorf("link it to its name: %w", err)
-	}
-	if err := os.Rename(name, path); err != nil {
-		_ = os.Remove(name)
-		return err
 	}
 	return nil
 }
@@ -112,12 +71,12 @@ func buffered(w io.Writer, write func(io.Writer) error) error {
 	return errors.Join(write(b), b.Flush())
 }
 
-// giveToInvoker hands a file made under sudo to the user who called sudo.
-func giveToInvoker(f *os.File) error {
+// invoker is the user who called sudo, nil where nobody did.
+func invoker() *hostfile.Owner {
 	uid, errUID := strconv.Atoi(os.Getenv("SUDO_UID"))
 	gid, errGID := strconv.Atoi(os.Getenv("SUDO_GID"))
 	if os.Geteuid() != 0 || errUID != nil || errGID != nil {
 		return nil
 	}
-	return f.Chown(uid, gid)
+	return &hostfile.Owner{UID: uid, GID: gid}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -98,7 +99,7 @@ func (f *netupFlags) run() error {
 		fmt.Fprintf(os.Stderr, "asking on %s whether somebody has one of %d addresses: %.1f s\n", netcfg.Printable(f.dev),
 			len(plan), netcfg.ProbeTime.Seconds())
 	}
-	stop, _, release := watchSignals()
+	_, stop, release := watchSignals(context.Background())
 	defer release()
 	up, err := netcfg.Up(netcfg.UpOptions{Device: f.dev, Plan: plan, Journal: f.journal, DryRun: f.dryRun, Stop: stop})
 	if err != nil {
@@ -179,7 +180,7 @@ func netdown(o netcfg.DownOptions) error {
 	if err := checkNames(o.Device, o.Journal); err != nil {
 		return err
 	}
-	_, _, release := watchSignals() // it is done in no time, and better not by half
+	_, _, release := watchSignals(context.Background()) // it is done in no time, and better not by half
 	defer release()
 	list, err := netcfg.Down(o)
 	if o.DryRun && len(list) > 0 {

@@ -18,8 +18,8 @@ type progress struct {
 	printed  time.Time
 }
 
-// between is how far apart plain lines are.
-const between = 2 * time.Second
+// plainEvery is how far apart plain lines are.
+const plainEvery = 2 * time.Second
 
 // hooks prints which probe each hook got, and why not a better one.
 func (p *progress) hooks(list []recording.Hook) {
@@ -33,7 +33,7 @@ func (p *progress) hooks(list []recording.Hook) {
 }
 
 func (p *progress) show(s experiment.Status) {
-	if !p.terminal && !s.Done && time.Since(p.printed) < between {
+	if !p.terminal && !s.Done && time.Since(p.printed) < plainEvery {
 		return
 	}
 	p.printed = time.Now()

@@ -50,7 +50,8 @@ func TestBatchIsComparedWithItsOwnWalk(t *testing.T) {
 	if rowOf(t, r, kernel.RoleClient, "ESTABLISHED").Count != 9 {
 		t.Errorf("the account is not the whole run's: %+v", r.Endpoints)
 	}
-	if want := []recording.CallSite{{"vfs_read", "filp", "", 7, 0}}; !reflect.DeepEqual(r.Trace.ScenarioCallSites, want) {
+	want := []recording.CallSite{{Function: "vfs_read", Cache: "filp", Allocs: 7}}
+	if !reflect.DeepEqual(r.Trace.ScenarioCallSites, want) {
 		t.Errorf("the scenario's call sites are %+v, want %+v", r.Trace.ScenarioCallSites, want)
 	}
 	for _, s := range r.Trace.CallSites {

@@ -30,7 +30,7 @@ func TestVectorsAreBookedOnlyWhereTheyWereSeen(t *testing.T) {
 		want   recording.ObjectRow
 	}{
 		{"seen, and the cache is accounted", accountedCaches(vectorSite(128)),
-			recording.ObjectRow{"slabobj_ext", "kmalloc-128", 2, 256, 2 * page / 32}},
+			objectRow("slabobj_ext", "kmalloc-128", 2, 256, 2*page/32)},
 		{"none seen: no memory cgroup is in use", accountedCaches(), recording.ObjectRow{}},
 		{"only of another size", accountedCaches(vectorSite(64)), recording.ObjectRow{}},
 		{"only freed", accountedCaches(freed), recording.ObjectRow{}},
@@ -132,7 +132,7 @@ func TestTheCacheOfAKmallocTypeIsLearntFromItsSite(t *testing.T) {
 	e.Objects[kernel.LSMSock] = 1
 	seen := kernel.Site{CallSite: site("security_sk_alloc"), Cache: 64, Kmalloc: true, Sized: true, Count: 1}
 	row := rowOf(t, filled(testCaches(seen), e), kernel.RoleClient, "ESTABLISHED")
-	if o := objectOf(row, kernel.LSMSock); o != (recording.ObjectRow{"lsm_sock", "kmalloc-64", 1, 64, page / 64}) {
+	if o := objectOf(row, kernel.LSMSock); o != objectRow("lsm_sock", "kmalloc-64", 1, 64, page/64) {
 		t.Errorf("learnt %+v", o)
 	}
 	seen.Free = true
@@ -149,7 +149,7 @@ func TestACacheThatSlabinfoDoesNotListCostsWhatItsStructSays(t *testing.T) {
 	e.Cache = 0xffff888200000000
 	c := NewCaches(testSlabs(), testAliases(), infos, nil, testSymbols())
 	row := rowOf(t, filled(c, e), kernel.RoleClient, "ESTABLISHED")
-	if o := objectOf(row, kernel.TCPSock); o != (recording.ObjectRow{"tcp_sock", "SCTP_TCP", 1, 512, page / 8}) {
+	if o := objectOf(row, kernel.TCPSock); o != objectRow("tcp_sock", "SCTP_TCP", 1, 512, page/8) {
 		t.Errorf("%+v", o)
 	}
 }

@@ -106,7 +106,8 @@ func TestSharesSumUpTheSameInEveryOrder(t *testing.T) {
 		"socks of three": {cacheTCP, cacheTCPv6, cacheTW}} {
 		var first recording.ObjectRow
 		for i := range 50 {
-			next := objectOf(rowOf(t, filled(testCaches(), tenths(caches...)...), kernel.RoleClient, "ESTABLISHED"), kernel.BindBucket)
+			r := filled(testCaches(), tenths(caches...)...)
+			next := objectOf(rowOf(t, r, kernel.RoleClient, "ESTABLISHED"), kernel.BindBucket)
 			if i == 0 {
 				first = next
 			}

@@ -32,13 +32,21 @@ type Evidence struct {
 	ClientOpens, ServerOpens int
 }
 
-// Fill closes the ledger: it writes the account into a machine's part of a recording.
+// FillWalk writes what the walk alone tells into a machine's part of a recording: the endpoints, their groups, and the
+// costliest of them.
+func (l *Ledger) FillWalk(r *recording.Machine, caches *Caches) {
+	rows := l.walk.rows(caches)
+	r.Endpoints = endpointRows(rows)
+	r.Groups = l.walk.groupRows(rows, caches)
+	r.Top = l.walk.top.list(l.walk.several())
+}
+
+// Fill closes the ledger: it writes the account of a run into a machine's part of a recording, FillWalk's among it.
 func (l *Ledger) Fill(r *recording.Machine, ev Evidence) {
 	r.Trace, r.Sampling = &recording.Trace{}, &recording.Sampling{Interval: ev.SampleInterval}
-	r.Endpoints = l.walk.endpointRows(ev.Caches)
+	l.FillWalk(r, ev.Caches)
 	r.Addresses = l.walk.addressRows()
-	r.ClientPorts = l.walk.ports.summary()
-	r.Top = l.walk.top.list()
+	r.ClientPorts = l.walk.clientPorts()
 	paths, samples := l.samples.resolve(ev.Caches, ev.Symbols, l.arranging.Load())
 	r.Stacks = scaledStacks(r.Endpoints, paths)
 	r.Sampling.Samples = samples
@@ -62,7 +70,7 @@ func (l *Ledger) Fill(r *recording.Machine, ev Evidence) {
 const noteworthy = 64 << 10
 
 // reconcile holds the account against what the kernel says. vectorOf names the cache of a cache's slabobj_ext vectors.
-func reconcile(rows []recording.EndpointRow, before, after Snapshot, vectorOf func(cache string) string) recording.Reconcile {
+func reconcile(rows []recording.EndpointRow, before, after Snapshot, vectorOf func(string) string) recording.Reconcile {
 	rec := recording.Reconcile{SlabDeltaBytes: int64(after.SlabBytes) - int64(before.SlabBytes), Caches: []recording.CacheRow{}}
 	objects, pages := map[string]int64{}, map[string]int64{}
 	for _, r := range rows {

@@ -111,6 +111,14 @@ func testCaches(sites ...kernel.Site) *Caches {
 }
 
 // evidence closes a ledger on a kernel whose slab memory has not changed.
+func objectRow(kind, cache string, count int, objectBytes, pageBytes uint64) recording.ObjectRow {
+	return recording.ObjectRow{Type: kind, Cache: cache, Count: count, ObjectBytes: objectBytes, PageBytes: pageBytes}
+}
+
+func typeRow(role kernel.Role, kind string, trace, walk int) recording.TypeRow {
+	return recording.TypeRow{Role: role, Type: kind, Trace: trace, Walk: walk}
+}
+
 func evidence(c *Caches, sites ...kernel.Site) Evidence {
 	snapshot := Snapshot{Slabs: testSlabs()}
 	return Evidence{Before: snapshot, After: snapshot, Caches: c, Sites: sites, Symbols: testSymbols()}
@@ -125,10 +133,11 @@ func clientAddress(i int) netip.AddrPort {
 
 var serverAddress = netip.MustParseAddrPort("10.0.1.1:5000")
 
-// client is the connecting end of connection i, with a bind bucket of its own.
+// client is the connecting end of connection i, with a port that connect() chose and a bind bucket of its own.
 func client(i int) *kernel.Endpoint {
 	e := &kernel.Endpoint{Sock: 0xffff8881_10000000 + uint64(i)*4096, Cache: cacheTCP, Bind: 0xb000 + uint64(i),
-		BindSole: true, State: kernel.StateEstablished, Local: clientAddress(i), Remote: serverAddress}
+		BindSole: true, BindByConnect: true, File: 0xffff8882_10000000 + uint64(i)*256, State: kernel.StateEstablished,
+		Local: clientAddress(i), Remote: serverAddress}
 	for _, kind := range []kernel.ObjectType{kernel.TCPSock, kernel.SocketAlloc, kernel.File, kernel.Dentry,
 		kernel.BindBucket} {
 		e.Objects[kind] = 1
@@ -140,7 +149,8 @@ func client(i int) *kernel.Endpoint {
 func server(i int) *kernel.Endpoint {
 	e := client(i)
 	e.Sock += 0x1_0000_0000
-	e.Bind, e.BindSole = 0, false
+	e.File += 0x1_0000_0000
+	e.Bind, e.BindSole, e.BindByConnect, e.Cloned = 0, false, false, true
 	e.Local, e.Remote = e.Remote, e.Local
 	e.Objects[kernel.BindBucket] = 0
 	e.Objects[kernel.Epitem], e.Objects[kernel.EppollEntry], e.Objects[kernel.EpitemsHead] = 1, 1, 1
@@ -149,7 +159,14 @@ func server(i int) *kernel.Endpoint {
 
 func listener() *kernel.Endpoint {
 	e := server(0)
-	e.Sock, e.State, e.Remote = 0xffff8881_ffff0000, kernel.StateListen, netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+	e.Sock, e.File, e.Cloned = 0xffff8881_ffff0000, 0xffff8882_ffff0000, false
+	e.State, e.Remote = kernel.StateListen, netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+	return e
+}
+
+// unmarked is an endpoint on which nothing tells how it was opened.
+func unmarked(e *kernel.Endpoint) *kernel.Endpoint {
+	e.BindLocked, e.BindByConnect, e.Cloned = false, false, false
 	return e
 }
 

@@ -12,7 +12,8 @@ func TestPlacesFilledInOldSlabsExplainAShortGrowth(t *testing.T) {
 	before, after := slab, slab
 	before.Objects, before.ActiveObjects, before.Slabs = 210, 110, 10 // 100 free
 	after.Objects, after.ActiveObjects, after.Slabs = 252, 250, 12    // 2 free: 98 of 140 objects filled old places
-	rows := []recording.EndpointRow{{Role: kernel.RoleClient, PageBytes: 27307, Objects: []recording.ObjectRow{{Type: "file", Cache: "filp", Count: 140, PageBytes: 27307}}}}
+	rows := []recording.EndpointRow{{Role: kernel.RoleClient, PageBytes: 27307,
+		Objects: []recording.ObjectRow{{Type: "file", Cache: "filp", Count: 140, PageBytes: 27307}}}}
 	rec := reconcile(rows, Snapshot{Slabs: map[string]kernel.Slab{"filp": before, "other": before}},
 		Snapshot{Slabs: map[string]kernel.Slab{"filp": after, "other": after}}, noVectors)
 	want := 98.0 * 4096 / 21

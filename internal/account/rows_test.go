@@ -21,11 +21,11 @@ func TestCountsAndBytesAreExact(t *testing.T) {
 	r := filled(testCaches(), endpoints...)
 	row := rowOf(t, r, kernel.RoleClient, "ESTABLISHED")
 	want := []recording.ObjectRow{ // costliest first
-		{"tcp_sock", "TCP", 1000, 1900_000, 1000 * page / 2},
-		{"socket_alloc", "sock_inode_cache", 1000, 832_000, 1000 * page / 4},
-		{"dentry", "dentry", 1000, 190_000, 1000 * page / 16},
-		{"file", "filp", 1000, 192_000, 1000 * page / 16},
-		{"inet_bind_bucket", "eventpoll_epi", 1000, 128_000, 1000 * page / 32},
+		objectRow("tcp_sock", "TCP", 1000, 1900_000, 1000*page/2),
+		objectRow("socket_alloc", "sock_inode_cache", 1000, 832_000, 1000*page/4),
+		objectRow("dentry", "dentry", 1000, 190_000, 1000*page/16),
+		objectRow("file", "filp", 1000, 192_000, 1000*page/16),
+		objectRow("inet_bind_bucket", "eventpoll_epi", 1000, 128_000, 1000*page/32),
 	}
 	if !slices.Equal(row.Objects, want) {
 		t.Errorf("client objects\n%+v, want\n%+v", row.Objects, want)
@@ -34,7 +34,7 @@ func TestCountsAndBytesAreExact(t *testing.T) {
 		t.Errorf("client row %+v", row)
 	}
 	row = rowOf(t, r, kernel.RoleServer, "ESTABLISHED")
-	merged := recording.ObjectRow{"eppoll_entry", "anon_vma_chain", 1000, 64_000, 1000 * page / 64}
+	merged := objectRow("eppoll_entry", "anon_vma_chain", 1000, 64_000, 1000*page/64)
 	if o := objectOf(row, kernel.EppollEntry); o != merged {
 		t.Errorf("%+v, want %+v", o, merged)
 	}
@@ -57,11 +57,11 @@ func TestShortLivedStatesHaveRowsAndCachesOfTheirOwn(t *testing.T) {
 		t.Errorf("%d rows, want 5", len(r.Endpoints))
 	}
 	row := rowOf(t, r, kernel.RoleClient, "TIME_WAIT")
-	if o := objectOf(row, kernel.TimewaitSock); o != (recording.ObjectRow{"tcp_timewait_sock", "tw_sock_TCP", 1, 256, page / 16}) {
+	if o := objectOf(row, kernel.TimewaitSock); o != objectRow("tcp_timewait_sock", "tw_sock_TCP", 1, 256, page/16) {
 		t.Errorf("TIME_WAIT holds %+v", o)
 	}
 	row = rowOf(t, r, kernel.RoleServer, "SYN_RECV")
-	if o := objectOf(row, kernel.RequestSock); o != (recording.ObjectRow{"tcp_request_sock", "request_sock_TCP", 1, 300, page / 8}) {
+	if o := objectOf(row, kernel.RequestSock); o != objectRow("tcp_request_sock", "request_sock_TCP", 1, 300, page/8) {
 		t.Errorf("SYN_RECV holds %+v", o)
 	}
 }
@@ -74,14 +74,15 @@ func TestIPv6EndpointsCostWhatTCPv6Costs(t *testing.T) {
 	}
 	for name, cache := range map[string]uint64{"by the address of its cache": cacheTCPv6, "by its family": 0xdead} {
 		row := rowOf(t, filled(testCaches(), v6(cache)), kernel.RoleClient, "ESTABLISHED")
-		if o := objectOf(row, kernel.TCPSock); o != (recording.ObjectRow{"tcp_sock", "TCPv6", 1, 2000, page}) {
+		if o := objectOf(row, kernel.TCPSock); o != objectRow("tcp_sock", "TCPv6", 1, 2000, page) {
 			t.Errorf("%s: %+v", name, o)
 		}
 	}
 	// Both families in one row: the types stay apart by cache.
 	row := rowOf(t, filled(testCaches(), client(0), v6(cacheTCPv6), v6(cacheTCPv6), client(2), client(3)), kernel.RoleClient,
 		"ESTABLISHED")
-	want := []recording.ObjectRow{{"tcp_sock", "TCPv6", 2, 4000, 2 * page}, {"tcp_sock", "TCP", 3, 5700, 3 * page / 2}}
+	want := []recording.ObjectRow{objectRow("tcp_sock", "TCPv6", 2, 4000, 2*page),
+		objectRow("tcp_sock", "TCP", 3, 5700, 3*page/2)}
 	if row.Count != 5 || !slices.Equal(row.Objects[:2], want) {
 		t.Errorf("mixed row %+v, want %+v first", row, want)
 	}
@@ -109,8 +110,12 @@ func TestAddressesAreCountedByRoleInNumericalOrder(t *testing.T) {
 		return e
 	}
 	r := filled(testCaches(), listener(), at("10.0.0.10"), at("10.0.0.9"), at("10.0.0.10"), server(1))
-	want := []recording.AddressRow{{"10.0.0.9", kernel.RoleClient, 1}, {"10.0.0.10", kernel.RoleClient, 2}, {"10.0.1.1", kernel.RoleListener, 1},
-		{"10.0.1.1", kernel.RoleServer, 1}}
+	want := []recording.AddressRow{
+		{Address: "10.0.0.9", Role: kernel.RoleClient, Count: 1},
+		{Address: "10.0.0.10", Role: kernel.RoleClient, Count: 2},
+		{Address: "10.0.1.1", Role: kernel.RoleListener, Count: 1},
+		{Address: "10.0.1.1", Role: kernel.RoleServer, Count: 1},
+	}
 	if !slices.Equal(r.Addresses, want) {
 		t.Errorf("got %v, want %v", r.Addresses, want)
 	}

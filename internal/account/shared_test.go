@@ -52,7 +52,8 @@ func TestASoleBucketCountsOneEach(t *testing.T) {
 }
 
 func TestABucketWhoseOtherUsersAreElsewhereIsWhole(t *testing.T) {
-	checkBuckets(t, filled(testCaches(), withBucket(client(1), 0xb0, false)), kernel.RoleClient, "ESTABLISHED", 1, bucketPages())
+	r := filled(testCaches(), withBucket(client(1), 0xb0, false))
+	checkBuckets(t, r, kernel.RoleClient, "ESTABLISHED", 1, bucketPages())
 }
 
 func TestABucketSharedBetweenRolesIsSplitInProportion(t *testing.T) {

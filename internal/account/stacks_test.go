@@ -52,7 +52,9 @@ func sampled(samples []kernel.StackSample, endpoints ...*kernel.Endpoint) *recor
 }
 
 func stacksOf(r *recording.Machine, role kernel.Role, kind kernel.ObjectType) []recording.Stack {
-	return slices.DeleteFunc(slices.Clone(r.Stacks), func(s recording.Stack) bool { return s.Role != role || s.Type != kind.String() })
+	return slices.DeleteFunc(slices.Clone(r.Stacks), func(s recording.Stack) bool {
+		return s.Role != role || s.Type != kind.String()
+	})
 }
 
 func rootFirst(leafFirst ...[]string) []string {
@@ -245,7 +247,8 @@ func TestQueuedBuffersHaveThePathsOfTheirSender(t *testing.T) {
 		{kernel.RoleUnknown, kernel.SKBHead, "do_syscall_64\nwrite"}: {weight: 30, count: 3},
 		{kernel.RoleClient, kernel.File, "do_syscall_64\nsocket"}:    {weight: 10, count: 1},
 	}
-	rows := []recording.EndpointRow{{Role: kernel.RoleServer, Objects: []recording.ObjectRow{{Type: "skb_head", Cache: "kmalloc-1k", Count: 3, PageBytes: 3072},
+	rows := []recording.EndpointRow{{Role: kernel.RoleServer, Objects: []recording.ObjectRow{
+		{Type: "skb_head", Cache: "kmalloc-1k", Count: 3, PageBytes: 3072},
 		{Type: "file", Cache: "filp", Count: 3, PageBytes: 600}}}}
 	stacks := scaledStacks(rows, paths)
 	if len(stacks) != 2 || stacks[0].Role != kernel.RoleServer || stacks[0].Frames[1] != "write" || stacks[0].Bytes != 3072 ||

@@ -1,6 +1,10 @@
 package account
 
-import "github.com/connprof/connprof/internal/recording"
+import (
+	"slices"
+
+	"github.com/connprof/connprof/internal/recording"
+)
 
 // FillThreads says how much of the slab growth is in the caches that threads fill, by the names /proc/slabinfo lists them
 // under, beyond what the account has in them. It is part of what the account leaves unexplained, and stays part of that.
@@ -24,4 +28,18 @@ func FillThreads(r *recording.Machine, before, after Snapshot, caches []string) 
 		t.Caches = append(t.Caches, c)
 	}
 	r.Reconcile.Threads = t
+}
+
+// Listed are the names under which /proc/slabinfo lists caches, each once: merged ones have one name.
+func Listed(names []string, aliases map[string]string) []string {
+	var listed []string
+	for _, name := range names {
+		if other, ok := aliases[name]; ok {
+			name = other
+		}
+		if !slices.Contains(listed, name) {
+			listed = append(listed, name)
+		}
+	}
+	return listed
 }

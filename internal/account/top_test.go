@@ -59,8 +59,8 @@ func TestATopEndpointIsDescribedWhole(t *testing.T) {
 	r := &recording.Machine{}
 	l.Fill(r, evidence(c))
 	got := r.Top[0]
-	if got.Role != kernel.RoleServer || got.State != "ESTABLISHED" || got.Local != "10.0.1.1:5000" || got.Remote != "10.0.0.1:10001" ||
-		got.PID != 44 || got.BufferBytes != 123 {
+	if got.Role != kernel.RoleServer || got.State != "ESTABLISHED" ||
+		got.Local != "10.0.1.1:5000" || got.Remote != "10.0.0.1:10001" || got.PID != 44 || got.BufferBytes != 123 {
 		t.Errorf("%+v", got)
 	}
 	if len(got.Objects) != 7 || got.Objects["epitem"] != 1 || got.Objects["tcp_sock"] != 1 {

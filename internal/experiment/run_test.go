@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
 	"errors"
 	"strings"
@@ -15,8 +16,9 @@ import (
 )
 
 func options(conns int) Options {
-	return Options{IPs: 20, Ports: 1, Conns: conns, AllowMemory: 50, Started: time.Now(), Version: "test",
-		Command: []string{"test"}}
+	o := Defaults()
+	o.Conns, o.Started, o.Version, o.Command = conns, time.Now(), "test", []string{"test"}
+	return o
 }
 
 // mustRun makes a run and gives out what the one machine measured.
@@ -32,7 +34,7 @@ func mustRun(t testing.TB, o Options) *recording.Machine {
 // mustEnd makes a run that may be interrupted, and says by what.
 func mustEnd(t testing.TB, o Options) (m *recording.Machine, why string) {
 	t.Helper()
-	rec, err := Run(o)
+	rec, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,18 +99,15 @@ func TestStopEndsTheRampAndAccountsForWhatIsUp(t *testing.T) {
 }
 
 func TestAbortMakesNoAccount(t *testing.T) {
-	abort := make(chan struct{})
+	ctx, abort := context.WithCancel(t.Context())
 	o := options(20_000)
 	o.Rate = 1000
-	o.Abort = abort
-	aborted := false
 	o.Progress = func(s Status) {
-		if s.Established > 0 && !aborted {
-			aborted = true
-			close(abort)
+		if s.Established > 0 {
+			abort()
 		}
 	}
-	if rec, err := Run(o); !errors.Is(err, ErrAborted) || rec != nil {
+	if rec, err := Run(ctx, o); !errors.Is(err, ErrAborted) || rec != nil {
 		t.Errorf("recording %v and error %v, want ErrAborted", rec, err)
 	}
 }
@@ -142,7 +141,7 @@ func TestMoreThanTheMemoryAllowedIsRefusedBeforeAnythingStarts(t *testing.T) {
 	o := options(int(memory.AvailableBytes/100/limits.LeastConnectionBytes) + 1000)
 	o.IPs, o.Ports, o.AllowMemory = 254, 100, 1
 	var tooMuch *limits.TooMuchError
-	if _, err := Run(o); !errors.As(err, &tooMuch) || !strings.Contains(err.Error(), "--allow-memory") {
+	if _, err := Run(t.Context(), o); !errors.As(err, &tooMuch) || !strings.Contains(err.Error(), "--allow-memory") {
 		t.Errorf("error %v, want a TooMuchError that names --allow-memory", err)
 	}
 }

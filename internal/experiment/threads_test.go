@@ -48,27 +48,27 @@ func TestLimitsOnThreadsAreNamedWithTheFix(t *testing.T) {
 		{4_000, 3_000, 2_000, []string{"vm.max_map_count"}}, // the tightest is the one to speak of
 	} {
 		h := madeUpHost(t, c.threadsMax, c.pidMax, c.mapCount)
-		r := &runner{options: Options{ThreadPerConnection: true, Conns: 5000}, conns: 5000}
-		err := r.fitThreads(h)
+		p := &Plan{Options: Options{ThreadPerConnection: true, Conns: 5000}, Conns: 5000}
+		err := p.fitThreads(h)
 		for _, text := range c.says {
 			if err == nil || !strings.Contains(err.Error(), text) {
 				t.Errorf("%+v: %v, want it to say %q", c, err, text)
 			}
 		}
-		r.options.ThreadPerConnection = false
-		if err := r.fitThreads(h); err != nil {
+		p.Options.ThreadPerConnection = false
+		if err := p.fitThreads(h); err != nil {
 			t.Errorf("%+v binds epoll as well: %v", c, err)
 		}
 	}
 }
 
 func TestANumberNobodyAskedForIsWhatTheLimitsOnThreadsLetThrough(t *testing.T) {
-	r := &runner{options: Options{ThreadPerConnection: true}, conns: 1_000_000}
-	if err := r.fitThreads(madeUpHost(t, 192_730, 20_000, 65_530)); err != nil {
+	p := &Plan{Options: Options{ThreadPerConnection: true}, Conns: 1_000_000}
+	if err := p.fitThreads(madeUpHost(t, 192_730, 20_000, 65_530)); err != nil {
 		t.Fatal(err)
 	}
-	if r.conns != 20_000-172-300-ownThreads || !strings.Contains(r.capped, "kernel.pid_max = 20000") {
-		t.Errorf("%d connections, bound by %q", r.conns, r.capped)
+	if p.Conns != 20_000-172-300-ownThreads || !strings.Contains(p.Capped, "kernel.pid_max = 20000") {
+		t.Errorf("%d connections, bound by %q", p.Conns, p.Capped)
 	}
 }
 
@@ -170,12 +170,5 @@ func TestAThreadedRunWithoutAProfileIsComparedToo(t *testing.T) {
 	}
 	if v := rec.Load.ContextSwitches.Server.Voluntary; v < 2*300*9/10 { // waiting for the greeting, and after it
 		t.Errorf("%d voluntary context switches of 300 threads that have answered", v)
-	}
-}
-
-func TestCachesAreAskedForByTheirListedNamesOnce(t *testing.T) {
-	got := listedCaches([]string{"task_struct", "pid", "vmap_area", "filp"}, map[string]string{"pid": "filp", "filp": "filp"})
-	if want := []string{"task_struct", "filp", "vmap_area"}; !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -20,7 +20,7 @@ func BenchmarkConnectsBesideAWalk(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer network.Close()
-	probes, err := loader.Load(loader.Config{Netns: network.Inode()})
+	probes, err := loader.Load(loader.Config{Scope: loader.InNetns(network.Inode())})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func BenchmarkConnectsBesideAWalk(b *testing.B) {
 		stop, stopped := make(chan struct{}), make(chan error)
 		go func() {
 			for {
-				if err := probes.Walk(network.Do, func(*kernel.Endpoint) error { return nil }); err != nil {
+				if err := probes.Walk(func(*kernel.Endpoint) error { return nil }, network); err != nil {
 					stopped <- err
 					return
 				}

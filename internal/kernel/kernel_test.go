@@ -139,3 +139,29 @@ func TestRolesAreReadAsTheyAreWritten(t *testing.T) {
 		t.Error("there is a role emperor")
 	}
 }
+
+func TestAnEndpointIsUnacceptedUntilAProcessHasIt(t *testing.T) {
+	with := func(dead bool, types ...ObjectType) (e Endpoint) {
+		e.Dead = dead
+		for _, typ := range types {
+			e.Objects[typ] = 1
+		}
+		return e
+	}
+	tests := map[string]struct {
+		endpoint Endpoint
+		want     bool
+	}{
+		"in a handshake":      {with(false, RequestSock), true},
+		"in an accept queue":  {with(false, TCPSock), true},
+		"a process has it":    {with(false, TCPSock, SocketAlloc, File), false},
+		"the kernel's own":    {with(false, TCPSock, SocketAlloc), false},
+		"an orphan":           {with(true, TCPSock), false},
+		"what TIME_WAIT left": {with(false, TimewaitSock), false},
+	}
+	for name, test := range tests {
+		if got := test.endpoint.Unaccepted(); got != test.want {
+			t.Errorf("%s: unaccepted is %v, want %v", name, got, test.want)
+		}
+	}
+}

@@ -1,12 +1,11 @@
 package kernel
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
+
+	"github.com/prometheus/procfs"
 )
 
 // Slab is one line of /proc/slabinfo (version 2.1). Under SLUB active objects include the free ones of the slabs
@@ -34,56 +33,31 @@ func (s Slab) PageBytesEach() float64 {
 	return float64(s.PagesPerSlab*pageBytes) / float64(s.ObjectsPerSlab)
 }
 
-// ParseSlabinfo reads /proc/slabinfo.
-func ParseSlabinfo(r io.Reader) (map[string]Slab, error) {
-	slabs := map[string]Slab{}
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		line := lines.Text()
-		if strings.HasPrefix(line, "slabinfo") || strings.HasPrefix(line, "#") || line == "" {
-			continue
-		}
-		s, err := parseSlabLine(line)
-		if err != nil {
-			return nil, err
-		}
-		slabs[s.Name] = s
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read slabinfo: %w", err)
-	}
-	if len(slabs) == 0 {
-		return nil, fmt.Errorf("parse slabinfo: no cache in it")
-	}
-	return slabs, nil
-}
-
-func parseSlabLine(line string) (Slab, error) {
-	var s Slab
-	_, err := fmt.Sscanf(line, "%s %d %d %d %d %d", &s.Name, &s.ActiveObjects, &s.Objects, &s.ObjectBytes,
-		&s.ObjectsPerSlab, &s.PagesPerSlab)
-	if err != nil {
-		return s, fmt.Errorf("parse slabinfo line %q: %w", line, err)
-	}
-	_, data, ok := strings.Cut(line, "slabdata")
-	if !ok {
-		return s, fmt.Errorf("parse slabinfo line %q: no slabdata in it", line)
-	}
-	var active uint64
-	if _, err := fmt.Sscanf(data, "%d %d", &active, &s.Slabs); err != nil {
-		return s, fmt.Errorf("parse slabinfo line %q: %w", line, err)
-	}
-	return s, nil
-}
-
 // ReadSlabinfo reads the running kernel's /proc/slabinfo, which only root may.
-func ReadSlabinfo() (map[string]Slab, error) {
-	f, err := os.Open("/proc/slabinfo")
+func ReadSlabinfo() (map[string]Slab, error) { return SlabinfoBelow(procfs.DefaultMountPoint) }
+
+// SlabinfoBelow reads the file slabinfo in a directory, such as where /proc is mounted.
+func SlabinfoBelow(proc string) (map[string]Slab, error) {
+	fs, err := procfs.NewFS(proc)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	return ParseSlabinfo(f)
+	info, err := fs.SlabInfo()
+	if err != nil {
+		return nil, fmt.Errorf("read %s/slabinfo: %w", proc, err)
+	}
+	if len(info.Slabs) == 0 {
+		return nil, fmt.Errorf("read %s/slabinfo: no cache in it", proc)
+	}
+	slabs := make(map[string]Slab, len(info.Slabs))
+	for _, s := range info.Slabs {
+		if min(s.ObjActive, s.ObjNum, s.ObjSize, s.ObjPerSlab, s.PagesPerSlab, s.SlabNum) < 0 {
+			return nil, fmt.Errorf("read %s/slabinfo: a number below zero for cache %s", proc, s.Name)
+		}
+		slabs[s.Name] = Slab{Name: s.Name, ActiveObjects: uint64(s.ObjActive), Objects: uint64(s.ObjNum), ObjectBytes: uint64(s.ObjSize),
+			ObjectsPerSlab: uint64(s.ObjPerSlab), PagesPerSlab: uint64(s.PagesPerSlab), Slabs: uint64(s.SlabNum)}
+	}
+	return slabs, nil
 }
 
 // Aliases maps every cache name to the name that /proc/slabinfo lists it under. SLUB merges caches of like size and

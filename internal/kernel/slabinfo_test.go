@@ -8,12 +8,7 @@ import (
 
 func testSlabs(t *testing.T) map[string]Slab {
 	t.Helper()
-	f, err := os.Open("testdata/slabinfo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	slabs, err := ParseSlabinfo(f)
+	slabs, err := SlabinfoBelow("testdata")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +35,7 @@ func TestSlabinfoGivesEachCacheWithItsFigures(t *testing.T) {
 }
 
 func TestEmptySlabsCount(t *testing.T) {
-	slabs, err := ParseSlabinfo(strings.NewReader("TCP 1 48 2368 16 8 : tunables 0 0 0 : slabdata 1 3 0\n"))
+	slabs, err := SlabinfoBelow(procWith(t, "slabinfo", "TCP 1 48 2368 16 8 : tunables 0 0 0 : slabdata 1 3 0\n"))
 	if err != nil || slabs["TCP"].Slabs != 3 {
 		t.Errorf("%+v, %v; want the 3 slabs there are, not the 1 in use", slabs["TCP"], err)
 	}
@@ -71,21 +66,21 @@ func TestPagesOfSlabs(t *testing.T) {
 	}
 }
 
-func TestMalformedSlabinfoIsAnErrorThatQuotesTheLine(t *testing.T) {
+func TestMalformedSlabinfoIsAnErrorThatSaysWhatIsWrong(t *testing.T) {
 	const header = "slabinfo - version: 2.1\n# name            <active_objs> <num_objs>\n"
 	const tunables = " : tunables    0    0    0"
 	tests := []struct{ name, text, say string }{
 		{"empty", "", "no cache"},
 		{"only the header", header, "no cache"},
-		{"no slabdata", header + "TCP 40 104 2368 13 8" + tunables + "\n", "no slabdata"},
+		{"no slabdata", header + "TCP 40 104 2368 13 8" + tunables + "\n", "TCP 40 104"},
 		{"a field is missing", header + "TCP 40 104 2368 13" + tunables + " : slabdata 8 8 0\n", "TCP 40 104"},
-		{"a word in place of a number", header + "TCP 40 many 2368 13 8" + tunables + " : slabdata 8 8 0\n", "TCP 40 many"},
+		{"a word in place of a number", header + "TCP 40 many 2368 13 8" + tunables + " : slabdata 8 8 0\n", `"many"`},
 		{"cut off in slabdata", header + "TCP 40 104 2368 13 8" + tunables + " : slabdata 8", "slabdata 8"},
-		{"a negative count", header + "TCP -1 104 2368 13 8" + tunables + " : slabdata 8 8 0\n", "TCP -1"},
+		{"a negative count", header + "TCP -1 104 2368 13 8" + tunables + " : slabdata 8 8 0\n", "below zero for cache TCP"},
 		{"another file", "MemTotal:       24612345 kB\n", "MemTotal"},
 	}
 	for _, test := range tests {
-		slabs, err := ParseSlabinfo(strings.NewReader(test.text))
+		slabs, err := SlabinfoBelow(procWith(t, "slabinfo", test.text))
 		if err == nil {
 			t.Errorf("%s: no error, got %v", test.name, slabs)
 		} else if !strings.Contains(err.Error(), test.say) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/hostfile"
 )
 
 // Step is one sysctl that --fix would raise.
@@ -78,46 +80,45 @@ func (h Host) home(sysctl string) uint64 {
 // Raise writes the old values into the journal and then sets the new ones; tell gets a line about each. What was raised
 // before an error stays in the journal, for Restore.
 func Raise(h Host, path string, steps []Step, tell func(string)) error {
-	unlock, err := lockJournal(path)
+	o, err := h.openJournal(path, tell)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	j, err := h.currentJournal(path, tell)
-	if err != nil {
-		return err
+	defer o.Close()
+	for _, s := range steps {
+		o.Content.add(s, h.home(s.Sysctl))
+	}
+	if err := o.Write(); err != nil {
+		return fmt.Errorf("keep the old values: %w", err)
 	}
 	for _, s := range steps {
-		j.add(s, h.home(s.Sysctl))
-	}
-	if err := j.write(path); err != nil {
-		return err
-	}
-	for _, s := range steps {
-		if err := h.raise(j, path, s, tell); err != nil {
-			return errors.Join(err, h.forgetUntouched(j, path))
+		if err := h.raise(o, s, tell); err != nil {
+			return errors.Join(err, h.forgetUntouched(o))
 		}
 	}
 	return nil
 }
 
-// currentJournal is the journal to go on with: an old one, unless the host was booted since, or a new one.
-func (h Host) currentJournal(path string, tell func(string)) (*journal, error) {
-	j, err := readJournal(path)
-	if err != nil {
-		return nil, err
-	}
+type openedJournal = hostfile.Opened[journal]
+
+// openJournal opens the journal to go on with: an old one, unless the host was booted since, or a new one.
+func (h Host) openJournal(path string, tell func(string)) (*openedJournal, error) {
 	boot, err := h.bootID()
 	if err != nil {
 		return nil, err
 	}
-	if j != nil && j.BootID == boot {
-		return j, nil
+	o, err := journalAt(path).Open()
+	if err != nil {
+		return nil, fmt.Errorf("keep the old values: %w", err)
 	}
-	if j != nil {
+	if o.Found && o.Content.BootID == boot {
+		return o, nil
+	}
+	if o.Found {
 		tell("the journal is from before the last boot: its values went with that boot, and it is replaced")
 	}
-	return &journal{Schema: journalSchema, BootID: boot}, nil
+	o.Content = journal{Schema: journalSchema, BootID: boot}
+	return o, nil
 }
 
 // add notes a step before it is made. The value from before the first step is kept as long as only connprof raised it.
@@ -135,7 +136,7 @@ func (j *journal) add(s Step, netns uint64) {
 	}
 }
 
-func (h Host) raise(j *journal, path string, s Step, tell func(string)) error {
+func (h Host) raise(o *openedJournal, s Step, tell func(string)) error {
 	if err := h.set(s.Sysctl, s.New); err != nil {
 		return err
 	}
@@ -148,18 +149,18 @@ func (h Host) raise(j *journal, path string, s Step, tell func(string)) error {
 		return nil
 	}
 	// The kernel made something else of it, and Restore has to know that value as connprof's.
-	c := j.find(s.Sysctl, h.home(s.Sysctl))
+	c := o.Content.find(s.Sysctl, h.home(s.Sysctl))
 	c.Wrote = append(c.Wrote, now)
-	return j.write(path)
+	return o.Write()
 }
 
 // forgetUntouched takes out of the journal what still has its old value.
-func (h Host) forgetUntouched(j *journal, path string) error {
-	j.Changes = slices.DeleteFunc(j.Changes, func(c change) bool {
+func (h Host) forgetUntouched(o *openedJournal) error {
+	o.Content.Changes = slices.DeleteFunc(o.Content.Changes, func(c change) bool {
 		now, err := h.setting(c.Sysctl)
 		return err == nil && c.Netns == h.home(c.Sysctl) && now == c.Old
 	})
-	return j.write(path)
+	return o.Write()
 }
 
 // ErrNothingToRestore says that there is no journal.
@@ -168,36 +169,27 @@ var ErrNothingToRestore = errors.New("nothing to restore")
 // Restore puts back what Raise has changed, unless somebody has set it since; tell gets a line about each. What it
 // cannot put back stays in the journal, and is the error.
 func Restore(h Host, path string, tell func(string)) error {
-	if absent(path) && absent(lockName(path)) {
+	if journalAt(path).Untouched() {
 		return nothingToRestore(path)
 	}
-	unlock, err := lockJournal(path)
+	o, err := journalAt(path).Open()
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	j, err := readJournal(path)
-	if err != nil {
-		return err
-	}
-	if j == nil {
-		_ = os.Remove(draft(path)) // of one that was killed before it changed anything
+	defer o.Close()
+	if !o.Found {
 		return nothingToRestore(path)
 	}
 	boot, err := h.bootID()
 	if err != nil {
 		return err
 	}
-	if boot != j.BootID {
+	if boot != o.Content.BootID {
 		tell("the host was booted since: the kernel's own values are back, and nothing is left to restore")
-		return (&journal{}).write(path)
+		o.Content.Changes = nil
+		return o.Write()
 	}
-	return h.restoreAll(j, path, tell)
-}
-
-func absent(path string) bool {
-	_, err := os.Stat(path)
-	return errors.Is(err, fs.ErrNotExist)
+	return h.restoreAll(o, tell)
 }
 
 func nothingToRestore(path string) error {
@@ -205,10 +197,10 @@ func nothingToRestore(path string) error {
 		ErrNothingToRestore, path)
 }
 
-func (h Host) restoreAll(j *journal, path string, tell func(string)) error {
+func (h Host) restoreAll(o *openedJournal, tell func(string)) error {
 	var kept []change
 	var errs []error
-	for _, c := range slices.Backward(j.Changes) {
+	for _, c := range slices.Backward(o.Content.Changes) {
 		line, err := h.restore(c)
 		if err != nil {
 			kept, errs = append(kept, c), append(errs, err)
@@ -217,8 +209,8 @@ func (h Host) restoreAll(j *journal, path string, tell func(string)) error {
 		tell(line)
 	}
 	slices.Reverse(kept)
-	j.Changes = kept
-	return errors.Join(append(errs, j.write(path))...)
+	o.Content.Changes = kept
+	return errors.Join(append(errs, o.Write())...)
 }
 
 // restore puts one sysctl back and says what it did.

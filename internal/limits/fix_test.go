@@ -2,6 +2,7 @@ package limits
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -61,7 +62,7 @@ func gone(t *testing.T, paths ...string) {
 	}
 }
 
-func newJournal(t *testing.T) string { return filepath.Join(t.TempDir(), "connprof", "limits.json") }
+func newJournal(t *testing.T) string { return filepath.Join(t.TempDir(), "limits.json") }
 
 func TestFixRaisesWhatIsTooLowAndRestorePutsItBack(t *testing.T) {
 	h, journal := lowHost(t), newJournal(t)
@@ -75,13 +76,12 @@ func TestFixRaisesWhatIsTooLowAndRestorePutsItBack(t *testing.T) {
 	if !Fits(Judge(h, million())) {
 		t.Error("a million do not fit after the fix")
 	}
-	gone(t, journal+".lock")
 	if said, err := restored(h, journal); err != nil || !strings.Contains(said, "fs.nr_open: 1000017 -> 1000") {
 		t.Errorf("%q, %v", said, err)
 	}
 	h.mustBe(t, nrOpen, "1000")
 	h.mustBe(t, portsFile, "32768 60999")
-	gone(t, journal, journal+".lock")
+	gone(t, journal)
 }
 
 func TestFixTwiceRaisesOnceAndKeepsTheFirstValues(t *testing.T) {
@@ -194,13 +194,12 @@ func TestACrashBetweenTheChangesIsRepaired(t *testing.T) {
 		for _, s := range steps[made:] {
 			h.setBy(t, sysctlPath(s.Sysctl), s.Old)
 		}
-		writeFile(t, journal+".lock", "") // of the one that crashed: no process holds it
 		if said, err := restored(h, journal); err != nil || strings.Contains(said, "left at") {
 			t.Errorf("after %d changes: %q, %v", made, said, err)
 		}
 		h.mustBe(t, nrOpen, "1000")
 		h.mustBe(t, portsFile, "32768 60999")
-		gone(t, journal, journal+".lock")
+		gone(t, journal)
 	}
 }
 
@@ -249,6 +248,45 @@ func TestASettingOfAnotherNamespaceIsNotPutBackHere(t *testing.T) {
 	gone(t, journal)
 }
 
+// someJournal is a file as connprof wrote it from the first version on.
+const someJournal = `{
+  "schema": "connprof.limits/1",
+  "boot_id": "11111111-2222-3333-4444-555555555555",
+  "changes": [
+    {
+      "sysctl": "net.ipv4.ip_local_port_range",
+      "netns": NETNS,
+      "old": "32768 60999",
+      "wrote": [
+        "15536 65535"
+      ]
+    },
+    {
+      "sysctl": "fs.nr_open",
+      "old": "1000",
+      "wrote": [
+        "1000017"
+      ]
+    }
+  ]
+}
+`
+
+func TestTheFormOfTheJournalStays(t *testing.T) {
+	h, journal := lowHost(t), newJournal(t)
+	if _, err := fix(t, h, journal, 1_000_000); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Replace(someJournal, "NETNS", fmt.Sprint(h.netns()), 1)
+	if b, err := os.ReadFile(journal); err != nil || string(b) != want {
+		t.Errorf("written: %s, %v", b, err)
+	}
+	writeFile(t, journal, want)
+	if said, err := restored(h, journal); err != nil || !strings.Contains(said, "fs.nr_open: 1000017 -> 1000") {
+		t.Errorf("%q, %v", said, err)
+	}
+}
+
 func TestABadJournalIsRefusedAndKept(t *testing.T) {
 	const head = `{"schema": "connprof.limits/1", "boot_id": "11111111-2222-3333-4444-555555555555", "changes": [`
 	for name, text := range map[string]string{
@@ -272,8 +310,7 @@ func TestABadJournalIsRefusedAndKept(t *testing.T) {
 			_, errFix := fix(t, h, journal, 1_000_000)
 			_, errRestore := restored(h, journal)
 			for _, err := range []error{errFix, errRestore} {
-				if err == nil || !strings.Contains(err.Error(), journal+" is no journal of connprof") ||
-					!strings.Contains(err.Error(), "mv "+journal) {
+				if err == nil || !strings.Contains(err.Error(), journal+" is ") || !strings.Contains(err.Error(), "mv "+journal) {
 					t.Errorf("got %v", err)
 				}
 			}
@@ -287,7 +324,7 @@ func TestABadJournalIsRefusedAndKept(t *testing.T) {
 
 func TestOneAtATime(t *testing.T) {
 	h, journal := lowHost(t), newJournal(t)
-	unlock, err := lockJournal(journal)
+	o, err := journalAt(journal).Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +337,7 @@ func TestOneAtATime(t *testing.T) {
 		}
 	}
 	h.mustBe(t, nrOpen, "1000")
-	unlock()
+	o.Close()
 	if err := os.Remove(journal); err != nil {
 		t.Fatal(err)
 	}

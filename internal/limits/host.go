@@ -10,7 +10,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/procfs"
+
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/privilege"
 )
 
 // NoLimit stands for a limit beyond anything that a host could reach: unlimited, infinity, max.
@@ -22,6 +25,8 @@ type Host struct {
 	Root string
 	// SoftFiles is the soft RLIMIT_NOFILE that programs start with here; nil asks a child process.
 	SoftFiles func() (uint64, error)
+	// Capabilities are those that this process has here; nil asks the kernel.
+	Capabilities privilege.Set
 }
 
 // Reading is what a limit is now.
@@ -205,14 +210,9 @@ func addThreads(h Host, r *Reading) error {
 }
 
 func readMemAvailable(h Host) (Reading, error) {
-	f, err := os.Open(h.Root + "/proc/meminfo")
+	info, err := kernel.MeminfoBelow(h.Root + "/proc")
 	if err != nil {
 		return Reading{}, readError("/proc/meminfo", err)
-	}
-	defer f.Close()
-	info, err := kernel.ParseMeminfo(f)
-	if err != nil {
-		return Reading{}, err
 	}
 	return Reading{Now: info["MemAvailable"]}, nil
 }
@@ -228,16 +228,19 @@ func readCgroup(files cgroupFiles) func(Host) (Reading, error) {
 	}
 }
 
-// sockstat is a figure of the TCP line of /proc/net/sockstat, such as orphan; 0 where it has none.
-func (h Host) sockstat(name string) uint64 {
-	text, _ := h.text("/proc/net/sockstat")
-	for _, line := range strings.Split(text, "\n") {
-		columns := strings.Fields(line)
-		for i := 1; i+1 < len(columns) && columns[0] == "TCP:"; i += 2 {
-			if columns[i] == name {
-				n, _ := strconv.ParseUint(columns[i+1], 10, 64)
-				return n
-			}
+// sockstat is a figure of the TCP line of /proc/net/sockstat; 0 where it has none.
+func (h Host) sockstat(figure func(procfs.NetSockstatProtocol) *int) uint64 {
+	fs, err := procfs.NewFS(h.Root + "/proc")
+	if err != nil {
+		return 0
+	}
+	stat, err := fs.NetSockstat()
+	if err != nil {
+		return 0
+	}
+	for _, p := range stat.Protocols {
+		if n := figure(p); p.Protocol == "TCP" && n != nil {
+			return uint64(max(*n, 0))
 		}
 	}
 	return 0
@@ -254,16 +257,16 @@ func readTCPMem(h Host) (Reading, error) {
 	if len(n) != 3 {
 		return Reading{}, fmt.Errorf("parse net.ipv4.tcp_mem: %d numbers in it, want 3", len(n))
 	}
-	return Reading{Now: min(n[2], NoLimit/pageBytes) * pageBytes, Used: h.sockstat("mem") * pageBytes}, nil
+	return Reading{Now: min(n[2], NoLimit/pageBytes) * pageBytes, Used: h.sockstat(func(tcp procfs.NetSockstatProtocol) *int { return tcp.Mem }) * pageBytes}, nil
 }
 
 func addOrphans(h Host, r *Reading) error {
-	r.Used = h.sockstat("orphan")
+	r.Used = h.sockstat(func(tcp procfs.NetSockstatProtocol) *int { return tcp.Orphan })
 	return nil
 }
 
 func addTimeWaits(h Host, r *Reading) error {
-	r.Used = h.sockstat("tw")
+	r.Used = h.sockstat(func(tcp procfs.NetSockstatProtocol) *int { return tcp.TW })
 	return nil
 }
 

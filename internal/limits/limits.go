@@ -1,15 +1,13 @@
 // Package limits reads what bounds the number of connections on this host, and judges it: for a run (limits.go: memory, file
 // table, privileges) and for ordinary programs (table.go: one table of all limits). Reading changes nothing on the host; only
-// Raise does, which writes the old values into a journal first, and Restore. It imports kernel only.
+// Raise does, which writes the old values into a journal first, and Restore. It imports kernel and privilege only.
 package limits
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"os"
 	"strconv"
-	"strings"
 
 	"github.com/connprof/connprof/internal/kernel"
 )
@@ -153,58 +151,4 @@ func CheckFiles(n int, f FileTable) error {
 		return &TooMuchError{Connections: n, Resource: "fs.file-max", Need: need, Have: f.Left(), Unit: "files", Fix: fix}
 	}
 	return nil
-}
-
-// The capabilities that a run uses, by number (include/uapi/linux/capability.h).
-var capabilities = []struct {
-	bit  int
-	or   int // another one that includes it, -1 for none
-	name string
-	why  string
-}{
-	{21, -1, "CAP_SYS_ADMIN", "to make a network namespace"},
-	{12, -1, "CAP_NET_ADMIN", "to add alias addresses in it"},
-	{39, 21, "CAP_BPF", "to load BPF programs"},
-	{38, 21, "CAP_PERFMON", "to attach them to tracepoints"},
-	{34, -1, "CAP_SYSLOG", "to see kernel addresses in /proc/kallsyms"},
-}
-
-// CheckPrivileges fails when the process lacks a capability that a run needs.
-func CheckPrivileges() error {
-	effective, err := effectiveCapabilities("/proc/self/status")
-	if err != nil {
-		return err
-	}
-	var missing []string
-	for _, c := range capabilities {
-		has := effective>>c.bit&1 == 1 || c.or >= 0 && effective>>c.or&1 == 1
-		if !has {
-			missing = append(missing, c.name+" ("+c.why+")")
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	if os.Geteuid() != 0 {
-		return errors.New("connprof run needs root: it lacks " + missing[0] + "; run it with sudo")
-	}
-	return errors.New("root here lacks " + strings.Join(missing, ", ") +
-		"; run outside the container, or give it these capabilities")
-}
-
-func effectiveCapabilities(path string) (uint64, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return 0, fmt.Errorf("read this process's capabilities: %w (is /proc mounted?)", err)
-	}
-	for _, line := range strings.Split(string(b), "\n") {
-		if v, ok := strings.CutPrefix(line, "CapEff:"); ok {
-			effective, err := strconv.ParseUint(strings.TrimSpace(v), 16, 64)
-			if err != nil {
-				return 0, fmt.Errorf("read this process's capabilities: parse CapEff in %s: %w", path, err)
-			}
-			return effective, nil
-		}
-	}
-	return 0, fmt.Errorf("read this process's capabilities: no CapEff in %s", path)
 }

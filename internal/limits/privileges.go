@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
+	"github.com/moby/sys/capability"
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/privilege"
 )
 
 // Capability is one privilege and whether this process has it.
@@ -19,24 +23,52 @@ type Capability struct {
 	Err      error // why that is not known
 }
 
-// sysResource is the number of CAP_SYS_RESOURCE.
-const sysResource = 24
+// The capabilities that a run uses.
+var needs = []privilege.Need{
+	{Cap: capability.CAP_SYS_ADMIN, Purpose: "to make a network namespace"},
+	{Cap: capability.CAP_NET_ADMIN, Purpose: "to add alias addresses in it"},
+	{Cap: capability.CAP_BPF, Within: []capability.Cap{capability.CAP_SYS_ADMIN}, Purpose: "to load BPF programs"},
+	{Cap: capability.CAP_PERFMON, Within: []capability.Cap{capability.CAP_SYS_ADMIN}, Purpose: "to attach them to tracepoints"},
+	{Cap: capability.CAP_SYSLOG, Purpose: "to see kernel addresses in /proc/kallsyms"},
+}
+
+// sysResource is one that a run goes without.
+var sysResource = privilege.Need{Cap: capability.CAP_SYS_RESOURCE, Purpose: "to raise a hard limit"}
+
+// CheckPrivileges fails when the process lacks a capability that a run needs.
+func CheckPrivileges() error {
+	missing, err := privilege.Lacking(needs...)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("connprof run needs root: it lacks " + missing[0] + "; run it with sudo")
+	}
+	return errors.New("root here lacks " + strings.Join(missing, ", ") +
+		"; run outside the container, or give it these capabilities")
+}
+
+func (h Host) capabilities() (privilege.Set, error) {
+	if h.Capabilities != nil {
+		return h.Capabilities, nil
+	}
+	return privilege.Effective()
+}
 
 // Capabilities lists what connprof makes use of, one by one.
 func Capabilities(h Host) []Capability {
-	effective, err := effectiveCapabilities(h.Root + "/proc/self/status")
+	own, err := h.capabilities()
 	var list []Capability
-	for _, c := range capabilities {
-		has := effective>>c.bit&1 == 1 || c.or >= 0 && effective>>c.or&1 == 1
-		list = append(list, Capability{Name: c.name, Why: c.why, Has: has, Err: err})
+	for _, n := range append(slices.Clone(needs), sysResource) {
+		list = append(list, Capability{Name: n.Name(), Why: n.Purpose, Has: err == nil && own.Meets(n), Err: err,
+			Optional: n.Cap == sysResource.Cap})
 	}
-	return append(list, Capability{Name: "CAP_SYS_RESOURCE", Why: "to raise a hard limit", Err: err, Optional: true,
-		Has: effective>>sysResource&1 == 1})
+	return list
 }
 
 // addSysResource says where a hard limit cannot be raised.
 func addSysResource(h Host, r *Reading) error {
-	if effective, err := effectiveCapabilities(h.Root + "/proc/self/status"); err == nil && effective>>sysResource&1 == 0 {
+	if own, err := h.capabilities(); err == nil && !own.Meets(sysResource) {
 		r.Note = "this process lacks CAP_SYS_RESOURCE: raise it where the shell is started (LimitNOFILE=, ulimits)"
 	}
 	return nil

@@ -5,10 +5,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/moby/sys/capability"
+
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/privilege"
 )
 
 // roomy is a made-up host with enough of everything for a million connections with both ends, below its root.
@@ -44,7 +48,6 @@ var roomy = map[string]string{
 	"/sys/fs/cgroup/pids/box/pids.max":                "max",
 	"/sys/fs/cgroup/pids/box/pids.current":            "20",
 	"/sys/kernel/security/lockdown":                   "none [integrity] confidentiality",
-	"/proc/self/status":                               "Name:\tx\nCapEff:\t000001ffffffffff\n",
 	"/proc/self/limits":                               limitsFile("4000000", "4000000", "2000000"),
 	"/proc/thread-self/ns/net":                        "",
 }
@@ -59,7 +62,7 @@ const missing = "\x00" // a file that is not there
 // madeUp is the roomy host with other texts in some files.
 func madeUp(t *testing.T, changed map[string]string) Host {
 	t.Helper()
-	h := Host{Root: t.TempDir(), SoftFiles: func() (uint64, error) { return 4_000_000, nil }}
+	h := Host{Root: t.TempDir(), SoftFiles: func() (uint64, error) { return 4_000_000, nil }, Capabilities: allBut()}
 	files := maps.Clone(roomy)
 	maps.Copy(files, changed)
 	for path, text := range files {
@@ -68,6 +71,10 @@ func madeUp(t *testing.T, changed map[string]string) Host {
 		}
 	}
 	return h
+}
+
+func allBut(lacking ...capability.Cap) privilege.Set {
+	return func(c capability.Cap) bool { return !slices.Contains(lacking, c) }
 }
 
 // million is what the published experiment asks for.
@@ -267,11 +274,12 @@ func TestTheSoftLimitIsThatOfOtherPrograms(t *testing.T) {
 
 func TestAHardLimitWithoutTheCapabilitySaysSo(t *testing.T) {
 	files := map[string]string{"/proc/self/limits": limitsFile("10", "20", "99")}
-	if r := rowOf(t, Judge(madeUp(t, files), million()), "nofile (hard)"); r.Note != "" || r.Manual == "" {
+	h := madeUp(t, files)
+	if r := rowOf(t, Judge(h, million()), "nofile (hard)"); r.Note != "" || r.Manual == "" {
 		t.Errorf("with it: %+v", r)
 	}
-	files["/proc/self/status"] = "CapEff:\t000001fffeffffff\n"
-	if r := rowOf(t, Judge(madeUp(t, files), million()), "nofile (hard)"); !strings.Contains(r.Note, "CAP_SYS_RESOURCE") {
+	h.Capabilities = allBut(capability.CAP_SYS_RESOURCE)
+	if r := rowOf(t, Judge(h, million()), "nofile (hard)"); !strings.Contains(r.Note, "CAP_SYS_RESOURCE") {
 		t.Errorf("without: %+v", r)
 	}
 }
@@ -392,8 +400,10 @@ func TestLockdownAndCapabilities(t *testing.T) {
 	if _, mounted := os.Stat("/sys/kernel/security/lockdown"); err != nil && mounted == nil || err == nil && mode == "" {
 		t.Errorf("on this host lockdown is %q, %v", mode, err)
 	}
-	for _, c := range Capabilities(madeUp(t, map[string]string{"/proc/self/status": "CapEff:\t0000000001200000\n"})) {
-		// CAP_SYS_ADMIN, which includes CAP_BPF and CAP_PERFMON, and CAP_SYS_RESOURCE
+	h := madeUp(t, nil)
+	// CAP_SYS_ADMIN, which includes CAP_BPF and CAP_PERFMON, and CAP_SYS_RESOURCE
+	h.Capabilities = func(c capability.Cap) bool { return c == capability.CAP_SYS_ADMIN || c == capability.CAP_SYS_RESOURCE }
+	for _, c := range Capabilities(h) {
 		if want := c.Name != "CAP_NET_ADMIN" && c.Name != "CAP_SYSLOG"; c.Has != want || c.Optional != (c.Name == "CAP_SYS_RESOURCE") {
 			t.Errorf("%+v", c)
 		}

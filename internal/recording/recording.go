@@ -53,6 +53,11 @@ type Machine struct {
 	Load *Load `json:"load,omitempty"`
 	// Endpoints has one row for each role and state, costliest role first.
 	Endpoints []EndpointRow `json:"endpoints"`
+	// Groups divides the same endpoints by who has them, nil where that was not asked for. Their counts and bytes add up to
+	// those of Endpoints. Costliest first.
+	Groups []Group `json:"groups,omitempty"`
+	// Books is nil where the kernel's own figures for the whole host were not read.
+	Books *Books `json:"books,omitempty"`
 	// Addresses says how many endpoints of each role the kernel holds on each local address.
 	Addresses []AddressRow `json:"addresses,omitempty"`
 	// ClientPorts is nil where there is no connecting end.
@@ -71,6 +76,17 @@ type Machine struct {
 
 // Profiled tells whether the machine made an account: connprof run --no-profile makes none.
 func (m *Machine) Profiled() bool { return len(m.Hooks) > 0 || len(m.Endpoints) > 0 }
+
+// CountIn is how many endpoints of a role are in a state.
+func (m *Machine) CountIn(role kernel.Role, state string) int {
+	n := 0
+	for _, row := range m.Endpoints {
+		if row.Role == role && row.State == state {
+			n += row.Count
+		}
+	}
+	return n
+}
 
 // End is which end of the connections the machine has; RoleBoth where it has both, or opened none.
 func (m *Machine) End() kernel.Role {
@@ -101,11 +117,11 @@ type Host struct {
 
 // Hook is one hook point and the rung of the attach ladder it got.
 type Hook struct {
-	Name     string `json:"name"`     // connect, accept, state, destroy, slab alloc, ...
-	Function string `json:"function"` // the kernel function, tracepoint or iterator
-	Kind     string `json:"kind"`     // kprobe | kretprobe | fentry | fexit | tracepoint | iterator
-	Attached bool   `json:"attached"`
-	Note     string `json:"note"` // why a better rung was not to be had
+	Name     kernel.HookName `json:"name"`     // connect, accept, state, destroy, slab, walk
+	Function string          `json:"function"` // the kernel function, tracepoint or iterator
+	Kind     kernel.HookKind `json:"kind"`     // kprobe | fentry | tracepoint | iterator | syscall
+	Attached bool            `json:"attached"`
+	Note     string          `json:"note"` // why a better rung was not to be had
 	// Hits is how often it fired for a socket or task of the run. Hooks on a function count its calls: a connect()
 	// that fails before SYN_SENT is a hit of theirs, and none of a tracepoint's.
 	Hits uint64 `json:"hits"`
@@ -157,7 +173,7 @@ type TimelinePoint struct {
 
 // EndpointRow sums all endpoints of one role in one state.
 type EndpointRow struct {
-	Role        kernel.Role `json:"role"`  // client | server | listener
+	Role        kernel.Role `json:"role"`  // client | server | listener | unknown
 	State       string      `json:"state"` // the kernel's name: ESTABLISHED, FIN_WAIT2, ...
 	Count       int         `json:"count"`
 	ObjectBytes uint64      `json:"object_bytes"`
@@ -176,8 +192,9 @@ type ObjectRow struct {
 	PageBytes   uint64 `json:"page_bytes"`
 }
 
-// AddressRow counts the endpoints of one role on one local address.
+// AddressRow counts the endpoints of one role on one local address of a network namespace.
 type AddressRow struct {
+	Netns   uint32      `json:"netns,omitempty"` // its inode number, where there are several
 	Address string      `json:"address"`
 	Role    kernel.Role `json:"role"`
 	Count   int         `json:"count"`
@@ -253,9 +270,12 @@ type CacheRow struct {
 type TopEndpoint struct {
 	Role        kernel.Role    `json:"role"`
 	State       string         `json:"state"`
-	Local       string         `json:"local"`  // address:port
-	Remote      string         `json:"remote"` // address:port
-	PID         int            `json:"pid"`    // who opened it; 0 when not traced
+	Local       string         `json:"local"`           // address:port
+	Remote      string         `json:"remote"`          // address:port
+	Netns       uint32         `json:"netns,omitempty"` // where there are several
+	PID         int            `json:"pid"`             // who has it, else who opened it; 0 when not known
+	Comm        string         `json:"comm,omitempty"`  // who has it
+	Owner       OwnerKind      `json:"owner,omitempty"`
 	Objects     map[string]int `json:"objects"`
 	ObjectBytes uint64         `json:"object_bytes"`
 	PageBytes   uint64         `json:"page_bytes"`
@@ -265,7 +285,7 @@ type TopEndpoint struct {
 // Losses counts everything the measurement knows it missed. All zero is the normal case.
 type Losses struct {
 	RingFull        uint64 `json:"ring_full"`        // events for which the ring had no room
-	MapFull         uint64 `json:"map_full"`         // call sites for which the counter table had no room
+	MapFull         uint64 `json:"map_full"`         // call sites and slab caches that found no place in their tables
 	RecursionMisses uint64 `json:"recursion_misses"` // probe runs the kernel skipped, BPF's own recursion guard
 	StackFailures   uint64 `json:"stack_failures"`   // sampled stacks that could not be taken whole
 	WalkSkipped     uint64 `json:"walk_skipped"`     // endpoints the walk met but could not follow or deliver
@@ -313,10 +333,11 @@ type Sampling struct {
 // ClientPorts says how the connecting ends share local ports: a port serves as many connections at the same time as
 // there are different rests of the four-tuple.
 type ClientPorts struct {
-	Used int `json:"used"` // different ports
+	Used int `json:"used"` // different ports; one that is used in two network namespaces counts twice
 	Most int `json:"most"` // connections that the most used one has at the same time
-	// Example is the lowest port, with its connections, exampleTuples at most.
+	// Example is the lowest port, with its connections, 20 at most. Netns is where, if there are several.
 	Example     int         `json:"example"`
+	Netns       uint32      `json:"netns,omitempty"`
 	Connections []FourTuple `json:"connections"`
 }
 

@@ -77,7 +77,7 @@ func hookLines(hooks []recording.Hook) []hookLine {
 		if h.Attached {
 			hits = plural(h.Hits, "hit", "hits")
 		}
-		lines[i] = hookLine{Name: clean(h.Name), Kind: clean(h.Kind), Function: clean(h.Function), Note: clean(h.Note),
+		lines[i] = hookLine{Name: clean(string(h.Name)), Kind: clean(string(h.Kind)), Function: clean(h.Function), Note: clean(h.Note),
 			Hits: []string{hits}, Attached: h.Attached}
 	}
 	return lines

@@ -177,7 +177,7 @@ func TestEachRungIsHeldAgainstWhatItCanSee(t *testing.T) {
 		m := good()
 		m.Host.Kernel, m.Losses.RecursionMisses = preempting, c.misses
 		for i := range 3 {
-			m.Hooks[i].Kind, m.Hooks[i].Hits = string(c.got), 0
+			m.Hooks[i].Kind, m.Hooks[i].Hits = c.got, 0
 		}
 		m.Hooks[1].Hits, m.Hooks[2].Hits = c.hits, c.hits
 		if got := text(Alone(m, c.wanted, 20, 2000)); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {

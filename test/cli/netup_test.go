@@ -401,7 +401,7 @@ func TestTwoNetupsAtOnce(t *testing.T) {
 	line := "netup --dev eth0 --ips 3 --journal " + journal + " --cidr "
 	first := h.begins(t, line+"192.168.1.200/24")
 	first.until(t, "the first asks", first.locks)
-	h.connprof(t, journal, line+"192.168.1.210/24").refuses(t, exitFailed, "another connprof netup or netdown is at work", "wait")
+	h.connprof(t, journal, line+"192.168.1.210/24").refuses(t, exitFailed, "another connprof is at work", "wait")
 	first.wait(t).exits(t, exitDone)
 	if got := h.addresses(t); !slices.Equal(got, []string{"192.168.1.200/24", "192.168.1.201/24", "192.168.1.202/24"}) {
 		t.Errorf("eth0 has %v", got)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/netcfg"
 	"github.com/connprof/connprof/test/check"
 )
@@ -21,15 +22,17 @@ import (
 // connprof run connects, and far, where connprof serve listens.
 
 const (
-	serveToken = "0123456789abcdef0123456789abcdef"
-	nearIP     = "10.79.0.1"
-	farIP      = "10.79.0.2"
-	nearIP6    = "fd79::1"
-	farIP6     = "fd79::2"
-	servePort  = 8090
+	nearIP    = "10.79.0.1"
+	farIP     = "10.79.0.2"
+	nearIP6   = "fd79::1"
+	farIP6    = "fd79::2"
+	servePort = 8090
 	// moreSockets is what the hosts' established hashes are sized for: all that two clients of the largest runs have at one host.
 	moreSockets = 200_000
 )
+
+// serveToken is what both hosts know before either end has started.
+var serveToken = peer.NewToken()
 
 // pair is what a run and a serve need of their hosts.
 type pair struct {

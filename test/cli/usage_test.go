@@ -49,7 +49,7 @@ func TestBadInputIsRefusedInOneClearLine(t *testing.T) {
 		{"run --threads-per-connection --scenario unread", exitUsage, []string{"--threads-per-connection", "idle"}},
 		{"run --token 0123456789abcdef", exitUsage, []string{"--token", "--target"}},
 		{"run --target 10.0.0.1:8090", exitUsage, []string{"--target needs --token", "connprof serve"}},
-		{"run --target 10.0.0.1:8090 --token short", exitUsage, []string{"--token", "16"}},
+		{"run --target 10.0.0.1:8090 --token short", exitUsage, []string{"--token", "start connprof serve without one"}},
 		{"run --target 10.0.0.1 --token 0123456789abcdef", exitUsage, []string{`--target "10.0.0.1"`, "HOST:PORT"}},
 		{"run --target :8090 --token 0123456789abcdef", exitUsage, []string{`--target ":8090"`, "HOST:PORT"}},
 		{"run --target a:1 --token 0123456789abcdef --scenario listen", exitUsage, []string{"--scenario listen", "half-closed"}},
@@ -60,7 +60,7 @@ func TestBadInputIsRefusedInOneClearLine(t *testing.T) {
 		{"serve --listen 8090", exitUsage, []string{`--listen "8090"`, "ADDRESS:PORT"}},
 		{"serve --listen :0", exitUsage, []string{`--listen ":0"`, "1 to 65535"}},
 		{"serve --listen router:8090", exitUsage, []string{`--listen "router:8090"`, "an address of this host"}},
-		{"serve --token short", exitUsage, []string{"--token", "16"}},
+		{"serve --token short", exitUsage, []string{"--token", "start connprof serve without one"}},
 		{"serve --hooks x", exitUsage, []string{"--hooks", "kprobe"}},
 		{"serve --allow-memory 91", exitUsage, []string{"--allow-memory 91", "1 to 90"}},
 		{"serve --conns 0", exitUsage, []string{"--conns", "at least 1"}},
@@ -126,7 +126,7 @@ func TestAForcedRungIsTakenOrItsAbsenceExplained(t *testing.T) {
 				rec := readOne(t, cmd.Dir+"/rec.json")
 				checkCounts(t, rec, 500)
 				for _, h := range rec.Hooks[:2] {
-					if !strings.HasSuffix(h.Kind, c.kind) && !strings.HasPrefix(h.Kind, strings.TrimSuffix(c.kind, "probe")) {
+					if !strings.HasSuffix(string(h.Kind), c.kind) && !strings.HasPrefix(string(h.Kind), strings.TrimSuffix(c.kind, "probe")) {
 						t.Errorf("--hooks %s gave %+v", c.kind, h)
 					}
 				}

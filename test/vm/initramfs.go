@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+
+	"github.com/u-root/u-root/pkg/cpio"
 
 	"github.com/connprof/connprof/test/vm/wire"
 )
@@ -49,36 +52,56 @@ func writeInitramfs(archive, init string, files map[string]string, plan wire.Pla
 }
 
 func fillInitramfs(w io.Writer, init string, files map[string]string, plan wire.Plan) error {
-	c := newCpioWriter(w)
+	a := archive{cpio.Newc.Writer(w)}
 	for _, dir := range []string{"dev", "proc", "sys", "tmp", "run", "root", "etc", "var/lib", wire.OutDir} {
-		if err := c.dir(dir); err != nil {
+		if err := a.add(cpio.Directory(dir, dirPerm)); err != nil {
 			return err
 		}
 	}
 	// The kernel opens it as init's standard output before anything is mounted.
-	if err := c.device("dev/console", 0o600, 5, 1); err != nil {
+	if err := a.add(cpio.CharDev("dev/console", 0o600, 5, 1)); err != nil {
 		return err
 	}
 	text, err := json.Marshal(plan)
 	if err != nil {
 		return err
 	}
-	if err := c.file(wire.PlanPath, 0o644, int64(len(text)), bytes.NewReader(text)); err != nil {
+	if err := a.add(cpio.StaticFile(wire.PlanPath, string(text), 0o644)); err != nil {
 		return err
 	}
-	if err := addHostFile(c, "init", init); err != nil {
+	if err := a.addHostFile("init", init); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if err := addHostFile(c, name, files[name]); err != nil {
+		if err := a.addHostFile(name, files[name]); err != nil {
 			return err
 		}
 	}
-	return c.close()
+	return cpio.WriteTrailer(a)
+}
+
+// archive is one in the "newc" format that the kernel unpacks its initramfs from (Documentation/driver-api/early-
+// userspace/buffer-format.rst). Owner and group are always root, the time is always 0, so that the same content makes the
+// same archive.
+type archive struct{ cpio.RecordWriter }
+
+const dirPerm = 0o755
+
+// add adds an entry after the directories that it is in, each once: the kernel makes none that is not in the archive.
+func (a archive) add(r cpio.Record) error {
+	name := cpio.Normalize(r.Name)
+	for i, c := range name {
+		if c == '/' {
+			if err := a.WriteRecord(cpio.Directory(name[:i], dirPerm)); err != nil {
+				return err
+			}
+		}
+	}
+	return a.WriteRecord(r)
 }
 
 // addHostFile copies a file of the host; it is executable in the virtual machine when it is on the host.
-func addHostFile(c *cpioWriter, name, hostPath string) error {
+func (a archive) addHostFile(name, hostPath string) error {
 	f, err := os.Open(hostPath)
 	if err != nil {
 		return err
@@ -91,9 +114,13 @@ func addHostFile(c *cpioWriter, name, hostPath string) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("put %s into the initramfs: %s is no regular file: give the files in it one by one", name, hostPath)
 	}
-	perm := uint32(0o644)
+	if info.Size() > math.MaxUint32 {
+		return fmt.Errorf("put %s into the initramfs: %d bytes are more than the cpio format can say", name, info.Size())
+	}
+	perm := uint64(0o644)
 	if info.Mode()&0o111 != 0 {
 		perm = 0o755
 	}
-	return c.file(name, perm, info.Size(), f)
+	return a.add(cpio.Record{ReaderAt: io.NewSectionReader(f, 0, info.Size()),
+		Info: cpio.Info{Name: name, Mode: cpio.S_IFREG | perm, FileSize: uint64(info.Size())}})
 }

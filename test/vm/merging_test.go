@@ -3,7 +3,8 @@
 package vm
 
 import (
-	"bytes"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,7 +84,11 @@ func leastObjects(t *testing.T, result *Result) map[string]int {
 		if !strings.HasPrefix(name, "slabinfo.") {
 			continue
 		}
-		slabs, err := kernel.ParseSlabinfo(bytes.NewReader(text))
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "slabinfo"), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		slabs, err := kernel.SlabinfoBelow(dir)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,13 +15,13 @@ import (
 
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/test/check"
 	"github.com/connprof/connprof/test/vm/wire"
 )
 
 // Two virtual machines with a cable between them.
 const (
-	twoToken   = "0123456789abcdef0123456789abcdef"
 	twoConns   = 6000 // more than what rests as the first batch
 	twoServer  = "192.0.2.1"
 	twoClient  = "192.0.2.2"
@@ -29,6 +29,9 @@ const (
 	// twoTimeout is for one program, and how long one end waits for another that never comes.
 	twoTimeout = 4 * time.Minute
 )
+
+// twoToken is what both machines know before either has started.
+var twoToken = peer.NewToken()
 
 // scheme is one of the two ways to hold many connections.
 type scheme struct {

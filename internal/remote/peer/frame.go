@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"crypto/hmac"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -9,62 +8,41 @@ import (
 	"reflect"
 )
 
-// A frame is one byte for the kind, four for the length of the body, the body as JSON, and a code over all of that, the
-// direction and the frame's number: no frame can be made up, changed, repeated or left out.
+// A frame is one byte for the kind, four for the length of the body, and the body as JSON. That nobody makes one up, changes,
+// repeats or leaves one out is TLS's business.
 const headerBytes = 5
 
-// direction is one of the two ways of a connection, with the key that both ends have made from the token.
-type direction struct {
-	key  []byte
-	name string // client or server, by who writes
-	sent uint64
-}
-
-func (d *direction) code(header, body []byte) []byte {
-	var n [8]byte
-	binary.BigEndian.PutUint64(n[:], d.sent)
-	return code(d.key, []byte(d.name), n[:], header, body)
-}
-
-// write writes one frame in one piece.
-func (d *direction) write(w io.Writer, m Message) error {
+// writeFrame writes one frame in one piece.
+func writeFrame(w io.Writer, m Message) error {
 	body, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
 	kind := kindOf[reflect.TypeOf(m)]
 	if most := mostOf(kind); len(body) > most {
-		return fmt.Errorf("a message of %d bytes, where %d are the most", len(body), most)
+		return fmt.Errorf("%w: %d bytes, where %d are the most", ErrTooLong, len(body), most)
 	}
-	frame := append(binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body))), body...)
-	frame = append(frame, d.code(frame[:headerBytes], body)...)
-	d.sent++
-	_, err = w.Write(frame)
+	header := binary.BigEndian.AppendUint32([]byte{kind}, uint32(len(body)))
+	_, err = w.Write(append(header, body...))
 	return err
 }
 
-// read reads one frame of at most that many bytes of body. Nothing is made room for before its length is known to be
-// allowed, and nothing is decoded before its code is known to be right.
-func (d *direction) read(r io.Reader, most int) (Message, error) {
+// readFrame reads one frame. Nothing is made room for before its length is known to be allowed.
+func readFrame(r io.Reader) (Message, error) {
 	var header [headerBytes]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {
 		return nil, err
 	}
-	kind, size := header[0], int(binary.BigEndian.Uint32(header[1:]))
-	if size < 0 || size > min(mostOf(kind), most) {
-		return nil, ErrForged
+	kind, size := header[0], binary.BigEndian.Uint32(header[1:])
+	if most := mostOf(kind); uint64(size) > uint64(most) {
+		return nil, fmt.Errorf("%w: %d bytes of kind %d, where %d are the most", ErrTooLong, size, kind, most)
 	}
-	rest := make([]byte, size+macBytes)
-	if _, err := io.ReadFull(r, rest); err != nil {
+	body := make([]byte, size)
+	if _, err := io.ReadFull(r, body); err != nil {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
 		return nil, err
 	}
-	body, mac := rest[:size], rest[size:]
-	if !hmac.Equal(mac, d.code(header[:], body)) {
-		return nil, ErrForged
-	}
-	d.sent++
 	return decode(kind, body)
 }

@@ -1,137 +1,167 @@
 package peer
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
-	"encoding/binary"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"time"
 )
 
-// Each end begins with the same 42 bytes in every version of the protocol: magic, version, nonce. So two ends of
-// different versions can tell each other so.
-const (
-	magic         = "connprof"
-	nonceBytes    = 32
-	greetingBytes = len(magic) + 2 + nonceBytes
-)
-
-type greeting struct {
+// Client is the end that calls a Server.
+type Client struct {
+	token   token
 	version int
-	nonce   []byte
 }
 
-func newGreeting(version int) greeting {
-	g := greeting{version: version, nonce: make([]byte, nonceBytes)}
-	_, _ = rand.Read(g.nonce) // never fails
-	return g
-}
-
-func (g greeting) write(w io.Writer) error {
-	_, err := w.Write(append(binary.BigEndian.AppendUint16([]byte(magic), uint16(g.version)), g.nonce...))
-	return err
-}
-
-func readGreeting(r io.Reader) (greeting, error) {
-	b := make([]byte, greetingBytes)
-	n, err := io.ReadFull(r, b)
-	if !bytes.HasPrefix([]byte(magic), b[:min(n, len(magic))]) || err != nil && n > 0 {
-		return greeting{}, ErrStranger
-	}
+// NewClient is the client that a token lets in. It is to be made before the server is called: where the kernel has not yet
+// gathered enough randomness, as on a machine that has just been booted, it waits for that (getrandom(2)), and not while the
+// server's patience runs out.
+func NewClient(text string) (*Client, error) {
+	t, err := parseToken(text)
 	if err != nil {
-		return greeting{}, err
+		return nil, err
 	}
-	return greeting{int(binary.BigEndian.Uint16(b[len(magic):])), b[len(magic)+2:]}, nil
+	_, _ = rand.Read(make([]byte, 1)) // once one byte has come, none is waited for any more
+	return &Client{token: t, version: Version}, nil
 }
 
-// The codes that prove the token, and the key of the frames, are made for different purposes from the same nonces.
-const (
-	clientName = "client"
-	serverName = "server"
-	frameName  = "frames"
-)
-
-func (s *secrets) code(purpose string) []byte {
-	return code([]byte(s.token), []byte(purpose), s.client, s.server)
+// Server is the end that a Client calls.
+type Server struct {
+	token       token
+	version     int
+	certificate tls.Certificate
 }
 
-// secrets are what both ends know once they have greeted each other, if they have the same token.
-type secrets struct {
-	token          string
-	client, server []byte // nonces
+// NewServer makes the server that a token names, with a certificate that is kept in memory alone. It is to be made before
+// anybody can call, for the reason that NewClient has.
+func NewServer(text string) (*Server, error) {
+	t, err := parseToken(text)
+	if err != nil {
+		return nil, err
+	}
+	key := t.key()
+	// Nobody looks at anything in it but the key.
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<32, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate: %w", err)
+	}
+	_, _ = rand.Read(make([]byte, 1)) // as in NewClient: an Ed25519 certificate takes no random byte
+	return &Server{token: t, version: Version, certificate: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}}, nil
 }
 
-// Dial turns a connection to a serve into a link. It closes the connection when it fails.
-func Dial(c net.Conn, token string) (*Link, error) { return open(c, token, Version, asClient) }
+// Open turns a connection to a serve into a link. It closes the connection when it fails.
+func (c *Client) Open(conn net.Conn) (*Link, error) {
+	return open(newWire(conn, c.version, false), c.meet)
+}
 
 // Accept turns a connection from a run into a link, or refuses it in time. It closes the connection when it fails.
-func Accept(c net.Conn, token string) (*Link, error) { return open(c, token, Version, asServer) }
+func (s *Server) Accept(conn net.Conn) (*Link, error) {
+	return open(newWire(conn, s.version, true), s.meet)
+}
 
-func open(c net.Conn, token string, version int, as func(net.Conn, string, int) (*Link, error)) (*Link, error) {
-	_ = c.SetDeadline(time.Now().Add(handshakeTime))
-	l, err := as(c, token, version)
+func open(w *wire, meet func(*wire) (*tls.Conn, error)) (*Link, error) {
+	_ = w.SetDeadline(time.Now().Add(handshakeTime))
+	t, err := meet(w)
 	if err != nil {
-		_ = c.Close()
+		_ = w.Close()
 		return nil, plain(err, handshakeTime)
 	}
-	_ = c.SetDeadline(time.Time{})
+	_ = w.SetDeadline(time.Time{})
+	w.known = true
+	l := newLink(t)
 	l.begin()
 	return l, nil
 }
 
-func asClient(c net.Conn, token string, version int) (*Link, error) {
-	ours := newGreeting(version)
-	if err := ours.write(c); err != nil {
-		return nil, err
-	}
-	theirs, err := readGreeting(c)
+func (c *Client) meet(w *wire) (*tls.Conn, error) {
+	t := tls.Client(w, c.config())
+	err := t.Handshake()
 	switch {
-	case errors.Is(err, io.EOF):
-		return nil, errors.New("the other end hung up at once; it may have too many callers just now, or be no connprof serve")
-	case err != nil:
-		return nil, err
-	case theirs.version != version:
-		return nil, &VersionError{version, theirs.version}
+	case err == nil:
+		return t, c.prove(t)
+	case hungUp(err) && !w.heard:
+		return nil, errors.New("the other end hung up at once; it may have too many callers just now, be an older connprof, or be " +
+			"no connprof serve")
 	}
-	s := &secrets{token, ours.nonce, theirs.nonce}
-	if _, err := c.Write(s.code(clientName)); err != nil {
-		return nil, err
+	if err = unmet(err); errors.Is(err, ErrStranger) {
+		err = fmt.Errorf("%w; is a connprof serve listening there?", err)
 	}
-	answer := make([]byte, macBytes)
-	if _, err := io.ReadFull(c, answer); err != nil {
-		return nil, ErrToken // a server that knows another token hangs up
-	}
-	if !hmac.Equal(answer, s.code(serverName)) {
-		return nil, errors.New("the other end does not know the token; is that the right connprof serve?")
-	}
-	return newLink(c, s, clientName, serverName), nil
+	return nil, err
 }
 
-func asServer(c net.Conn, token string, version int) (*Link, error) {
-	theirs, err := readGreeting(c)
+// config has TLS take the server that the token names, and no other.
+func (c *Client) config() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{protocol(c.version)},
+		InsecureSkipVerify: true, // nobody vouches for the key: it is known
+		VerifyConnection: func(s tls.ConnectionState) error {
+			if s.NegotiatedProtocol != protocol(c.version) {
+				return ErrStranger
+			}
+			theirs := sha256.Sum256(s.PeerCertificates[0].RawSubjectPublicKeyInfo)
+			if !hmac.Equal(theirs[:], c.token.fingerprint[:]) {
+				return ErrKey
+			}
+			return nil
+		}}
+}
+
+// prove shows the server that the secret is known here, and has it show the same.
+func (c *Client) prove(t *tls.Conn) error {
+	ours, theirs, err := c.token.proofs(t.ConnectionState())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ours := newGreeting(version)
-	if err := ours.write(c); err != nil {
-		return nil, err
+	if _, err := t.Write(ours); err != nil {
+		return err
 	}
-	if theirs.version != version {
-		return nil, &VersionError{version, theirs.version}
+	answer := make([]byte, len(theirs))
+	_, err = io.ReadFull(t, answer)
+	switch {
+	case hungUp(err):
+		return ErrToken // a server that knows another token hangs up
+	case err == nil && !hmac.Equal(answer, theirs):
+		return errors.New("the other end does not know the token; is that the right connprof serve?")
 	}
-	s := &secrets{token, theirs.nonce, ours.nonce}
-	answer := make([]byte, macBytes)
-	if _, err := io.ReadFull(c, answer); err != nil {
-		return nil, err
+	return err
+}
+
+func (s *Server) meet(w *wire) (*tls.Conn, error) {
+	t := tls.Server(w, s.config(w))
+	if err := t.Handshake(); err != nil {
+		return nil, unmet(err)
 	}
-	if !hmac.Equal(answer, s.code(clientName)) {
-		return nil, ErrToken
+	return t, s.prove(t)
+}
+
+func (s *Server) config(w *wire) *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{protocol(s.version)},
+		Certificates: []tls.Certificate{s.certificate}, SessionTicketsDisabled: true,
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			return nil, w.called(hello.SupportedProtos)
+		}}
+}
+
+// prove has the client show that it knows the secret, and then does the same.
+func (s *Server) prove(t *tls.Conn) error {
+	theirs, ours, err := s.token.proofs(t.ConnectionState())
+	if err != nil {
+		return err
 	}
-	if _, err := c.Write(s.code(serverName)); err != nil {
-		return nil, err
+	answer := make([]byte, len(theirs))
+	if _, err := io.ReadFull(t, answer); err != nil {
+		return err
 	}
-	return newLink(c, s, serverName, clientName), nil
+	if !hmac.Equal(answer, theirs) {
+		return ErrToken
+	}
+	_, err = t.Write(ours)
+	return err
 }

@@ -3,23 +3,20 @@ package peer
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
 // Link is a connection between two ends that have proved themselves to each other. What comes in is read by a goroutine
 // of its own, so that the silence of a peer is noticed whatever else goes on.
 type Link struct {
-	conn     net.Conn
-	out      direction
-	in       direction
+	conn     *tls.Conn
 	sending  sync.Mutex
 	messages chan Message
 	once     sync.Once
@@ -32,10 +29,8 @@ type Link struct {
 // aheadMessages bounds how many messages wait to be taken. A peer that sends faster has to wait.
 const aheadMessages = 64
 
-func newLink(c net.Conn, s *secrets, ours, theirs string) *Link {
-	key := s.code(frameName)
-	return &Link{conn: c, out: direction{key: key, name: ours}, in: direction{key: key, name: theirs},
-		messages: make(chan Message, aheadMessages), done: make(chan struct{}), received: make(chan struct{})}
+func newLink(c *tls.Conn) *Link {
+	return &Link{conn: c, messages: make(chan Message, aheadMessages), done: make(chan struct{}), received: make(chan struct{})}
 }
 
 func (l *Link) begin() {
@@ -76,24 +71,33 @@ const lingerTime = time.Second
 func (l *Link) Close() {
 	l.once.Do(func() {
 		close(l.done)
-		if c, ok := l.conn.(interface{ CloseWrite() error }); !ok || c.CloseWrite() != nil {
-			_ = l.conn.Close()
-		}
+		go l.partWith()
 	})
 	select {
 	case <-l.received:
 	case <-time.After(lingerTime):
-		_ = l.conn.Close()
+		l.cut()
 		<-l.received
 	}
 }
+
+// partWith says that nothing more will be said (close_notify), which waits for a Send that is going on: the end of Close's
+// patience ends both.
+func (l *Link) partWith() {
+	if l.conn.CloseWrite() != nil {
+		l.cut()
+	}
+}
+
+// cut closes the connection below TLS, which does not wait for anybody: tls.Conn's own Close would first say good-bye.
+func (l *Link) cut() { _ = l.conn.NetConn().Close() }
 
 // fail ends the link at once.
 func (l *Link) fail(err error) {
 	l.once.Do(func() {
 		l.err = err
 		close(l.done)
-		_ = l.conn.Close()
+		l.cut()
 	})
 }
 
@@ -103,7 +107,7 @@ func (l *Link) Send(m Message) error {
 	l.sending.Lock()
 	defer l.sending.Unlock()
 	_ = l.conn.SetWriteDeadline(time.Now().Add(writeTime))
-	if err := l.out.write(l.conn, m); err != nil {
+	if err := writeFrame(l.conn, m); err != nil {
 		l.fail(&LostError{plain(err, writeTime)})
 		return l.lost()
 	}
@@ -120,7 +124,7 @@ func (l *Link) lost() error {
 
 func (l *Link) receive() {
 	defer close(l.received)
-	defer l.conn.Close()
+	defer l.cut()
 	l.take()
 	_, _ = io.Copy(io.Discard, l.conn) // nothing, unless Close was called
 }
@@ -130,7 +134,7 @@ func (l *Link) take() {
 	var refusal *RefusedError
 	for {
 		_ = l.conn.SetReadDeadline(time.Now().Add(silence))
-		m, err := l.in.read(l.conn, frameBytes)
+		m, err := readFrame(l.conn)
 		if err != nil {
 			if refusal != nil {
 				l.fail(refusal)
@@ -173,21 +177,6 @@ func (l *Link) stayAlive() {
 			_ = l.Send(&Alive{}) // its failure ends the link
 		}
 	}
-}
-
-// plain is a network error for people.
-func plain(err error, limit time.Duration) error {
-	var op *net.OpError
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &SilentError{limit}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
-		errors.Is(err, syscall.EPIPE):
-		return errors.New("it closed the control connection")
-	case errors.As(err, &op):
-		return op.Err
-	}
-	return err
 }
 
 // Await takes the next message that is of the wanted type, and hands those before it to other. A Refusal is an error, and

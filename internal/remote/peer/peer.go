@@ -1,25 +1,20 @@
 // Package peer is what two machines say to each other while connections are opened from one to the other: who they
 // are, that both know the session's token, what is wanted, how it goes, and at the end the accepting end's recording.
 // It knows nothing of load, probes or accounts, and imports nothing of the project: messages are plain data, and what
-// they mean is for package run to say.
+// they mean is for others to say.
 //
-// Nothing that comes in is trusted. Every message has a bound on its size and a time by which it has to come, nothing
-// is decoded before its sender has proved that it knows the token, and each message carries a code made with the
-// token, so that nobody in between can change it. It is not encrypted: the token itself never crosses the wire, and
-// the rest is no secret.
+// They speak TLS 1.3. The server's key is made from the token and has no other name than its fingerprint, which the
+// client holds it against; then each end proves that it knows the token's secret, by a code over what TLS exports of
+// this session. So nothing can be read or changed in between, and nobody gets anything to try guesses of the secret on.
+//
+// Nothing that comes in is trusted. Every message has a bound on its size and a time by which it has to come, and
+// nothing is decoded before its sender has proved that it knows the token.
 package peer
 
-import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-	"time"
-)
+import "time"
 
-// Version is that of the protocol. Two ends have to have the same.
-const Version = 1
+// Version is that of the protocol. Two ends have to have the same. Version 1 was before TLS.
+const Version = 2
 
 // What a message may take.
 const (
@@ -31,34 +26,3 @@ const (
 	// writeTime is how long one message may take to leave.
 	writeTime = 10 * time.Second
 )
-
-// MinToken is the least number of characters of a token that somebody has chosen: whoever records a handshake can try
-// tokens against it at leisure.
-const MinToken = 16
-
-// NewToken makes a token of 128 random bits.
-func NewToken() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
-}
-
-// CheckToken refuses a token that is too short to keep others out, or too long for a command line.
-func CheckToken(token string) error {
-	if len(token) < MinToken || len(token) > 256 {
-		return fmt.Errorf("want %d to 256 characters; connprof serve makes a good token by itself", MinToken)
-	}
-	return nil
-}
-
-const macBytes = sha256.Size
-
-// code is the HMAC-SHA256 over parts, each with its length, by the token or a key made from it.
-func code(key []byte, parts ...[]byte) []byte {
-	m := hmac.New(sha256.New, key)
-	for _, p := range parts {
-		fmt.Fprintf(m, "%d:", len(p))
-		m.Write(p)
-	}
-	return m.Sum(nil)
-}

@@ -1,0 +1,56 @@
+package kernel
+
+import "github.com/prometheus/procfs"
+
+// What the kernel says of a process. A process that is gone has nothing: 0, and no name.
+
+// ResidentBytes is the resident memory of a process, by the kernel's running count.
+func ResidentBytes(pid int) uint64 {
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return 0
+	}
+	m, err := p.Statm()
+	if err != nil {
+		return 0
+	}
+	return m.ResidentBytes()
+}
+
+// ExactResidentBytes is the resident memory of a process by its page tables, which takes the kernel longer to tell. Before
+// f1a7941243c1 (6.2) each thread counts up to 64 pages for itself before it tells the process. Without
+// CONFIG_PROC_PAGE_MONITOR it is ResidentBytes.
+func ExactResidentBytes(pid int) uint64 {
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return 0
+	}
+	m, err := p.ProcSMapsRollup()
+	if err != nil {
+		return ResidentBytes(pid)
+	}
+	return m.Rss
+}
+
+// Threads is how many threads a process has. They are counted by the kernel: listing them in /proc would allocate for each.
+func Threads(pid int) int {
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return 0
+	}
+	stat, err := p.Stat()
+	if err != nil {
+		return 0
+	}
+	return stat.NumThreads
+}
+
+// Comm is the name of a process, of up to 15 bytes.
+func Comm(pid int) string {
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return ""
+	}
+	name, _ := p.Comm()
+	return name
+}
