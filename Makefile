@@ -23,7 +23,7 @@ export BPF2GO_CC = $(CLANG)
 export BPF2GO_STRIP = $(STRIP)
 export BPF2GO_CFLAGS = -O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 
-.PHONY: help build run test test-vm scenario-table bench bench-overhead bench-scale generate check-generated lint generate-tools vm-tools clean
+.PHONY: help build run test test-measure test-busy test-vm scenario-table bench bench-overhead bench-scale generate check-generated lint generate-tools busy-tools vm-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,14 @@ run: build ## the main job: profile CONNS (20k) connections from 20 addresses, a
 
 test: ## all tests against the kernel that runs here (as root; one package at a time, for they measure the host's slab)
 	go test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./...
+
+test-measure: ## those of the tests that count connections and their objects, and hold trace against walk
+	go test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./load ./loader ./internal/experiment
+	go test -count=1 -timeout 20m -exec '$(SUDO)' -run 'MainJob|RunsBetween|TwoRuns|Scenario|OddNumbers|EachConnection' ./test/cli
+
+# Installing nginx may start the host's own; the tests use one of their own on another port.
+test-busy: busy-tools ## test-measure while wrk opens 2,000 connections a second to an nginx on loopback: TIMES=3 BUSY=test
+	test/busy.sh $(or $(TIMES),1) $(MAKE) --no-print-directory $(or $(BUSY),test-measure)
 
 # The first and the last of the kernels are also put at the two ends of a cable (connprof serve, run --target).
 # The limits of the whole host are run into on 6.12 only; CONNPROF_VM_ALL=1 does so on the other kernels as well.
@@ -69,7 +77,7 @@ check-generated: ## fail if the committed BPF objects are not what the sources g
 
 lint: ## formatting, vet, and no test that could skip itself
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -50; exit 1; }
-	go vet ./... && go vet -tags vm ./test/vm/...
+	go vet ./... && go vet -tags vm ./...
 	@! grep -rnE '\bt\.(Skip|Skipf|SkipNow)\(' --include='*_test.go' . || \
 	{ echo "a test skips itself: have it check what the kernel offers instead" >&2; exit 1; }
 
@@ -83,6 +91,10 @@ generate-tools:
 	$(call install,$(CLANG),$(CLANG) libbpf-dev)
 	$(call install,$(STRIP),llvm-14)
 	@test -e /usr/include/bpf/bpf_helpers.h || $(if $(filter-out 0,$(shell id -u)),sudo) apt-get install -y -qq libbpf-dev
+
+busy-tools:
+	$(call install,wrk,wrk)
+	@test -x /usr/sbin/nginx || $(if $(filter-out 0,$(shell id -u)),sudo) apt-get install -y -qq --no-install-recommends nginx-light
 
 vm-tools:
 	$(call install,qemu-system-x86_64,qemu-system-x86)

@@ -70,12 +70,7 @@ func TestSchemesEstablishExactlyWhatWasAskedFor(t *testing.T) {
 		o := options(c.conns)
 		o.IPs, o.Ports, o.IPv6 = c.ips, c.ports, c.ipv6
 		rec := mustRun(t, o)
-		for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
-			if n, _ := check.Objects(rec, role, "ESTABLISHED"); n != c.conns {
-				t.Errorf("%+v: %d %s endpoints", c, n, role)
-			}
-		}
-		if err := check.Listeners(rec, c.ports); err != nil {
+		if err := errors.Join(check.Idle(rec, c.ips, c.conns), check.Listeners(rec, c.ports)); err != nil {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
@@ -98,10 +93,8 @@ func TestStopEndsTheRampAndAccountsForWhatIsUp(t *testing.T) {
 	if why != "interrupted" || up <= 100 || up >= 20_000 {
 		t.Errorf("interrupted %q with %d up", why, up)
 	}
-	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
-		if n, _ := check.Objects(rec, role, "ESTABLISHED"); n != up {
-			t.Errorf("%d %s endpoints, want %d", n, role, up)
-		}
+	if err := errors.Join(check.Endpoints(rec, kernel.RoleClient, up), check.Endpoints(rec, kernel.RoleServer, up)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -115,24 +115,37 @@ func TestOtherTracersMayComeAndGo(t *testing.T) {
 	}
 	s.await("ESTABLISHED", 2*opened)
 	s.await("LAST_ACK", 0)
-	rec, counters := s.finish(0)
-	n, _ := check.Objects(rec, kernel.RoleClient, "ESTABLISHED")
-	m, _ := check.Objects(rec, kernel.RoleServer, "ESTABLISHED")
-	if n != opened || m != opened {
-		t.Errorf("%d clients and %d servers, want %d", n, m, opened)
+	s.finishHalfClosed(opened)
+	t.Logf("%d connections while %d tracers came and went", 2*opened, rounds)
+}
+
+// finishHalfClosed is finish for twice n connections, of which n are closed. The trace lacks no more of them than the kernel has
+// skipped, and that is none where nothing else runs.
+func (s *scene) finishHalfClosed(n int) {
+	s.t.Helper()
+	rec, c := s.finish(0)
+	for _, role := range check.Roles {
+		if held, _ := check.Objects(rec, role, "ESTABLISHED"); held != n {
+			s.t.Errorf("%d %s endpoints, want %d", held, role, n)
+		}
 	}
-	skipped := int(counters.RecursionMisses)
-	if !check.Short(int(counters.ClientEstablished), 2*opened, skipped) || !check.Short(int(counters.ServerEstablished), 2*opened, skipped) ||
-		!check.Short(rec.Trace.Closes, 2*opened, skipped) {
-		t.Errorf("%+v and %d closes, want %d opened and half of them closed", counters, rec.Trace.Closes, 2*opened)
+	skipped := int(c.RecursionMisses)
+	counts := []int{int(c.ClientEstablished), int(c.ServerEstablished), rec.Trace.Closes}
+	if s.hooked(kernel.HookAccept) {
+		counts = append(counts, int(c.Accepts))
+	}
+	if s.hooked(kernel.HookConnect) {
+		counts = append(counts, int(c.ConnectCalls))
+	}
+	for _, count := range counts {
+		if !check.Short(count, 2*n, skipped) {
+			s.t.Errorf("%+v and %d closes, want %d opened and half of them closed", c, rec.Trace.Closes, 2*n)
+			break
+		}
 	}
 	if release, _ := kernel.Release(); check.Quiet && skipped != 0 && !check.Preempts(release) {
-		t.Errorf("%d runs of programs skipped by a kernel with nothing else to do", skipped)
+		s.t.Errorf("%d runs of programs skipped by a kernel with nothing else to do", skipped)
 	}
-	if s.hooked(kernel.HookAccept) && counters.Accepts != uint64(2*opened) || s.hooked(kernel.HookConnect) && counters.ConnectCalls != uint64(2*opened) {
-		t.Errorf("%d connects and %d accepts, want %d", counters.ConnectCalls, counters.Accepts, 2*opened)
-	}
-	t.Logf("%d connections while %d tracers came and went", 2*opened, rounds)
 }
 
 // TestTracersBesideEachOtherSeeTheSame has several at work at a time.

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -107,7 +108,12 @@ func TestPromisesAreKept(t *testing.T) {
 }
 
 func TestAPortThatSomebodyHasIsNotPromised(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	// Below the ports that the kernel gives to clients: once it is free, no other program's connection takes it.
+	var l net.Listener
+	err := errors.New("none is tried")
+	for port := 21_000; err != nil && port < 22_000; port++ {
+		l, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", port))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -120,7 +120,8 @@ func TestATraceMayBeShortByWhatTheKernelSkipped(t *testing.T) {
 	}{
 		{"nothing is short", func(*recording.Machine) {}, 3, ""},
 		{"types by three in all", func(m *recording.Machine) { m.Trace.Types[0].Trace -= 1; m.Trace.Types[7].Trace -= 2 }, 3, ""},
-		{"types by four in all", func(m *recording.Machine) { m.Trace.Types[0].Trace -= 2; m.Trace.Types[7].Trace -= 2 }, 3, "4 are missing"},
+		{"types by four in all", func(m *recording.Machine) { m.Trace.Types[0].Trace -= 2; m.Trace.Types[7].Trace -= 2 }, 3,
+			"4 are missing"},
 		{"a type has one more", func(m *recording.Machine) { m.Trace.Types[0].Trace++ }, 3, "counted 2001"},
 		{"opens by three", func(m *recording.Machine) { m.Trace.ServerOpens -= 3 }, 3, ""},
 		{"opens by four", func(m *recording.Machine) { m.Trace.ServerOpens -= 4 }, 3, "1996 server endpoints open"},
