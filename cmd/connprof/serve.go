@@ -18,6 +18,7 @@ import (
 	"github.com/connprof/connprof/internal/remote"
 	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/report/text"
 )
 
 // tokenEnv keeps the token off the command line, where every user of the host can read it.
@@ -157,7 +158,7 @@ func (f *serveFlags) keep(cmd *cobra.Command, session int, rec *recording.Record
 	var errs []error
 	if rec.Interrupted != "" && len(rec.Rows()) > 0 {
 		errs = append(errs, writeFile("-", func(w io.Writer) error {
-			return report.Text(w, rec, report.TextOptions{Color: colored(cmd)})
+			return text.Format{Color: colored(cmd)}.Write(w, report.New(rec))
 		}))
 	}
 	if f.output != "" {
