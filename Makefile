@@ -42,11 +42,11 @@ test: ## all tests against the kernel that runs here (as root; one package at a 
 test-vm: vm-tools ## the same tests and the main job under stock kernels in virtual machines: KERNEL="5.10 7.2"
 	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$|TestTwoMachines$$' ./test/vm
 
-scenario-table: build vm-tools ## every scenario in the virtual machines and on this kernel, as a table in docs/scenarios.md
+scenario-table: build vm-tools ## every scenario in the virtual machines and on this kernel, as a table in docs/results/scenarios.md
 	rm -rf $(SCENARIOS) && mkdir -p $(SCENARIOS)
 	KERNEL="$(KERNEL)" CONNPROF_VM_OUT=$(SCENARIOS) go test -tags vm -count=1 -timeout 60m -run 'TestScenarios$$' ./test/vm
 	$(SUDO) ./connprof run --scenario all --conns 20k -o $(SCENARIOS)/host.json
-	go run ./tools/table --scenarios docs/scenarios.md $(SCENARIOS)/*.json
+	go run ./tools/table --scenarios docs/results/scenarios.md $(SCENARIOS)/*.json
 
 bench: ## every benchmark once (BENCHTIME=5x for more)
 	go test -p 1 -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1x) -exec '$(SUDO)' ./...

@@ -33,7 +33,7 @@ func fieldsOf(typ reflect.Type, seen map[reflect.Type]bool, found func(string)) 
 }
 
 func TestThePageNamesEveryFieldThatScriptsGet(t *testing.T) {
-	page, err := os.ReadFile("../../docs/recording.md")
+	page, err := os.ReadFile("../../docs/reference/recording.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestThePageNamesEveryFieldThatScriptsGet(t *testing.T) {
 		fieldsOf(typ, map[reflect.Type]bool{}, func(name string) {
 			names++
 			if !strings.Contains(string(page), "`"+name+"`") {
-				t.Errorf("docs/recording.md does not name %s of %v", name, typ)
+				t.Errorf("docs/reference/recording.md does not name %s of %v", name, typ)
 			}
 		})
 		if names < least {

@@ -474,7 +474,7 @@ func row(table, name string) string {
 	return text
 }
 
-// keep sends the transcript to the host, which holds docs/limits.md against it.
+// keep sends the transcript to the host, which holds docs/guide/limits.md against it.
 func (s *transcript) keep(t *testing.T, name string) {
 	t.Log("\n" + s.String())
 	file := filepath.Join(wire.OutDir, wire.LimitsDir, name+".txt")
