@@ -14,7 +14,7 @@ import (
 // Module is the path that all packages of the project begin with.
 const Module = "github.com/connprof/connprof"
 
-// Any, in place of a list of packages, allows every import.
+// Any allows every import, in place of a list of packages.
 const Any = "any"
 
 const (
