@@ -99,7 +99,7 @@ diagram: ## draw docs/images/architecture.svg from the table of packages
 	go run ./tools/diagram $(DIAGRAM)
 
 images: build image-tools ## the README's pictures of the page and of the terminal, from a run of 20,000 connections
-	$(SUDO) ./tools/images/images.sh ./connprof docs/images
+	SUDO="$(SUDO)" ./tools/images/images.sh ./connprof docs/images
 
 # Debian's packages, only where a command is missing.
 define install
