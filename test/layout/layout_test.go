@@ -21,8 +21,22 @@ type listed struct {
 
 func (p listed) name() string { return strings.TrimPrefix(p.ImportPath, Module+"/") }
 
-// all are the imports of the package and of its tests.
-func (p listed) all() []string { return slices.Concat(p.Imports, p.TestImports, p.XTestImports) }
+// ofTests are the imports of the package's tests.
+func (p listed) ofTests() []string { return slices.Concat(p.TestImports, p.XTestImports) }
+
+// own keeps those of the project, by their paths below it, and leaves out the others.
+func own(imports []string) []string {
+	var names []string
+	for _, path := range imports {
+		if name, is := strings.CutPrefix(path, Module+"/"); is {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// forTests is what the tests of any package may import as well: real connections, in a network of their own.
+var forTests = []string{"load", "netcfg", "test/..."}
 
 // packages lists the project's packages, those behind a build tag too.
 func packages(t *testing.T) []listed {
@@ -68,11 +82,32 @@ func TestArrowsRunDownOnly(t *testing.T) {
 		if _, known := table.row(p.name()); !known {
 			t.Errorf("%s has no row in %s: give it one, with what it may import", p.name(), page)
 		}
-		for _, path := range p.all() {
-			if to, own := strings.CutPrefix(path, Module+"/"); own {
-				if err := table.Allows(p.name(), to); err != nil {
-					t.Error(err)
-				}
+		for _, to := range own(p.Imports) {
+			if err := table.Allows(p.name(), to); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, to := range own(p.ofTests()) {
+			target, _ := table.row(to)
+			if err := table.Allows(p.name(), to); err != nil && !slices.Contains(forTests, target) {
+				t.Error("a test:", err)
+			}
+		}
+	}
+}
+
+// Every package may import plain data of the kernel.
+const plainData = "internal/kernel"
+
+func TestTheTableSaysWhatIs(t *testing.T) {
+	table, found := theTable(t), map[string][]string{}
+	for _, p := range packages(t) {
+		found[p.name()] = slices.Concat(own(p.Imports), own(p.ofTests()))
+	}
+	for name, used := range found {
+		for _, to := range table[name] {
+			if _, exists := found[to]; exists && to != plainData && !slices.Contains(used, to) {
+				t.Errorf("%s does not import %s, which the table allows: strike that out", name, to)
 			}
 		}
 	}

@@ -10,10 +10,10 @@ import (
 
 // Sizes in the picture's own units; a column is as wide as the longest name needs.
 const (
-	column, row   = 178, 86
+	column, row   = 172, 86
 	gap, height   = 20, 40
 	margin        = 4
-	columns, rows = 7, 8
+	columns, rows = 8, 8
 	// apart is how far an arrow of data stands from the arrow of the import that it runs against.
 	apart = 14
 )
