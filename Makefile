@@ -39,7 +39,7 @@ test: ## all tests against the kernel that runs here (as root; one package at a 
 	go test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./...
 
 # The packages that need no kernel of their own. What looks at the kernel that runs is left to make test.
-UNIT = $(addprefix ./,$(addsuffix /...,$(wildcard internal/account internal/hostfile internal/kernel internal/limits internal/privilege internal/recording \
+UNIT = $(addprefix ./,$(addsuffix /...,$(wildcard internal/account internal/kernel internal/limits internal/privilege internal/recording \
 	internal/remote/peer internal/report internal/sockfilter bpf test/docs test/layout test/vm/wire tools)))
 NEEDS_ROOT = ^Test(RunningKernels|SettledSlabinfo|RootMayRun)
 
