@@ -117,7 +117,7 @@ func TestTheTableSaysWhatIs(t *testing.T) {
 func TestTheTableItselfKeepsTheSidesApart(t *testing.T) {
 	table := theTable(t)
 	for _, apart := range []struct{ from, to []string }{
-		{[]string{"internal/report", "internal/account"}, []string{"loader", "bpf", "load", "netcfg"}},
+		{[]string{"internal/report", "internal/account", "internal/recording"}, []string{"loader", "bpf", "load", "netcfg"}},
 		{[]string{"load", "netcfg"}, []string{"loader", "bpf", "internal/account", "internal/report", "internal/experiment"}},
 		{[]string{"loader"}, []string{"load", "netcfg", "internal/account", "internal/report"}},
 		{[]string{"internal/kernel", "bpf"}, []string{"internal/account", "loader"}},
