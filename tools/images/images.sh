@@ -4,7 +4,7 @@
 set -euo pipefail
 connprof=$(realpath "$1")
 images=$(realpath "$2")
-lines=24
+lines=25
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
