@@ -16,7 +16,7 @@ import (
 )
 
 // threadBytes is what a thread that sleeps in read(2) costs beside its connection: 16 KiB of kernel stack, 7.5 KiB of
-// slab, 4 KiB of user stack and its share of page tables on 6.18 (docs/threads.md), and some room.
+// slab, 4 KiB of user stack and its share of page tables on 6.18 (docs/results/threads.md), and some room.
 const threadBytes = 32 << 10
 
 // compareServers runs the same load twice, first with a server that uses epoll and then with one that has a thread for each

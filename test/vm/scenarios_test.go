@@ -17,7 +17,7 @@ import (
 const scenarioConns = 5000
 
 // TestScenarios holds every scenario's connections under each kernel. With CONNPROF_VM_OUT set it leaves the recordings
-// that `make scenario-table` makes docs/scenarios.md from.
+// that `make scenario-table` makes docs/results/scenarios.md from.
 func TestScenarios(t *testing.T) {
 	needQemu(t)
 	files := map[string]string{"/connprof": buildCommand(t, t.TempDir(), "./cmd/connprof")}

@@ -1,5 +1,5 @@
 // Command scale runs connprof with more and more connections and prints what grows: one row a run, as Markdown, and a
-// chart as SVG. docs/scale.md shows what it prints.
+// chart as SVG. docs/results/scale.md shows what it prints.
 //
 //	go run ./tools/scale [-chart FILE] PROGRAM [CONNECTIONS...]
 package main

@@ -1,10 +1,10 @@
 // Command table prints what recordings say of one endpoint, side by side, as Markdown: a table for each role and state,
-// a row for each object type, a column for each machine of them. docs/measured.md shows what it prints.
+// a row for each object type, a column for each machine of them. docs/results/endpoint.md shows what it prints.
 //
 //	go run ./tools/table RECORDING...
 //
 // With --scenarios it writes one table into a page instead, between that page's markers: a row for each scenario, role and
-// state, a column for each kernel. docs/scenarios.md is that page.
+// state, a column for each kernel. docs/results/scenarios.md is that page.
 //
 //	go run ./tools/table --scenarios PAGE RECORDING...
 package main

@@ -28,7 +28,7 @@ type end struct {
 	state    string
 }
 
-// published are the figures for a 3.10 kernel that docs/measured.md names the source of: kB of 1,024 bytes, here as
+// published are the figures for a 3.10 kernel that docs/results/endpoint.md names the source of: kB of 1,024 bytes, here as
 // bytes. There the client closed and its process was gone: connprof's scenario of the like is orphaned.
 var published = map[end]string{
 	{"idle", kernel.RoleClient, "ESTABLISHED"}:    "3,420",

@@ -1,11 +1,11 @@
 # Opens connections over 127.0.0.1 one by one, as any program would: the kernel picks the client's port, and each end's
-# process has one table of files. It holds them all and ends at the first error. For docs/limits.md.
+# process has one table of files. It holds them all and ends at the first error. For docs/guide/limits.md.
 #
-#   perl docs/hold.pl N           a second process accepts them
-#   perl docs/hold.pl N queue     nobody accepts them
-#   perl docs/hold.pl N silent   nobody accepts them, and the handshake is to end with data, which does not come
-#   perl docs/hold.pl N close     each is closed as soon as it is open, by the client
-#   perl docs/hold.pl N fork      a process for each accepted one
+#   perl test/hold/hold.pl N           a second process accepts them
+#   perl test/hold/hold.pl N queue     nobody accepts them
+#   perl test/hold/hold.pl N silent   nobody accepts them, and the handshake is to end with data, which does not come
+#   perl test/hold/hold.pl N close     each is closed as soon as it is open, by the client
+#   perl test/hold/hold.pl N fork      a process for each accepted one
 use strict;
 use Socket;
 
