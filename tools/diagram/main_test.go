@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -28,10 +29,11 @@ func TestThePictureShowsEveryPackageAndNoOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	boxes := string(text)
+	withoutLoad := regexp.MustCompile(`box \d+ \d+-\d+ load\n`).ReplaceAllString(boxes, "")
 	for _, c := range []struct{ name, boxes, refused string }{
 		{"as it is", boxes, ""},
-		{"without load", strings.Replace(boxes, "box 3 4-4 load\n", "", 1), "load has a row in the table and no box"},
-		{"with one more", boxes + "box 6 3-3 invented\n", "invented has a box and no row"},
+		{"without load", withoutLoad, "load has a row in the table and no box"},
+		{"with one more", boxes + "box 6 5-5 invented\n", "invented has a box and no row"},
 		{"a flow from nowhere", boxes + `flow nowhere bpf ""` + "\n", "nowhere has no box"},
 		{"a line of another kind", boxes + "circle 1 2\n", "neither a box nor a flow"},
 	} {
