@@ -184,8 +184,8 @@ func (p *Probes) TraceAllocations(sampleInterval int) error {
 	return nil
 }
 
-// LeaveAllocations takes the slab hook off, if it is on. A tracepoint that anything is attached to costs the kernel time at every
-// allocation on the host, whatever the program then does: 30 times a connection that is more than all else together.
+// LeaveAllocations takes the slab hook off, if it is on. A tracepoint that anything is attached to costs the kernel time at
+// every allocation on the host, whatever the program then does: 30 times a connection that is more than all else together.
 func (p *Probes) LeaveAllocations() error {
 	var errs []error
 	for _, l := range p.slabLinks {

@@ -11,10 +11,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/connprof/connprof/internal/checkreport"
 	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
-	"github.com/connprof/connprof/internal/report"
 )
 
 // defaultCheckConns is the number that the published experiment reaches.
@@ -112,9 +112,9 @@ func (f *checkFlags) run(cmd *cobra.Command) error {
 	doc := checkDocument(demand, source, rows)
 	err = writeFile("-", func(w io.Writer) error {
 		if f.json {
-			return report.CheckJSON(w, doc)
+			return checkreport.WriteJSON(w, doc)
 		}
-		return report.CheckText(w, doc, terminalWidth(), colored(cmd))
+		return checkreport.WriteText(w, doc, terminalWidth(), colored(cmd))
 	})
 	if err != nil {
 		return err
@@ -162,7 +162,7 @@ func tooMany(d limits.Demand, rows []limits.Row) error {
 // raise is --fix: what it is about to do, what it did, what is left to others, and how to keep it.
 func (f *checkFlags) raise(d limits.Demand, rows []limits.Row) error {
 	host := limits.Host{}
-	steps, err := limits.Plan(host, rows)
+	steps, err := limits.Steps(host, rows)
 	if err != nil {
 		return fmt.Errorf("fix: %w", err)
 	}

@@ -6,11 +6,11 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/connprof/connprof/internal/checkreport"
 	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/internal/recording"
-	"github.com/connprof/connprof/internal/report"
 	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/loader"
 )
@@ -74,24 +74,24 @@ func endpointBytes(rec *recording.Recording, role kernel.Role) uint64 {
 }
 
 // checkDocument puts together what the packages below know.
-func checkDocument(d limits.Demand, source string, rows []limits.Row) *report.Check {
+func checkDocument(d limits.Demand, source string, rows []limits.Row) *checkreport.Document {
 	release, _ := kernel.Release()
-	doc := &report.Check{Schema: report.CheckSchema, Kernel: release, Conns: d.Conns, Role: d.Role.String(),
+	doc := &checkreport.Document{Schema: checkreport.Schema, Kernel: release, Conns: d.Conns, Role: d.Role,
 		ClientAddresses: d.Addresses, ServerPorts: d.Ports, ThreadEach: d.ThreadEach, Fits: limits.Fits(rows),
-		EndpointBytes: report.CheckEndpointBytes{Client: d.ClientBytes, Server: d.ServerBytes, Source: source},
+		EndpointBytes: checkreport.EndpointBytes{Client: d.ClientBytes, Server: d.ServerBytes, Source: source},
 		RunConns:      runCapacity(d), Features: kernelFeatures()}
 	for _, r := range rows {
 		doc.Limits = append(doc.Limits, checkLimit(r))
 	}
 	for _, c := range limits.Capacities(rows) {
-		doc.Capacity = append(doc.Capacity, report.CheckCapacity{Role: c.Role.String(), Conns: finite(c.Conns), First: c.First,
+		doc.Capacity = append(doc.Capacity, checkreport.Capacity{Role: c.Role, Conns: finite(c.Conns), First: c.First,
 			Next: c.Next, NextConns: finite(c.NextConns)})
 	}
 	return doc
 }
 
-func checkLimit(r limits.Row) report.CheckLimit {
-	l := report.CheckLimit{Name: r.Limit, Where: r.Where, Unit: r.Unit, Now: finite(r.Now), Used: r.Used, Need: r.Need,
+func checkLimit(r limits.Row) checkreport.Limit {
+	l := checkreport.Limit{Name: r.Limit, Where: r.Where, Unit: r.Unit, Now: finite(r.Now), Used: r.Used, Need: r.Need,
 		Verdict: string(r.Verdict), Consequence: r.Consequence, Note: r.Note, Fix: r.Fix, Manual: r.Manual, BindsRun: r.BindsRun}
 	if l.Unit == "" {
 		l.Unit = "count"
@@ -101,9 +101,9 @@ func checkLimit(r limits.Row) report.CheckLimit {
 	}
 	for role, n := range r.Holds {
 		if l.Holds == nil {
-			l.Holds = map[string]*uint64{}
+			l.Holds = map[kernel.Role]*uint64{}
 		}
-		l.Holds[role.String()] = finite(n)
+		l.Holds[role] = finite(n)
 	}
 	return l
 }
@@ -129,10 +129,10 @@ func runCapacity(d limits.Demand) *uint64 {
 }
 
 // kernelFeatures lists what a run needs of the kernel and of its privileges.
-func kernelFeatures() []report.CheckFeature {
-	var list []report.CheckFeature
+func kernelFeatures() []checkreport.Feature {
+	var list []checkreport.Feature
 	for _, f := range loader.Probe() {
-		list = append(list, report.CheckFeature{Name: f.Name, State: string(f.State), Detail: f.Detail,
+		list = append(list, checkreport.Feature{Name: f.Name, State: string(f.State), Detail: f.Detail,
 			Consequence: f.Consequence, Fix: f.Fix})
 	}
 	for _, c := range limits.Capabilities(limits.Host{}) {
@@ -141,8 +141,8 @@ func kernelFeatures() []report.CheckFeature {
 	return append(list, lockdownFeature())
 }
 
-func capabilityFeature(c limits.Capability) report.CheckFeature {
-	f := report.CheckFeature{Name: c.Name, State: string(loader.Present), Detail: c.Why}
+func capabilityFeature(c limits.Capability) checkreport.Feature {
+	f := checkreport.Feature{Name: c.Name, State: string(loader.Present), Detail: c.Why}
 	switch {
 	case c.Err != nil:
 		f.State, f.Detail = string(loader.Unclear), c.Err.Error()
@@ -157,14 +157,14 @@ func capabilityFeature(c limits.Capability) report.CheckFeature {
 }
 
 // lockdowns says what each mode of the kernel's lockdown means for connprof.
-var lockdowns = map[string]report.CheckFeature{
+var lockdowns = map[string]checkreport.Feature{
 	"none":      {State: string(loader.Present)},
 	"integrity": {State: string(loader.Present)},
 	"confidentiality": {State: string(loader.Absent), Consequence: "BPF may not read kernel memory: no account",
 		Fix: "boot with lockdown=integrity, or without lockdown="},
 }
 
-func lockdownFeature() report.CheckFeature {
+func lockdownFeature() checkreport.Feature {
 	mode, err := limits.Lockdown(limits.Host{})
 	f := lockdowns[mode]
 	f.Name, f.Detail = "lockdown", mode

@@ -21,6 +21,8 @@ import (
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote"
 	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/report/html"
+	"github.com/connprof/connprof/internal/report/text"
 	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/netcfg"
 )
@@ -145,7 +147,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	for _, path := range []string{f.output, f.html, f.endpoints} {
-		if err := checkTarget(path); err != nil {
+		if err := checkOutput(path); err != nil {
 			return err
 		}
 	}
@@ -210,7 +212,7 @@ func (f *runFlags) deliver(cmd *cobra.Command, rec *recording.Recording) error {
 		return err
 	}
 	if f.html != "" {
-		if err := writeFile(f.html, func(w io.Writer) error { return report.HTML(w, rec) }); err != nil {
+		if err := writeFile(f.html, func(w io.Writer) error { return html.Format{}.Write(w, report.New(rec)) }); err != nil {
 			return err
 		}
 	}
@@ -218,7 +220,7 @@ func (f *runFlags) deliver(cmd *cobra.Command, rec *recording.Recording) error {
 		if f.json {
 			return rec.Write(w)
 		}
-		return report.Text(w, rec, report.TextOptions{Color: colored(cmd)})
+		return text.Format{Color: colored(cmd)}.Write(w, report.New(rec))
 	})
 	if f.output != "-" {
 		fmt.Fprintln(os.Stderr, "wrote", strings.Join(slices.DeleteFunc([]string{f.output, f.html}, isEmpty), " and "))

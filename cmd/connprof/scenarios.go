@@ -14,6 +14,7 @@ import (
 	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/report/text"
 	"github.com/connprof/connprof/load"
 )
 
@@ -48,7 +49,7 @@ func (f *runFlags) runAll(ctx context.Context, cmd *cobra.Command, p *progress) 
 	}
 	fmt.Fprintln(os.Stderr, "wrote", scenarioFile(f.output, "SCENARIO"), "for each")
 	return writeFile("-", func(w io.Writer) error {
-		return report.Scenarios(w, recordings, report.TextOptions{Color: colored(cmd)})
+		return text.Format{Color: colored(cmd)}.WriteScenarios(w, report.Scenarios(recordings))
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/connprof/connprof/internal/remote"
 	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/report/text"
 )
 
 // tokenEnv keeps the token off the command line, where every user of the host can read it.
@@ -93,7 +94,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	if err := errors.Join(limits.CheckPrivileges(), checkTarget(f.output)); err != nil {
+	if err := errors.Join(limits.CheckPrivileges(), checkOutput(f.output)); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	ctx, stop, release := watchSignals(cmd.Context())
@@ -157,7 +158,7 @@ func (f *serveFlags) keep(cmd *cobra.Command, session int, rec *recording.Record
 	var errs []error
 	if rec.Interrupted != "" && len(rec.Rows()) > 0 {
 		errs = append(errs, writeFile("-", func(w io.Writer) error {
-			return report.Text(w, rec, report.TextOptions{Color: colored(cmd)})
+			return text.Format{Color: colored(cmd)}.Write(w, report.New(rec))
 		}))
 	}
 	if f.output != "" {

@@ -51,12 +51,12 @@ func (l *Ledger) FillBooks(r *recording.Machine, host HostBooks) {
 
 // balance holds sums against books:
 //
-//   - alloc = active objects of TCP and TCPv6 = socks in the protocol's tables + socks in CLOSE that a file leads to + those
-//     in nobody's reach (in flight, unconnected). tcp_init_sock() and tcp_create_openreq_child() count alloc up,
+//   - alloc = active objects of TCP and TCPv6 = socks in the protocol's tables + socks in CLOSE that a file leads to +
+//     those in nobody's reach (in flight, unconnected). tcp_init_sock() and tcp_create_openreq_child() count alloc up,
 //     tcp_v4_destroy_sock() counts it down.
 //   - memory_allocated + what the CPUs keep = sum of (sk_rmem_alloc + sk_wmem_queued + sk_forward_alloc) / page size.
-//     __sk_mem_raise_allocated() takes whole pages from the budget into sk_forward_alloc, and sk_mem_charge() moves bytes from
-//     there to the queues. MPTCP's own sockets (not its subflows) draw on the same budget and are in no walk.
+//     __sk_mem_raise_allocated() takes whole pages from the budget into sk_forward_alloc, and sk_mem_charge() moves bytes
+//     from there to the queues. MPTCP's own sockets (not its subflows) draw on the same budget and are in no walk.
 func balance(host HostBooks, walk walkSums, accounted uint64) recording.Books {
 	found := walk.walked + walk.unconnected
 	return recording.Books{

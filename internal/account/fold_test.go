@@ -92,3 +92,22 @@ func TestAWalkKeepsABoundedNumberOfGroups(t *testing.T) {
 		t.Errorf("%d endpoints, want all %d", r.Endpoints[0].Count, 2*(bound+more))
 	}
 }
+
+// Sums of fractions miss their total by a little: the last share is what is left.
+func TestSharesAddUpThoughFractionsDoNot(t *testing.T) {
+	c := cell{kernel.BindBucket, ObjectCost{ObjectBytes: 128, PageBytes: 4096}}
+	with := func(n float64) *row { return &row{objects: map[cell]float64{c: n}} }
+	s := &sharing{whole: with(3), given: map[cell]*given{}}
+	groups := []*row{with(0.3), with(1.7), with(0.9)}
+	for _, r := range groups {
+		s.expect(r)
+	}
+	var object, page uint64
+	for _, r := range groups {
+		o, p := s.give(r)
+		object, page = object+o, page+p
+	}
+	if object != 3*128 || page != 3*4096 {
+		t.Errorf("%d object bytes and %d page bytes are shared out, want %d and %d", object, page, 3*128, 3*4096)
+	}
+}

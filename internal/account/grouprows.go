@@ -15,10 +15,6 @@ type partKey struct {
 	group groupKey
 }
 
-func (k partKey) compare(p partKey) int {
-	return cmp.Or(cmp.Compare(k.role, p.role), cmp.Compare(k.state, p.state), k.group.compare(p.group))
-}
-
 // part is one row of the groups while it is made up.
 type part struct {
 	key     partKey
@@ -52,8 +48,9 @@ func (l *partList) add(key partKey, weight float64, tallies ...*tally) {
 	p.tallies = append(p.tallies, tallies...)
 }
 
+// sort leaves what weighs the same in the order in which it was added.
 func (l *partList) sort() {
-	slices.SortFunc(l.list, func(a, b *part) int { return cmp.Or(cmp.Compare(b.weight, a.weight), a.key.compare(b.key)) })
+	slices.SortStableFunc(l.list, func(a, b *part) int { return cmp.Compare(b.weight, a.weight) })
 }
 
 // fold keeps the costliest parts and joins the others by a coarser key.
@@ -142,8 +139,8 @@ func (k partKey) describe() recording.Group {
 }
 
 // sharing shares a row's bytes out among its groups, cell by cell, in proportion to the objects. Objects can be fractions
-// of one (shared bind buckets), and bytes are whole: each group is given what brings the sum given so far to the nearest byte
-// of its due, and the last one the rest.
+// of one (shared bind buckets), and bytes are whole: each group is given what brings the sum given so far to the nearest
+// byte of its due, and the last one the rest.
 type sharing struct {
 	whole *row
 	given map[cell]*given

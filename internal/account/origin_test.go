@@ -173,6 +173,15 @@ func TestWhatNothingTellsTheRoleOfIsUnknown(t *testing.T) {
 	}
 }
 
+// Before Linux 6.18 a bucket that connect() made can become a listener's, and the socks in TIME_WAIT have no other mark.
+func TestInTimeWaitAListenerTellsMoreThanTheBucket(t *testing.T) {
+	e := inTimeWait(server(1))
+	e.BindByConnect = true
+	if got := visited(testCaches(), listener()).Visit(e, testCaches()); got != kernel.RoleServer {
+		t.Errorf("%v, want server", got)
+	}
+}
+
 func TestAClosedSocketHasTheRoleThatTheTraceSaw(t *testing.T) {
 	l, e := NewLedger(0), inState(client(1), kernel.StateClose)
 	l.Opened(kernel.EndpointEvent{Sock: e.Sock, Role: kernel.RoleClient})

@@ -2,6 +2,7 @@ package account
 
 import (
 	"net/netip"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -69,9 +70,24 @@ func TestClientPortsAreCountedByNamespace(t *testing.T) {
 	if p.Used != 3 || p.Most != 3 || p.Example != 10000 || p.Netns != netnsA || len(p.Connections) != 2 {
 		t.Errorf("%+v, want 3 ports, 3 connections of one, and 2 on port 10000 of namespace %d", p, netnsA)
 	}
+	p = filled(testCaches(), in(netnsA, client(8)), in(netnsB, client(3))).ClientPorts
+	if p.Example != int(client(3).Local.Port()) || p.Netns != netnsB {
+		t.Errorf("%+v, want the lowest port, in namespace %d", p, netnsB)
+	}
 	p = filled(testCaches(), in(netnsA, client(1)), in(netnsB, inTimeWait(server(2)))).ClientPorts
 	if p.Used != 1 || p.Netns != netnsA {
 		t.Errorf("%+v, want one port, in namespace %d", p, netnsA)
+	}
+}
+
+func TestANamespaceWithoutEndpointsMakesNoneOfSeveral(t *testing.T) {
+	l := NewLedger(0)
+	l.Service(netnsB, serverAddress)
+	l.Visit(in(netnsA, client(1)), testCaches())
+	r := &recording.Machine{}
+	l.Fill(r, evidence(testCaches()))
+	if r.Addresses[0].Netns != 0 || r.ClientPorts.Netns != 0 || r.Top[0].Netns != 0 {
+		t.Errorf("%+v, %+v and %+v name the only namespace", r.Addresses, r.ClientPorts, r.Top)
 	}
 }
 
@@ -79,13 +95,41 @@ func TestOfEqualFourTuplesTopKeepsWhatTheNamespacesTellApart(t *testing.T) {
 	var ends []*kernel.Endpoint
 	for i := range uint32(150) {
 		e := in(4026532000+i, client(1))
-		e.Sock += uint64(i) * 4096
+		e.Sock -= uint64(i) * 4096
 		ends = append(ends, e)
 	}
 	slices.Reverse(ends)
 	for i, e := range filled(testCaches(), ends...).Top {
 		if e.Netns != 4026532000+uint32(i) {
 			t.Fatalf("place %d has the namespace %d, want %d", i, e.Netns, 4026532000+i)
+		}
+	}
+}
+
+// Several processes can listen at one address and port (SO_REUSEPORT).
+func TestOfListenersAtOneAddressTopKeepsTheSameInEveryOrder(t *testing.T) {
+	var first []recording.TopEndpoint
+	for _, reverse := range []bool{false, true} {
+		l, ends := NewLedger(0), []*kernel.Endpoint{}
+		for i := range uint32(150) {
+			e := listener()
+			e.Sock += uint64(i) * 4096
+			l.Opened(kernel.EndpointEvent{Sock: e.Sock, PID: 1 + i})
+			ends = append(ends, e)
+		}
+		if reverse {
+			slices.Reverse(ends)
+		}
+		for _, e := range ends {
+			l.Visit(e, testCaches())
+		}
+		r := &recording.Machine{}
+		l.FillWalk(r, testCaches())
+		if first == nil {
+			first = r.Top
+		}
+		if !reflect.DeepEqual(r.Top, first) {
+			t.Errorf("%+v, then %+v", first, r.Top)
 		}
 	}
 }

@@ -53,8 +53,9 @@ func TestAProcessThatIsGoneHasNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := cmd.Process.Pid
-	if r, e, n, name := ResidentBytes(pid), ExactResidentBytes(pid), Threads(pid), Comm(pid); r != 0 || e != 0 || n != 0 || name != "" {
-		t.Errorf("%d and %d bytes, %d threads, name %q", r, e, n, name)
+	resident, exact, threads, name := ResidentBytes(pid), ExactResidentBytes(pid), Threads(pid), Comm(pid)
+	if resident != 0 || exact != 0 || threads != 0 || name != "" {
+		t.Errorf("%d and %d bytes, %d threads, name %q", resident, exact, threads, name)
 	}
 }
 

@@ -171,6 +171,9 @@ func TestTracersBesideEachOtherSeeTheSame(t *testing.T) {
 	}
 	mine.Events, theirs.Events = 0, 0 // one samples more stacks than the other
 	mine.FreeMisses, theirs.FreeMisses = 0, 0
+	if !check.Quiet { // what an interrupt allocates in the middle of a program is skipped, whosever it is
+		mine.RecursionMisses, theirs.RecursionMisses = 0, 0
+	}
 	if mine != theirs {
 		t.Errorf("one counts %+v, the other %+v", mine, theirs)
 	}

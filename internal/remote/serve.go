@@ -251,10 +251,15 @@ func (s *server) begin() (number int, err error) {
 
 // session serves one run. What it says names the session.
 func (s *server) session(ctx context.Context, number int, link *peer.Link, from netip.Addr) error {
-	wanted, err := awaitUnless[*peer.Plan](s.options.Stop, link, planTime)
+	wanted, err := awaitUnless[*peer.Request](s.options.Stop, link, planTime)
 	if err != nil {
 		link.Close()
 		s.say("session %d from %s: %v", number, from, err)
+		return err
+	}
+	options, err := choices(s.options, wanted)
+	if err != nil {
+		s.refuse(link, from, err)
 		return err
 	}
 	p, others, err := s.promise(number, wanted, localOf(link))
@@ -262,7 +267,8 @@ func (s *server) session(ctx context.Context, number int, link *peer.Link, from 
 		s.refuse(link, from, err)
 		return err
 	}
-	at := newSession(s.options, link, wanted, p.firstPort, others)
+	at := &session{options: options, link: link, stop: s.options.Stop,
+		ends: acceptingEnds(s.options.Conns, localOf(link), wanted, p.firstPort, others)}
 	s.say("session %d from %s (%s): %d connections from %s to TCP %s, %s", number, from, wanted.Host, p.conns,
 		counted(len(wanted.Clients), "address"), portsText(at.ends.Ports), wanted.Scenario)
 	rec, err := at.run(ctx, func(rec *recording.Recording) error {
@@ -299,12 +305,9 @@ func counted(n int, what string) string {
 	return fmt.Sprintf("%d %ses", n, what)
 }
 
-// promise finds ports for a plan and holds its connections against what may still be promised.
-func (s *server) promise(number int, plan *peer.Plan, on netip.Addr) (p *promise, others int, err error) {
-	if err := checkScenario(plan.Scenario); err != nil {
-		return nil, 0, err
-	}
-	if plan.Clients[0].Is4() != on.Is4() {
+// promise finds ports for what a client wants and holds its connections against what may still be promised.
+func (s *server) promise(number int, wanted *peer.Request, on netip.Addr) (p *promise, others int, err error) {
+	if wanted.Clients[0].Is4() != on.Is4() {
 		return nil, 0, fmt.Errorf("the client's addresses are of another family than %s", on)
 	}
 	s.mu.Lock()
@@ -314,20 +317,20 @@ func (s *server) promise(number int, plan *peer.Plan, on netip.Addr) (p *promise
 			others += other.conns
 		}
 	}
-	conns := plan.Connections
+	conns := wanted.Connections
 	if left := s.options.Conns - others; s.options.Conns > 0 && left < conns {
-		if plan.Exact || left < 1 {
+		if wanted.Exact || left < 1 {
 			return nil, 0, fmt.Errorf("%d connections are more than the %d that connprof serve --conns leaves; lower --conns "+
 				"there", conns, max(left, 0))
 		}
 		conns = left
 	}
-	first, err := s.freePorts(plan.Ports, on)
+	first, err := s.freePorts(wanted.Ports, on)
 	if err != nil {
 		return nil, 0, err
 	}
 	p = s.sessions[number]
-	p.firstPort, p.ports, p.conns = first, plan.Ports, conns
+	p.firstPort, p.ports, p.conns = first, wanted.Ports, conns
 	return p, others, nil
 }
 

@@ -72,8 +72,8 @@ func TestStrangersCannotMakeTheServerTalk(t *testing.T) {
 
 func TestPromisesAreKept(t *testing.T) {
 	on := netip.MustParseAddr("127.0.0.1")
-	plan := func(conns, ports int, exact bool) *peer.Plan {
-		return &peer.Plan{Clients: []netip.Addr{netip.MustParseAddr("127.0.0.9")}, Connections: conns, Ports: ports, Exact: exact,
+	plan := func(conns, ports int, exact bool) *peer.Request {
+		return &peer.Request{Clients: []netip.Addr{netip.MustParseAddr("127.0.0.9")}, Connections: conns, Ports: ports, Exact: exact,
 			Scenario: "idle"}
 	}
 	s, _ := quietServer(ServeOptions{Ports: 5, Conns: 100})
@@ -86,7 +86,7 @@ func TestPromisesAreKept(t *testing.T) {
 	if err != nil || others != 60 || second.conns != 40 || second.firstPort != 20003 {
 		t.Fatalf("the second is promised %+v beside %d: %v", second, others, err)
 	}
-	for says, p := range map[string]*peer.Plan{"--conns": plan(1, 1, false), "more than the 0": plan(1, 1, true)} {
+	for says, p := range map[string]*peer.Request{"--conns": plan(1, 1, false), "more than the 0": plan(1, 1, true)} {
 		if got, _, err := s.promise(session(), p, on); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("where nothing is left %+v is promised: %v", got, err)
 		}
@@ -133,7 +133,7 @@ func TestAPortThatSomebodyHasIsNotPromised(t *testing.T) {
 }
 
 func TestAServerWithoutRoomForItsPortsSaysSo(t *testing.T) {
-	err := Serve(t.Context(), ServeOptions{Listen: "127.0.0.1:65500", Ports: 100})
+	err := Serve(t.Context(), ServeOptions{Token: peer.NewToken(), Listen: "127.0.0.1:65500", Ports: 100})
 	if err == nil || !strings.Contains(err.Error(), "100 data ports do not fit above control port 65500") {
 		t.Errorf("it serves: %v", err)
 	}

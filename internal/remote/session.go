@@ -33,24 +33,31 @@ type session struct {
 	arranged bool // a step of the scenario has been taken
 }
 
-// newSession is the accepting end of what a client wants, with ports that are free.
-func newSession(o *ServeOptions, link *peer.Link, wanted *peer.Plan, firstPort, promised int) *session {
-	ends := &experiment.Ends{Here: kernel.RoleServer, Server: localOf(link), Backlog: backlog(), Most: wanted.Connections,
-		Promised: promised}
-	if most := o.Conns - promised; o.Conns > 0 && most < wanted.Connections {
-		ends.Most, ends.Why = most, "connprof serve --conns"
+// choices are what a client wants and what the server has been told, if they make sense.
+func choices(o *ServeOptions, wanted *peer.Request) (experiment.Options, error) {
+	c := experiment.Defaults()
+	c.IPs, c.Ports, c.NoProfile = len(wanted.Clients), wanted.Ports, o.NoProfile || !wanted.Profile
+	c.Hooks, c.AllowMemory, c.Scenario, c.Payload = o.Hooks, o.AllowMemory, wanted.Scenario, wanted.Payload
+	c.Started, c.Version, c.Command = time.Now(), o.Version, o.Command
+	if wanted.Exact {
+		c.Conns = wanted.Connections
+	}
+	if err := checkScenario(c.Scenario); err != nil {
+		return c, err
+	}
+	return c, c.Validate()
+}
+
+// acceptingEnds are the ends of a session, with ports that are free. All sessions together may have so many connections, 0
+// for no bound, of which some are promised to others.
+func acceptingEnds(bound int, at netip.Addr, wanted *peer.Request, firstPort, promised int) *experiment.Ends {
+	ends := &experiment.Ends{Here: kernel.RoleServer, Server: at, Backlog: backlog(), Most: wanted.Connections, Promised: promised}
+	if left := bound - promised; bound > 0 && left < wanted.Connections {
+		ends.Most, ends.Why = left, "connprof serve --conns"
 	}
 	ends.SetClients(wanted.Clients)
 	ends.SetPorts(firstPort, wanted.Ports)
-	options := experiment.Defaults()
-	options.IPs, options.Ports, options.NoProfile = len(wanted.Clients), wanted.Ports, o.NoProfile || !wanted.Profile
-	options.Hooks, options.AllowMemory, options.Scenario = o.Hooks, o.AllowMemory, wanted.Scenario
-	options.Payload, options.Started = wanted.Payload, time.Now()
-	options.Version, options.Command = o.Version, o.Command
-	if wanted.Exact {
-		options.Conns = wanted.Connections
-	}
-	return &session{options: options, ends: ends, link: link, stop: o.Stop}
+	return ends
 }
 
 // run makes the session from its plan to its end. The recording is not nil when there is an account.

@@ -184,7 +184,7 @@ func plainDial(err error) error {
 // negotiate tells what is wanted and takes what the server makes of it.
 func (t *target) negotiate(plan *experiment.Plan) error {
 	o := &plan.Options
-	wanted := &peer.Plan{Host: peer.Text(kernel.HostName()), Program: peer.Text(o.Version), Clients: t.ends.Clients,
+	wanted := &peer.Request{Host: peer.Text(kernel.HostName()), Program: peer.Text(o.Version), Clients: t.ends.Clients,
 		Connections: plan.Conns, Exact: o.Conns != 0, Ports: o.Ports, Scenario: plan.Scenario.Name, Payload: o.Payload,
 		Profile: !o.NoProfile}
 	if err := t.link.Send(wanted); err != nil {

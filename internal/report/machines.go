@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/connprof/connprof/internal/format"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
 )
@@ -67,7 +68,7 @@ func accountOf(r *recording.Recording, m machine) string {
 // nameWidth keeps a host's name from breaking the page; the longest that Linux allows is 64.
 const nameWidth = 32
 
-func hostName(m *recording.Machine) string { return shorten(clean(m.Name), nameWidth) }
+func hostName(m *recording.Machine) string { return format.Shorten(format.Clean(m.Name), nameWidth) }
 
 // prefixed puts a machine's label before a sentence.
 func (m machine) prefixed(s string) string {
@@ -78,7 +79,7 @@ func (m machine) prefixed(s string) string {
 }
 
 // labelled gives a fact the machine's end for a key.
-func (m machine) labelled(f fact) fact {
+func (m machine) labelled(f Fact) Fact {
 	if m.label == "" {
 		return f
 	}
@@ -110,37 +111,29 @@ func other(end kernel.Role) kernel.Role {
 	return kernel.RoleClient
 }
 
-// notes are those of all machines. What each of several says is said once.
-func notes(r *recording.Recording) []string {
-	var list []string
-	machines := all(r)
-	for i, m := range machines {
-		for _, note := range m.Notes {
-			switch {
-			case len(machines) == 1 || !everywhere(r, note):
-				list = append(list, m.prefixed(note))
-			case i == 0:
-				list = append(list, "both machines: "+note)
-			}
-		}
+// hosts names the machine, or the machines and the kernels under them.
+func hosts(r *recording.Recording) string {
+	if len(r.Machines) == 1 {
+		return hostLine(r.Machines[0])
 	}
-	return list
+	var names []string
+	for _, m := range r.Machines {
+		names = append(names, hostName(m))
+	}
+	line := strings.Join(names, " to ") + " · Linux " + kernels(r)
+	if r.OneKernel() {
+		line += " · both ends share one kernel"
+	}
+	return strings.TrimSpace(line)
 }
 
-func everywhere(r *recording.Recording, note string) bool {
-	return !slices.ContainsFunc(r.Machines, func(m *recording.Machine) bool { return !slices.Contains(m.Notes, note) })
-}
-
-// interruptions say why a recording ended early, and a machine's part of it.
-func interruptions(r *recording.Recording) []string {
-	var list []string
-	if r.Interrupted != "" {
-		list = append(list, clean(r.Interrupted))
-	}
-	for _, m := range all(r) {
-		if m.Interrupted != "" {
-			list = append(list, m.prefixed(clean(m.Interrupted)))
+// kernels names each kernel once.
+func kernels(r *recording.Recording) string {
+	var names []string
+	for _, m := range r.Machines {
+		if name := format.Clean(m.Host.Kernel + " " + m.Host.Machine); !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
-	return list
+	return strings.Join(names, ", ")
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/checkreport"
 )
 
 // example runs into a limit: the walk through docs/limits.md is made of these.
@@ -209,7 +209,7 @@ func TestThePageHasEveryExampleAndItsAnswer(t *testing.T) {
 }
 
 func TestEveryLimitHasAnExample(t *testing.T) {
-	var doc report.Check
+	var doc checkreport.Document
 	r := connprof(t, "check", "--conns", "1", "--json")
 	if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil {
 		t.Fatalf("%v: %v", err, r)

@@ -89,7 +89,7 @@ func TestOneSessionTooManyIsRefused(t *testing.T) {
 	var links []*peer.Link
 	for range most {
 		_, link := p.admitted(t)
-		if err := link.Send(aPlan()); err != nil {
+		if err := link.Send(aRequest()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := peer.Await[*peer.Ready](link, childLimit, peer.Unexpected); err != nil {
