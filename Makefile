@@ -38,7 +38,7 @@ test: ## all tests against the kernel that runs here (as root; one package at a 
 	go test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./...
 
 test-measure: ## those of the tests that count connections and their objects, and hold trace against walk
-	go test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./load ./loader ./internal/experiment
+	go test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./load ./loader ./internal/measure ./internal/experiment
 	go test -count=1 -timeout 20m -exec '$(SUDO)' -run 'MainJob|RunsBetween|TwoRuns|Scenario|OddNumbers|EachConnection' ./test/cli
 
 # Installing nginx may start the host's own; the tests use one of their own on another port.
