@@ -32,9 +32,10 @@ type Stage struct {
 // Open makes everything ready for the first connection.
 func Open(plan *Plan) (s *Stage, err error) {
 	s = &Stage{plan: plan, profile: unprofiled{}, others: announce()}
+	opened := s // s itself is nil once an error is returned
 	defer func() {
 		if err != nil {
-			s.Close()
+			opened.Close()
 		}
 	}()
 	if err := s.enterNetwork(); err != nil {

@@ -31,7 +31,7 @@ const (
 )
 
 // childLimit ends a child that hangs. No claim about time rests on it.
-const childLimit = 3 * time.Minute
+const childLimit = 10 * time.Minute
 
 func TestMain(m *testing.M) {
 	confinedMain()

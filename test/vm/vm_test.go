@@ -30,8 +30,9 @@ import (
 // without tests is left out. Of the program's own tests it is those of the commands that change the host: the others
 // need a shell, take minutes on an emulated processor, or ask the kernel nothing.
 var testPackages = []testPackage{{folder: "netcfg", parallel: waiting}, {folder: "load"}, {folder: "loader"}, {folder: "internal/limits"},
-	{folder: "internal/account"}, {folder: "internal/experiment"}, {folder: "internal/kernel"}, {folder: "test/cli", run: "Netup|Netdown|Growth", skip: "BadInput|Help",
-		parallel: waiting}, {folder: hostLimits, kernels: []string{"6.12"}}}
+	{folder: "internal/account"}, {folder: "internal/experiment"}, {folder: "internal/measure"}, {folder: "internal/kernel"},
+	{folder: "test/cli", run: "Netup|Netdown|Growth", skip: "BadInput|Help", parallel: waiting},
+	{folder: hostLimits, kernels: []string{"6.12"}}}
 
 // hostLimits are the tests that lower limits of the whole host, half a minute's worth. On the other kernels they run with
 // CONNPROF_VM_ALL set.
