@@ -30,36 +30,38 @@ type Stage struct {
 }
 
 // Open makes everything ready for the first connection.
-func Open(plan *Plan) (s *Stage, err error) {
-	s = &Stage{plan: plan, profile: unprofiled{}, others: announce()}
-	opened := s // s itself is nil once an error is returned
-	defer func() {
-		if err != nil {
-			opened.Close()
-		}
-	}()
-	if err := s.enterNetwork(); err != nil {
+func Open(plan *Plan) (*Stage, error) {
+	s := &Stage{plan: plan, profile: unprofiled{}, others: announce()}
+	if err := s.open(); err != nil {
+		s.Close()
 		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Stage) open() error {
+	if err := s.enterNetwork(); err != nil {
+		return err
 	}
 	// The two take time and do not need each other. An error of one is reported once both are done, so that Close finds what
 	// there is to end.
 	started := make(chan error, 1)
 	go func() { started <- s.startLoad() }()
-	p, err := startProfile(plan, s.network)
+	p, err := startProfile(s.plan, s.network)
 	if err == nil {
 		s.profile = p
 	}
 	if err := errors.Join(err, <-started); err != nil {
-		return nil, err
+		return err
 	}
 	s.machine = s.newMachine()
 	if err := s.profile.know(s.engine.PIDs()); err != nil {
-		return nil, err
+		return err
 	}
-	if told := plan.Options.Hooked; told != nil && !plan.Options.NoProfile {
+	if told := s.plan.Options.Hooked; told != nil && !s.plan.Options.NoProfile {
 		told(s.machine.Hooks)
 	}
-	return s, nil
+	return nil
 }
 
 // enterNetwork makes the run's own network, or takes the host's where the other end is on another machine.
