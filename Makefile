@@ -23,7 +23,7 @@ export BPF2GO_CC = $(CLANG)
 export BPF2GO_STRIP = $(STRIP)
 export BPF2GO_CFLAGS = -O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 
-.PHONY: help build run test test-measure test-busy test-vm scenario-table bench bench-overhead bench-scale generate check-generated lint generate-tools busy-tools vm-tools clean
+.PHONY: help build run test test-measure test-busy test-page test-vm scenario-table bench bench-overhead bench-scale generate check-generated lint generate-tools busy-tools page-tools vm-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ test-busy: busy-tools ## test-measure while wrk opens 2,000 connections a second
 # The limits of the whole host are run into on 6.12 only; CONNPROF_VM_ALL=1 does so on the other kernels as well.
 test-vm: vm-tools ## the same tests and the main job under stock kernels in virtual machines: KERNEL="5.10 7.2"
 	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$|TestTwoMachines$$' ./test/vm
+
+# TestMain starts one browser for all of them; the other tests of the package run as well.
+test-page: page-tools ## the page in a real browser, headless: its scripts, its widths, its themes
+	go test -tags browser -count=1 ./internal/report/html
 
 scenario-table: build vm-tools ## every scenario in the virtual machines and on this kernel, as a table in docs/scenarios.md
 	rm -rf $(SCENARIOS) && mkdir -p $(SCENARIOS)
@@ -77,7 +81,7 @@ check-generated: ## fail if the committed BPF objects are not what the sources g
 
 lint: ## formatting, vet, and no test that could skip itself
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -50; exit 1; }
-	go vet ./... && go vet -tags vm ./...
+	go vet ./... && go vet -tags vm ./... && go vet -tags browser ./internal/report/html
 	@! grep -rnE '\bt\.(Skip|Skipf|SkipNow)\(' --include='*_test.go' . || \
 	{ echo "a test skips itself: have it check what the kernel offers instead" >&2; exit 1; }
 
@@ -95,6 +99,9 @@ generate-tools:
 busy-tools:
 	$(call install,wrk,wrk)
 	@test -x /usr/sbin/nginx || $(if $(filter-out 0,$(shell id -u)),sudo) apt-get install -y -qq --no-install-recommends nginx-light
+
+page-tools:
+	$(call install,chromedriver,chromium chromium-driver fonts-dejavu-core)
 
 vm-tools:
 	$(call install,qemu-system-x86_64,qemu-system-x86)
