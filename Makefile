@@ -23,8 +23,8 @@ export BPF2GO_CC = $(CLANG)
 export BPF2GO_STRIP = $(STRIP)
 export BPF2GO_CFLAGS = -O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 
-.PHONY: help build run test test-unit test-measure test-busy test-vm scenario-table bench bench-overhead bench-scale generate \
-	check-generated lint golangci format-c diagram images generate-tools busy-tools vm-tools image-tools clean
+.PHONY: help build run test test-unit test-measure test-busy test-page test-vm scenario-table bench bench-overhead bench-scale \
+	generate check-generated lint golangci format-c diagram images generate-tools busy-tools page-tools vm-tools image-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ test-unit: ## the tests that need no root, in seconds
 test-vm: vm-tools ## the same tests and the main job under stock kernels in virtual machines: KERNEL="5.10 7.2"
 	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$|TestTwoMachines$$' ./test/vm
 
+# TestMain starts one browser for all of them; the other tests of the package run as well.
+test-page: page-tools ## the page in a real browser, headless: its scripts, its widths, its themes
+	go test -tags browser -count=1 ./internal/report/html
+
 scenario-table: build vm-tools ## every scenario in the virtual machines and on this kernel, as a table in docs/results/scenarios.md
 	rm -rf $(SCENARIOS) && mkdir -p $(SCENARIOS)
 	KERNEL="$(KERNEL)" CONNPROF_VM_OUT=$(SCENARIOS) go test -tags vm -count=1 -timeout 60m -run 'TestScenarios$$' ./test/vm
@@ -90,7 +94,7 @@ CLANG_FORMAT ?= clang-format-14
 
 lint: ## formatting, vet, who imports whom, links of the docs, the diagram, and no test that could skip itself
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -50; exit 1; }
-	go vet ./... && go vet -tags vm ./...
+	go vet ./... && go vet -tags vm ./... && go vet -tags browser ./internal/report/html
 	@! grep -rnE '\bt\.(Skip|Skipf|SkipNow)\(' --include='*_test.go' . || \
 	{ echo "a test skips itself: have it check what the kernel offers instead" >&2; exit 1; }
 	go test -count=1 ./test/layout ./test/docs
@@ -129,6 +133,9 @@ image-tools:
 	$(call install,chromium,chromium fonts-dejavu-core)
 	$(call install,script,bsdutils)
 	$(call install,pngquant,pngquant)
+
+page-tools:
+	$(call install,chromedriver,chromium chromium-driver fonts-dejavu-core)
 
 vm-tools:
 	$(call install,qemu-system-x86_64,qemu-system-x86)
