@@ -117,11 +117,15 @@ func held(l *recording.Load) string {
 
 // addresses tells how the connections spread, from what the kernel holds rather than from what was asked for.
 func addresses(r *recording.Recording, l *recording.Load) string {
-	perAddress := map[string]int{}
+	type place struct {
+		netns   uint32
+		address string
+	}
+	perAddress := map[place]int{}
 	for _, m := range r.Machines {
 		for _, row := range m.Addresses {
 			if row.Role == kernel.RoleClient {
-				perAddress[row.Address] += row.Count
+				perAddress[place{row.Netns, row.Address}] += row.Count
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func lossFacts(l *recording.Losses) []Fact {
 		what string
 	}{
 		{"ring full", l.RingFull, "events for which the ring had no room"},
-		{"map full", l.MapFull, "call sites for which the counter table had no room"},
+		{"map full", l.MapFull, "call sites and slab caches that found no place in their tables"},
 		{"recursion", l.RecursionMisses, "probe runs the kernel skipped inside another"},
 		{"stacks", l.StackFailures, "sampled stacks not taken whole"},
 		{"walk", l.WalkSkipped, "endpoints met but not followed"},

@@ -41,7 +41,7 @@ func Ends() (client, server *recording.Recording) {
 	near.Trace.ServerOpens = 0
 	far.Name = "db-7"
 	far.Host = recording.Host{Boot: "boot 2", Kernel: "6.12.117", CPUs: 64, MemoryBytes: 512 << 30, Machine: "aarch64"}
-	far.Hooks[1] = recording.Hook{Name: "accept", Function: "inet_csk_accept", Kind: "kretprobe", Attached: true, Hits: 20_000}
+	far.Hooks[1] = recording.Hook{Name: kernel.HookAccept, Function: "inet_csk_accept", Kind: kernel.KindKprobe, Attached: true, Hits: 20_000}
 	far.Losses.RingFull = 7
 	far.Load.ProcessRSSBytes, far.Cost.ProfilerRSSBytes = 13<<20, 41<<20
 	far.Load.ConnectSeconds, far.ClientPorts = 0, nil
@@ -103,7 +103,7 @@ func Troubled() *recording.Recording {
 	m := r.Machines[0]
 	m.Host.Kernel = "6.12.117"
 	r.Interrupted = "SIGINT after 11,200 of 20,000 connections"
-	m.Hooks[0] = recording.Hook{Name: "connect", Function: "tcp_v4_connect", Kind: "kprobe", Note: "fentry: permission denied " +
+	m.Hooks[0] = recording.Hook{Name: kernel.HookConnect, Function: "tcp_v4_connect", Kind: kernel.KindKprobe, Note: "fentry: permission denied " +
 		"(load of program connect_entry: BPF_PROG_LOAD needs CAP_PERFMON and CAP_BPF; run as root)"}
 	m.Load.Established, m.Load.Failed = 11_200, 40
 	m.Load.Failures = []recording.Failure{{Step: "connect", Error: "cannot assign requested address", Count: 40}}

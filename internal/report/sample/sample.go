@@ -105,13 +105,13 @@ func recordingOf(machines ...*recording.Machine) *recording.Recording {
 func Hooks(n uint64) []recording.Hook {
 	noKprobes := "kprobe: CONFIG_KPROBES is not set"
 	return []recording.Hook{
-		{Name: "connect", Function: "inet_sock_set_state", Kind: "tracepoint", Attached: true, Hits: n, Note: noKprobes},
-		{Name: "accept", Function: "inet_sock_set_state", Kind: "tracepoint", Attached: true, Hits: n, Note: noKprobes},
-		{Name: "state", Function: "inet_sock_set_state", Kind: "tracepoint", Attached: true, Hits: 4 * n},
-		{Name: "destroy", Function: "tcp_destroy_sock", Kind: "tracepoint", Attached: true},
-		{Name: "slab alloc", Function: "kmem_cache_alloc", Kind: "tracepoint", Attached: true, Hits: 33 * n},
-		{Name: "slab free", Function: "kmem_cache_free", Kind: "tracepoint", Attached: true, Hits: 15 * n},
-		{Name: "walk", Function: "tcp", Kind: "iterator", Attached: true, Hits: 2*n + 1},
+		{Name: kernel.HookConnect, Function: "inet_sock_set_state", Kind: kernel.KindTracepoint, Attached: true, Hits: n, Note: noKprobes},
+		{Name: kernel.HookAccept, Function: "inet_sock_set_state", Kind: kernel.KindTracepoint, Attached: true, Hits: n, Note: noKprobes},
+		{Name: kernel.HookState, Function: "inet_sock_set_state", Kind: kernel.KindTracepoint, Attached: true, Hits: 4 * n},
+		{Name: kernel.HookDestroy, Function: "tcp_destroy_sock", Kind: kernel.KindTracepoint, Attached: true},
+		{Name: kernel.HookSlab, Function: "kmem_cache_alloc", Kind: kernel.KindTracepoint, Attached: true, Hits: 33 * n},
+		{Name: kernel.HookSlab, Function: "kmem_cache_free", Kind: kernel.KindTracepoint, Attached: true, Hits: 15 * n},
+		{Name: kernel.HookWalk, Function: "tcp", Kind: kernel.KindIterator, Attached: true, Hits: 2*n + 1},
 	}
 }
 

@@ -29,7 +29,7 @@ func TestTextSaysEverythingOfBothMachines(t *testing.T) {
 		"server db-7 · Linux 6.12.117 aarch64 · 64 CPUs · 512.0 GiB of memory",
 		"Hooks client web-1 connect tracepoint",
 		"server db-7 connect tracepoint inet_sock_set_state 20,000 hits",
-		"accept kretprobe inet_csk_accept 20,000 hits",
+		"accept kprobe inet_csk_accept 20,000 hits",
 		"34.0 MiB resident in user space, 21.0 MiB client + 13.0 MiB server",
 		"client web-1 limit set by needed there is open files (all) fs.file-max 30,000 60,000 ok",
 		"server db-7 limit set by needed there is open files (all) fs.file-max 30,000 60,000 warns",
