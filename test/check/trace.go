@@ -102,7 +102,8 @@ func Compared(m *recording.Machine, conns int, roles ...kernel.Role) error {
 	return errors.Join(errs...)
 }
 
-// Hooks wants all hooks attached, each with the rung it got, and a reason why connect and accept have no better one.
+// Hooks wants all hooks attached, each with the rung it got, and a reason why connect and accept have no better one. It is for
+// runs in which no rung was asked for.
 func Hooks(m *recording.Machine) error {
 	var errs []error
 	names := []kernel.HookName{}

@@ -204,6 +204,7 @@ func TestReportOfADamagedRecordingSaysSo(t *testing.T) {
 		"no schema": []byte(`{"load": {}}`), "an odd schema": []byte(`{"schema": 5}`),
 		"a later schema": bytes.Replace(whole, []byte("recording/2"), []byte("recording/9"), 1),
 		"another shape":  []byte(`{"schema": "connprof.recording/2", "machines": 5}`),
+		"no machine":     []byte(`{"schema": "connprof.recording/2", "machines": []}`),
 		"of schema 1":    []byte(`{"schema": "connprof.recording/1", "load": 5}`),
 		"two in one":     append(bytes.Clone(whole), whole...),
 		"damaged gzip":   bytes.Replace(zipped, zipped[len(zipped)/2:len(zipped)/2+8], []byte("\x00\x00\x00\x00\xff\xff\xff\xff"), 1),
@@ -233,14 +234,19 @@ func TestReportOfADamagedRecordingSaysSo(t *testing.T) {
 	connprof(t, "report", t.TempDir()).refuses(t, exitFailed, "directory")
 }
 
-// A recording may leave out anything but its schema: fields may be added, and old recordings lack them.
+// A recording may leave out anything but its schema and one machine: fields may be added, and old recordings lack them.
 func TestReportOfARecordingThatSaysLittle(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "little.json")
-	if err := os.WriteFile(path, []byte(`{"schema": "connprof.recording/1", "later": {"field": 1}}`), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	connprof(t, "report", path).exits(t, exitDone)
-	for _, f := range formats {
-		connprof(t, "report", path, "--"+f.flag, "-").exits(t, exitDone)
+	for schema, text := range map[string]string{
+		"1": `{"schema": "connprof.recording/1", "later": {"field": 1}}`,
+		"2": `{"schema": "connprof.recording/2", "machines": [{"later": 1}], "later": {"field": 1}}`,
+	} {
+		path := filepath.Join(t.TempDir(), schema+".json")
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		connprof(t, "report", path).exits(t, exitDone)
+		for _, f := range formats {
+			connprof(t, "report", path, "--"+f.flag, "-").exits(t, exitDone)
+		}
 	}
 }
