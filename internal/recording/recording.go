@@ -121,7 +121,7 @@ type Hook struct {
 	Function string          `json:"function"` // the kernel function, tracepoint or iterator
 	Kind     kernel.HookKind `json:"kind"`     // kprobe | fentry | tracepoint | iterator | syscall
 	Attached bool            `json:"attached"`
-	Note     string          `json:"note"` // why a better rung was not to be had
+	Note     string          `json:"note"` // why a better rung is not available
 	// Hits is how often it fired for a socket or task of the run. Hooks on a function count its calls: a connect()
 	// that fails before SYN_SENT is a hit of theirs, and none of a tracepoint's.
 	Hits uint64 `json:"hits"`
