@@ -47,7 +47,7 @@ func decode1(data []byte) (*Recording, error) {
 	}
 	server := old.Peer.machine()
 	server.take(rec.Machines[0])
-	rec.Join(&Recording{Version: old.Peer.Version, Command: old.Peer.Command, Interrupted: old.Peer.Interrupted,
+	rec.Add(&Recording{Version: old.Peer.Version, Command: old.Peer.Command, Interrupted: old.Peer.Interrupted,
 		Machines: []*Machine{server}})
 	return rec, nil
 }

@@ -360,7 +360,7 @@ func (t *target) Join(rec *recording.Recording) {
 		server, err = recording.DecodeOne(data)
 	}
 	if err == nil {
-		rec.Join(server)
+		rec.Add(server)
 		_ = t.link.Send(&peer.Taken{}) // the hold notices
 		return
 	}

@@ -61,7 +61,7 @@ func TestAServerThatMadeNoAccountIsNotTakenForOneThatFoundNothing(t *testing.T) 
 	r, server := sample.Ends()
 	server.Machines[0].Host.Boot = r.Machines[0].Host.Boot
 	far := server.Machines[0]
-	r.Join(&recording.Recording{Machines: []*recording.Machine{{Name: far.Name, Host: far.Host, Load: far.Load}}})
+	r.Add(&recording.Recording{Machines: []*recording.Machine{{Name: far.Name, Host: far.Host, Load: far.Load}}})
 	shown := textOf(t, r)
 	sample.Has(t, shown, "One client endpoint costs 4.07 KiB of slab pages the client's end only 20,000",
 		"established · without the server's account · nothing lost", "server db-7 · Linux",

@@ -10,7 +10,7 @@ import (
 // TwoMachines is the sample with its ends on two machines that differ in kernel, hooks, losses and notes.
 func TwoMachines() *recording.Recording {
 	client, server := Ends()
-	client.Join(server)
+	client.Add(server)
 	return client
 }
 
@@ -29,7 +29,7 @@ func OneKernel() *recording.Recording {
 			c.SlabinfoDeltaObjects, c.SlabinfoDeltaBytes = of.SlabinfoDeltaObjects, of.SlabinfoDeltaBytes
 		}
 	}
-	client.Join(server)
+	client.Add(server)
 	return client
 }
 

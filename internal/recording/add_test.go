@@ -32,7 +32,7 @@ func roles(m *Machine) (list []string) {
 
 func TestTheAcceptingEndFollowsTheConnectingEnd(t *testing.T) {
 	joint, server := twoMachines()
-	joint.Join(server)
+	joint.Add(server)
 	if len(joint.Machines) != 2 {
 		t.Fatalf("%d machines, want 2", len(joint.Machines))
 	}
@@ -50,7 +50,7 @@ func TestTheAcceptingEndFollowsTheConnectingEnd(t *testing.T) {
 		t.Error("two kernels are reconciled as one")
 	}
 	if len(server.Machines[0].Endpoints) != 3 {
-		t.Error("joining has changed the other recording")
+		t.Error("adding has changed the other recording")
 	}
 	if got := reread(t, joint); !reflect.DeepEqual(got, joint) {
 		t.Errorf("read %+v, wrote %+v", got, joint)
@@ -85,7 +85,7 @@ func TestTwoEndsOnOneKernelAreReconciledTogether(t *testing.T) {
 		{Cache: "C", SlabinfoDeltaObjects: 10, AccountedObjects: 9, ReusedVectors: 1, AccountedPageBytes: 100, ReusedBytes: 30},
 		{Cache: "B", SlabinfoDeltaObjects: 5, AccountedObjects: 5, AccountedPageBytes: 100},
 	}}
-	joint.Join(server)
+	joint.Add(server)
 	r := joint.Machines[0].Reconcile
 	// 400 + 600 page bytes, of which 50 of A and 30 of C made nothing grow.
 	if !r.BothEnds || r.SlabDeltaBytes != 1000 || r.ReusedBytes != 80 || r.AccountedPageBytes != 1000-80 {
@@ -115,7 +115,7 @@ func TestARecordingFromANetworkIsReadWithCare(t *testing.T) {
 	if got, err := DecodeOne(good); err != nil || len(roles(got.Machines[0])) != 3 {
 		t.Errorf("a server's recording is not read: %v", err)
 	}
-	joint.Join(server)
+	joint.Add(server)
 	both, err := json.Marshal(joint)
 	if err != nil {
 		t.Fatal(err)

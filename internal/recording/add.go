@@ -7,9 +7,9 @@ import (
 	"github.com/connprof/connprof/internal/kernel"
 )
 
-// Join adds the accepting end's recording, from another machine, to the connecting end's. Rows that are not an accepting
+// Add adds the accepting end's recording, from another machine, to the connecting end's. Rows that are not an accepting
 // end's are dropped. Where both ends are on one kernel, their accounts are held against its growth together.
-func (r *Recording) Join(server *Recording) {
+func (r *Recording) Add(server *Recording) {
 	m := *server.Machines[0]
 	m.keep(kernel.RoleServer, kernel.RoleListener)
 	m.Command = server.Command
@@ -21,7 +21,7 @@ func (r *Recording) Join(server *Recording) {
 	}
 	client := r.Machines[0]
 	if client.Host.Boot != "" && client.Host.Boot == m.Host.Boot && client.Reconcile != nil && m.Reconcile != nil {
-		client.Reconcile.join(m.Reconcile)
+		client.Reconcile.add(m.Reconcile)
 		m.Reconcile = nil
 	}
 	r.Machines = append(r.Machines, &m)
@@ -45,9 +45,9 @@ func ofRoles[T any](list []T, roles []kernel.Role, role func(T) kernel.Role) []T
 	return kept
 }
 
-// join adds the account of the other end, which the same kernel holds. The growth is the kernel's, and what of it lies in
+// add adds the account of the other end, which the same kernel holds. The growth is the kernel's, and what of it lies in
 // old slabs is, too: both ends have read the same.
-func (rec *Reconcile) join(other *Reconcile) {
+func (rec *Reconcile) add(other *Reconcile) {
 	rec.BothEnds = true
 	rec.AccountedPageBytes += other.AccountedPageBytes + other.ReusedBytes
 	at := map[string]*CacheRow{}
