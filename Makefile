@@ -49,7 +49,7 @@ test-busy: busy-tools ## test-measure while wrk opens 2,000 connections a second
 # The packages that need no kernel of their own. What looks at the kernel that runs is left to make test.
 UNIT = $(addprefix ./,$(addsuffix /...,$(wildcard internal/account internal/kernel internal/limits internal/privilege internal/recording \
 	internal/remote/peer internal/report internal/sockfilter bpf test/docs test/layout test/vm/wire tools)))
-NEEDS_ROOT = ^Test(RunningKernels|SettledSlabinfo|RootMayRun)
+NEEDS_ROOT = ^Test(RunningKernels|RootMayRun)
 
 test-unit: ## the tests that need no root, in seconds
 	go test -count=1 -skip '$(NEEDS_ROOT)' $(UNIT)
