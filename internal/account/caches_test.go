@@ -169,3 +169,21 @@ func TestASitesCacheIsNamedForPeople(t *testing.T) {
 		}
 	}
 }
+
+// On 6.18 inet_bind_bucket_create() is part of __inet_hash_connect(), where the other bucket's function may be as well.
+func TestTheTypeThatIsLeftOfAFunctionIsLearntFromIt(t *testing.T) {
+	sites := []kernel.Site{{CallSite: site("inet_bind2_bucket_create"), Cache: cacheEpi, Count: 20},
+		{CallSite: site("__inet_hash_connect"), Cache: cacheEpi, Count: 3}}
+	c := NewCaches(testSlabs(), nil, testInfos(), sites, testSymbols()) // nothing tells what caches were merged
+	for i, want := range []kernel.ObjectType{kernel.Bind2Bucket, kernel.BindBucket} {
+		if got := c.byType[want].Cache; got != "eventpoll_epi" {
+			t.Errorf("%s is in cache %q", want, got)
+		}
+		if got, ok := c.TypeOf(testSymbols().Function(sites[i].CallSite), sites[i]); !ok || got != want {
+			t.Errorf("what site %d allocates is %s, want %s", i, got, want)
+		}
+	}
+	if c := NewCaches(testSlabs(), nil, testInfos(), sites[1:], testSymbols()); c.byType[kernel.BindBucket].Cache != "" {
+		t.Error("of two types the first was taken")
+	}
+}

@@ -64,7 +64,8 @@ var functions = strings.Fields(`bpf_prog_0123456789abcdef_on_alloc bpf_trace_run
 	ip_finish_output2 __ip_queue_xmit __tcp_transmit_skb tcp_connect tcp_v4_connect __inet_stream_connect __sys_connect
 	__x64_sys_connect sock_alloc_inode alloc_inode sock_alloc do_accept __sys_accept4 __x64_sys_accept4 alloc_empty_file
 	do_epoll_ctl ep_ptable_queue_proc inet_bind_bucket_create security_sk_alloc alloc_slab_obj_exts allocate_slab
-	inet_twsk_alloc vfs_read do_syscall_64 entry_SYSCALL_64_after_hwframe`)
+	inet_twsk_alloc vfs_read do_syscall_64 entry_SYSCALL_64_after_hwframe
+	inet_bind2_bucket_create __inet_hash_connect`)
 
 func addressOf(function string) uint64 {
 	for i, f := range functions {
