@@ -25,7 +25,7 @@ func (m *Measurement) Account(out *recording.Machine, after account.Snapshot, li
 	if err := m.rest(); err != nil { // before the walk begins
 		return err
 	}
-	sites, _, err := m.probes.Sites()
+	sites, _, err := m.sites()
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func noteUnknownCaches(out *recording.Machine) {
 
 // fillTrace writes down what the probes counted and lost, and what they cost.
 func (m *Measurement) fillTrace(out *recording.Machine, c loader.Counters) error {
-	sites, full, err := m.probes.Sites()
+	sites, full, err := m.sites()
 	if err != nil {
 		return err
 	}

@@ -84,10 +84,20 @@ func Start(c Config) (*Measurement, error) {
 		return nil, err
 	}
 	m.probes = probes
-	ctx, cancel := context.WithCancel(context.Background())
-	m.stop = cancel
-	go func() { m.drained <- probes.Drain(ctx, m.ledger) }()
+	if c.Hooks != loader.WalkOnly { // which reports nothing by itself
+		ctx, cancel := context.WithCancel(context.Background())
+		m.stop = cancel
+		go func() { m.drained <- probes.Drain(ctx, m.ledger) }()
+	}
 	return m, nil
+}
+
+// sites are the call sites counted so far, and how many events found no place among them; none without the slab hook.
+func (m *Measurement) sites() ([]kernel.Site, uint64, error) {
+	if m.config.Hooks != loader.Full {
+		return nil, 0, nil
+	}
+	return m.probes.Sites()
 }
 
 // Hooks lists the hook points, each with the rung that it got.
@@ -132,7 +142,7 @@ func (m *Measurement) Baseline() (account.Snapshot, error) {
 	if m.before, err = ReadSlabs(); err != nil {
 		return account.Snapshot{}, err
 	}
-	m.begun, _, err = m.probes.Sites()
+	m.begun, _, err = m.sites()
 	m.left = m.begun
 	return m.before, err
 }
@@ -167,7 +177,7 @@ func (m *Measurement) Count() (map[End]int, error) {
 // dear to be traced so closely.
 func (m *Measurement) TakeBatch(connections int) error {
 	b := &account.Batch{Connections: connections}
-	sites, _, err := m.probes.Sites()
+	sites, _, err := m.sites()
 	if err != nil {
 		return err
 	}
@@ -189,7 +199,7 @@ func (m *Measurement) LeaveAllocations() (err error) {
 	if err := m.probes.LeaveAllocations(); err != nil {
 		return err
 	}
-	m.left, _, err = m.probes.Sites()
+	m.left, _, err = m.sites()
 	return err
 }
 
