@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -124,6 +126,22 @@ func TestASignalEndsTheHold(t *testing.T) {
 		says(t, "stderr", r.stderr, "held for", "all 2000 connections are still up")
 		checkCounts(t, readOne(t, c.cmd.Dir+"/rec.json"), 2000)
 	})
+}
+
+// TestTheTracesOfARunAreSeen keeps leavesNoTrace honest: it looks at what a run makes while the run is up.
+func TestTheTracesOfARunAreSeen(t *testing.T) {
+	before := passing(t)
+	c := rampOf(t)
+	c.untilUp(t, crashConns)
+	during := passing(t)
+	for _, kind := range []string{"process ", "network namespace ", "BPF program ", "BPF map "} {
+		isNew := func(trace string) bool { return strings.HasPrefix(trace, kind) && !before[trace] }
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(during)), isNew) {
+			t.Errorf("a run that is up has no %s", kind)
+		}
+	}
+	c.signal(t, syscall.SIGINT)
+	c.wait(t)
 }
 
 // moments are when a run is killed, each told from what can be seen of it.
