@@ -129,6 +129,9 @@ func TestATraceMayBeShortByWhatTheKernelSkipped(t *testing.T) {
 		{"the walk lacks an endpoint", func(m *recording.Machine) { m.Endpoints[1].Count-- }, 3, "1999 server endpoints"},
 		{"the walk lacks an object", func(m *recording.Machine) { m.Endpoints[0].Objects[0].Count-- }, 3, "1999 tcp_sock"},
 		{"another loss", func(m *recording.Machine) { m.Losses.RingFull = 1 }, 3, "RingFull:1"},
+		{"accepts by three", func(m *recording.Machine) { m.Losses.AcceptMisses = 3 }, 3, ""},
+		{"accepts by four", func(m *recording.Machine) { m.Losses.AcceptMisses = 4 }, 3, "AcceptMisses:4"},
+		{"an accept where nothing was skipped", func(m *recording.Machine) { m.Losses.AcceptMisses = 1 }, 0, "AcceptMisses:1"},
 	} {
 		m := good()
 		m.Losses.RecursionMisses = c.misses
