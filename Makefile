@@ -23,7 +23,8 @@ export BPF2GO_CC = $(CLANG)
 export BPF2GO_STRIP = $(STRIP)
 export BPF2GO_CFLAGS = -O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 
-.PHONY: help build run test test-vm scenario-table bench bench-overhead bench-scale generate check-generated lint generate-tools vm-tools clean
+.PHONY: help build run test test-unit test-measure test-busy test-page test-vm scenario-table bench bench-overhead bench-scale \
+	generate check-generated lint golangci format-c diagram images generate-tools busy-tools page-tools vm-tools image-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,16 +38,36 @@ run: build ## the main job: profile CONNS (20k) connections from 20 addresses, a
 test: ## all tests against the kernel that runs here (as root; one package at a time, for they measure the host's slab)
 	go test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./...
 
+test-measure: ## those of the tests that count connections and their objects, and hold trace against walk
+	go test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./load ./loader ./internal/measure ./internal/experiment
+	go test -count=1 -timeout 20m -exec '$(SUDO)' -run 'MainJob|RunsBetween|TwoRuns|Scenario|OddNumbers|EachConnection' ./test/cli
+
+# Installing nginx may start the host's own; the tests use one of their own on another port.
+test-busy: busy-tools ## test-measure while wrk opens 2,000 connections a second to an nginx on loopback: TIMES=3 BUSY=test
+	test/busy.sh $(or $(TIMES),1) $(MAKE) --no-print-directory $(or $(BUSY),test-measure)
+
+# The packages that need no kernel of their own. What looks at the kernel that runs is left to make test.
+UNIT = $(addprefix ./,$(addsuffix /...,$(wildcard internal/account internal/kernel internal/limits internal/privilege internal/recording \
+	internal/remote/peer internal/report internal/sockfilter bpf test/docs test/layout test/vm/wire tools)))
+NEEDS_ROOT = ^Test(RunningKernels|RootMayRun)
+
+test-unit: ## the tests that need no root, in seconds
+	go test -count=1 -skip '$(NEEDS_ROOT)' $(UNIT)
+
 # The first and the last of the kernels are also put at the two ends of a cable (connprof serve, run --target).
 # The limits of the whole host are run into on 6.12 only; CONNPROF_VM_ALL=1 does so on the other kernels as well.
 test-vm: vm-tools ## the same tests and the main job under stock kernels in virtual machines: KERNEL="5.10 7.2"
 	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$|TestTwoMachines$$' ./test/vm
 
-scenario-table: build vm-tools ## every scenario in the virtual machines and on this kernel, as a table in docs/scenarios.md
+# TestMain starts one browser for all of them; the other tests of the package run as well.
+test-page: page-tools ## the page in a real browser, headless: its scripts, its widths, its themes
+	go test -tags browser -count=1 ./internal/report/html
+
+scenario-table: build vm-tools ## every scenario in the virtual machines and on this kernel, as a table in docs/results/scenarios.md
 	rm -rf $(SCENARIOS) && mkdir -p $(SCENARIOS)
 	KERNEL="$(KERNEL)" CONNPROF_VM_OUT=$(SCENARIOS) go test -tags vm -count=1 -timeout 60m -run 'TestScenarios$$' ./test/vm
 	$(SUDO) ./connprof run --scenario all --conns 20k -o $(SCENARIOS)/host.json
-	go run ./tools/table --scenarios docs/scenarios.md $(SCENARIOS)/*.json
+	go run ./tools/table --scenarios docs/results/scenarios.md $(SCENARIOS)/*.json
 
 bench: ## every benchmark once (BENCHTIME=5x for more)
 	go test -p 1 -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1x) -exec '$(SUDO)' ./...
@@ -67,11 +88,30 @@ check-generated: ## fail if the committed BPF objects are not what the sources g
 	diff <(echo "$$before") <(sha256sum bpf/*_bpfel.*) || \
 	{ echo "bpf/: the committed objects are not those of the sources: commit what make generate has made" >&2; exit 1; }
 
-lint: ## formatting, vet, and no test that could skip itself
+# Who may import whom: the table in the first page. Where the boxes of the picture stand: the second one.
+DIAGRAM = docs/reference/architecture.md docs/images/architecture.txt docs/images/architecture.svg
+CLANG_FORMAT ?= clang-format-14
+
+lint: ## formatting, vet, who imports whom, links of the docs, the diagram, and no test that could skip itself
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -50; exit 1; }
-	go vet ./... && go vet -tags vm ./test/vm/...
+	go vet ./... && go vet -tags vm ./... && go vet -tags browser ./internal/report/html
 	@! grep -rnE '\bt\.(Skip|Skipf|SkipNow)\(' --include='*_test.go' . || \
 	{ echo "a test skips itself: have it check what the kernel offers instead" >&2; exit 1; }
+	go test -count=1 ./test/layout ./test/docs
+	go run ./tools/diagram -check $(DIAGRAM)
+	@! command -v $(CLANG_FORMAT) >/dev/null || $(CLANG_FORMAT) --dry-run --Werror $(wildcard bpf/*.[ch])
+
+golangci: ## the linters of .golangci.yml (builds golangci-lint the first time: some minutes)
+	go tool -modfile=tools/golangci.mod golangci-lint run
+
+format-c: generate-tools ## format the C as .clang-format says
+	$(CLANG_FORMAT) -i bpf/*.[ch]
+
+diagram: ## draw docs/images/architecture.svg from the table of packages
+	go run ./tools/diagram $(DIAGRAM)
+
+images: build image-tools ## the README's pictures of the page and of the terminal, from a run of 20,000 connections
+	SUDO="$(SUDO)" ./tools/images/images.sh ./connprof docs/images
 
 # Debian's packages, only where a command is missing.
 define install
@@ -82,7 +122,20 @@ endef
 generate-tools:
 	$(call install,$(CLANG),$(CLANG) libbpf-dev)
 	$(call install,$(STRIP),llvm-14)
+	$(call install,$(CLANG_FORMAT),$(CLANG_FORMAT))
 	@test -e /usr/include/bpf/bpf_helpers.h || $(if $(filter-out 0,$(shell id -u)),sudo) apt-get install -y -qq libbpf-dev
+
+busy-tools:
+	$(call install,wrk,wrk)
+	@test -x /usr/sbin/nginx || $(if $(filter-out 0,$(shell id -u)),sudo) apt-get install -y -qq --no-install-recommends nginx-light
+
+image-tools:
+	$(call install,chromium,chromium fonts-dejavu-core)
+	$(call install,script,bsdutils)
+	$(call install,pngquant,pngquant)
+
+page-tools:
+	$(call install,chromedriver,chromium chromium-driver fonts-dejavu-core)
 
 vm-tools:
 	$(call install,qemu-system-x86_64,qemu-system-x86)

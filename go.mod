@@ -26,5 +26,3 @@ require (
 	github.com/vishvananda/netns v0.0.5 // indirect
 	golang.org/x/text v0.43.0 // indirect
 )
-
-tool github.com/cilium/ebpf/cmd/bpf2go

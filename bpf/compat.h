@@ -125,7 +125,7 @@ static __always_inline bool count_eppoll_entries(const void *epi, __u32 *n)
  *
  * A global function: the verifier goes through it once, and not once for each way that leads to its call. Only the
  * walk has use for it. */
-#define EPOLL_EPITEMS(c) ((c) & 0xffff)
+#define EPOLL_EPITEMS(c) ((c) >> 0 & 0xffff)
 #define EPOLL_ENTRIES(c) ((c) >> 16 & 0xffff)
 #define EPOLL_HEADS(c) ((c) >> 32 & 0xffff)
 #define EPOLL_TRUNCATED(c) ((c) >> 48)

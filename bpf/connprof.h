@@ -120,7 +120,7 @@ struct stack_event {
 	__u32 weight; /* allocations this sample stands for */
 	enum event_kind kind;
 	enum role role; /* of the current task, which in softirq context is whoever was interrupted */
-	__u8 atomic; /* 1: the allocation may not sleep, as in softirq context */
+	__u8 atomic;	/* 1: the allocation may not sleep, as in softirq context */
 	__u8 depth;
 	__u64 frames[STACK_DEPTH]; /* leaf first */
 };

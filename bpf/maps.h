@@ -23,7 +23,8 @@ static __always_inline __u64 submit_flags(void)
 	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= WAKE_BYTES ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
-static __always_inline void emit_endpoint(struct cpu_counters *c, enum event_kind kind, enum role role, const void *sk, __u32 pid)
+static __always_inline void emit_endpoint(struct cpu_counters *c, enum event_kind kind, enum role role,
+					  const void *sk, __u32 pid)
 {
 	struct endpoint_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 

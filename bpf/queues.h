@@ -12,7 +12,7 @@
 /* How many sk_buffs of one queue the walk visits. The verifier goes through each turn of the loops. */
 #define SKB_LIMIT 64
 
-#define SKB_PLAIN(c) ((c) & 0xfff)
+#define SKB_PLAIN(c) ((c) >> 0 & 0xfff)
 #define SKB_FCLONES(c) ((c) >> 12 & 0xfff)
 #define SKB_HEADS(c) ((c) >> 24 & 0xfff)
 #define SKB_TRUNCATED(c) ((c) >> 36 & 1)

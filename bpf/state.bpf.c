@@ -14,8 +14,7 @@ const volatile bool state_reports_connect = true;
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_change, struct sock *sk, int oldstate, int newstate)
 {
-	if (!in_scope(sk->__sk_common.skc_net.net->ns.inum) || sk->sk_protocol != IPPROTO_TCP ||
-	    !sock_counts(sk))
+	if (!in_scope(sk->__sk_common.skc_net.net->ns.inum) || sk->sk_protocol != IPPROTO_TCP || !sock_counts(sk))
 		return 0;
 	struct cpu_counters *c = my_counters();
 

@@ -99,7 +99,7 @@ static __always_inline void follow_queues(struct endpoint_record *r, struct sock
  * of it, and takes SOCK_BINDPORT_LOCK from them; only listen() sets the one, only bind() to a port the other. */
 static __always_inline void set_origin(struct endpoint_record *r, struct sock *sk, struct inet_bind_bucket *tb)
 {
-	__u32 userlocks = BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks);
+	__u32 userlocks = BPF_CORE_READ_BITFIELD(sk, sk_userlocks);
 
 	if (userlocks & SOCK_BINDPORT_LOCK)
 		r->binding |= BIND_LOCKED;

@@ -120,22 +120,22 @@ func parsePorts(list string) (map[int]bool, error) {
 	return ports, nil
 }
 
-// clientPlan is the plan for the ports that the connecting end may have. Those that some socket of the host has, even one in
+// clientTuples are those with the ports that the connecting end may have. Those that some socket of the host has, even one in
 // TIME_WAIT, come last: the kernel has a bind bucket for them, and does not allocate another.
-func clientPlan(c Config) (plan, error) {
+func clientTuples(c Config) (tuples, error) {
 	if c.End != kernel.RoleClient {
-		return newPlan(c), nil
+		return newTuples(c), nil
 	}
 	ports, err := HostPorts()
 	if err != nil {
-		return plan{}, err
+		return tuples{}, err
 	}
 	used, err := usedPorts()
 	if err != nil {
-		return plan{}, err
+		return tuples{}, err
 	}
 	slices.SortStableFunc(ports, func(a, b uint16) int { return used[a] - used[b] })
-	return plan{addresses: len(c.Clients), ports: len(c.Ports), local: ports}, nil
+	return tuples{addresses: len(c.Clients), ports: len(c.Ports), local: ports}, nil
 }
 
 // usedPorts has a 1 for each local port of a TCP socket in the calling thread's network namespace, in whatever state.
@@ -172,7 +172,7 @@ func usedPorts() (*[1 << 16]int, error) {
 	return &used, nil
 }
 
-// spares are the local ports that the plan does not need: they stand in for those that somebody else has.
+// spares are the local ports that no connection needs: they stand in for those that somebody else has.
 type spares struct {
 	ports []uint16
 	next  atomic.Int64
@@ -188,7 +188,7 @@ func (s *spares) take() (uint16, bool) {
 }
 
 // sparePorts are those beyond what so many connections take.
-func (p plan) sparePorts(connections int) []uint16 {
+func (p tuples) sparePorts(connections int) []uint16 {
 	each := p.addresses * p.ports
 	return p.local[min((connections+each-1)/each, len(p.local)):]
 }
@@ -214,7 +214,7 @@ func (cs *clientShard) dialSpare(i, fd int, at step, err error) (int, step, erro
 		if fd >= 0 {
 			_ = unix.Close(fd)
 		}
-		address, port, _ := c.plan.tuple(i)
+		address, port, _ := c.tuples.tuple(i)
 		fd, at, err = cs.dial(address, port, local)
 	}
 	return fd, at, err

@@ -83,7 +83,7 @@ func TestHostPortsAreThoseThatTheHostGivesAway(t *testing.T) {
 }
 
 func TestSparesAreThePortsThatThePlanLeaves(t *testing.T) {
-	p := plan{addresses: 2, ports: 3, local: []uint16{10, 11, 12, 13}}
+	p := tuples{addresses: 2, ports: 3, local: []uint16{10, 11, 12, 13}}
 	for connections, want := range map[int][]uint16{1: {11, 12, 13}, 6: {11, 12, 13}, 7: {12, 13}, 23: nil, 24: nil} {
 		s := &spares{ports: p.sparePorts(connections)}
 		var got []uint16
@@ -131,9 +131,9 @@ func TestPortsThatTheHostUsesComeLast(t *testing.T) {
 			t.Error(err)
 		}
 		want := []uint16{40000, 40002, 40005, 40001, 40003, 40004}
-		if p, err := clientPlan(Config{End: kernel.RoleClient, Clients: addresses(1), Ports: ports(1)}); err != nil ||
+		if p, err := clientTuples(Config{End: kernel.RoleClient, Clients: addresses(1), Ports: ports(1)}); err != nil ||
 			!slices.Equal(p.local, want) {
-			t.Errorf("the plan takes %v, want %v: %v", p.local, want, err)
+			t.Errorf("the tuples take %v, want %v: %v", p.local, want, err)
 		}
 	})
 }
@@ -182,7 +182,7 @@ func TestAPortInUseIsReplacedByASpare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Bound without SO_REUSEADDR, the first of the plan's ports is nobody else's; and bound only, it is in no list of sockets.
+	// Bound without SO_REUSEADDR, the first of the ports is nobody else's; and bound only, it is in no list of sockets.
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)

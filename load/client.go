@@ -15,7 +15,7 @@ import (
 type client struct {
 	config Config
 	shared *shared
-	plan   plan
+	tuples tuples
 	turns  *turns
 	active int // shards at a time
 	begun  time.Duration
@@ -31,12 +31,12 @@ func newClient(c Config, s *shared) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := clientPlan(c)
+	tuples, err := clientTuples(c)
 	if err != nil {
 		return nil, err
 	}
-	cl := &client{config: c, shared: s, plan: plan, portByOption: haveLocalPortRange(), active: runtime.NumCPU()}
-	cl.spares.ports = plan.sparePorts(c.Connections)
+	cl := &client{config: c, shared: s, tuples: tuples, portByOption: haveLocalPortRange(), active: runtime.NumCPU()}
+	cl.spares.ports = tuples.sparePorts(c.Connections)
 	cl.scenario, _ = FindScenario(c.Scenario) // checked by the parent
 	if cl.actor, err = newActor(s, c.Payload); err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func (c *client) shard(ready chan<- error, i, low, high int) {
 	c.turns.wait(i)
 	cs.open(low, high)
 	c.turns.pass()
-	cs.settle()
+	cs.awaitLast()
 	for {
 		cs.take(cs.wait(-1))
 	}
@@ -152,7 +152,7 @@ func (cs *clientShard) pace(i int) {
 // connect makes one connection attempt. A failure is counted and leaves nothing open.
 func (cs *clientShard) connect(i int) {
 	s := cs.client.shared
-	fd, at, err := cs.dial(cs.client.plan.tuple(i))
+	fd, at, err := cs.dial(cs.client.tuples.tuple(i))
 	if err != nil {
 		fd, at, err = cs.dialSpare(i, fd, at, err)
 	}
@@ -237,8 +237,8 @@ func (cs *clientShard) take(events []unix.EpollEvent) {
 	}
 }
 
-// settle waits for the last handshakes and gives up on those that make no progress for Config.Timeout.
-func (cs *clientShard) settle() {
+// awaitLast waits for the last handshakes and gives up on those that make no progress for Config.Timeout.
+func (cs *clientShard) awaitLast() {
 	waiting, since := cs.waiting, Monotonic()
 	for cs.waiting > 0 {
 		cs.take(cs.wait(100))

@@ -150,14 +150,14 @@ func gather() { _ = unix.Nanosleep(&unix.Timespec{Nsec: 1e6}, nil) }
 // client end would have.
 func (sv *server) openListeners(s *shard, low, high int) {
 	sh := sv.shared
-	plan := newPlan(sv.config)
+	dealt := newTuples(sv.config)
 	for i := low; i < high && sh.stop.Load() == 0; i++ {
 		if !sh.attempt() {
 			gather()
 			i--
 			continue
 		}
-		address, _, port := plan.tuple(i)
+		address, _, port := dealt.tuple(i)
 		sh.first.CompareAndSwap(0, int64(Monotonic()))
 		fd, err := listen(sv.config.Clients[address], port, 1, nil)
 		if err != nil {

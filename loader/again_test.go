@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/kernel"
@@ -67,6 +68,9 @@ func silentIterator(t *testing.T, elements uint32) (io.ReadCloser, bool) {
 		t.Fatal(err)
 	}
 	defer prog.Close()
+	if err := rlimit.RemoveMemlock(); err != nil { // kernels before 5.11 charge maps to it
+		t.Fatal(err)
+	}
 	array, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 1, MaxEntries: elements})
 	if err != nil {
 		t.Fatal(err)

@@ -89,10 +89,12 @@ func Load(config Config) (*Probes, error) {
 	if config.RingBytes == 0 {
 		config.RingBytes = DefaultRingBytes
 	}
+	// First: what the features are probed with is charged, too, and so are the maps of the user's other programs.
+	raised := rlimit.RemoveMemlock()
 	if err := checkFeatures(); err != nil {
 		return nil, err
 	}
-	if err := rlimit.RemoveMemlock(); err != nil {
+	if err := raised; err != nil {
 		return nil, fmt.Errorf("raise RLIMIT_MEMLOCK, which kernels before 5.11 charge BPF maps to: %w", err)
 	}
 	p := &Probes{config: config, types: btf.NewCache(), shared: map[string]*ebpf.Map{}}
@@ -184,8 +186,8 @@ func (p *Probes) TraceAllocations(sampleInterval int) error {
 	return nil
 }
 
-// LeaveAllocations takes the slab hook off, if it is on. A tracepoint that anything is attached to costs the kernel time at every
-// allocation on the host, whatever the program then does: 30 times a connection that is more than all else together.
+// LeaveAllocations takes the slab hook off, if it is on. A tracepoint that anything is attached to costs the kernel time at
+// every allocation on the host, whatever the program then does: 30 times a connection that is more than all else together.
 func (p *Probes) LeaveAllocations() error {
 	var errs []error
 	for _, l := range p.slabLinks {

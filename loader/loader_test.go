@@ -175,7 +175,8 @@ func TestRecordsThatDoNotFitAreErrors(t *testing.T) {
 func TestWalkRecordsKeepAddressesAndPorts(t *testing.T) {
 	r := bpf.WalkEndpointRecord{Family: unix.AF_INET, State: 1, LocalPort: 8090, RemotePort: 1024,
 		Netns: 4026531840, File: 7,
-		Binding: bpf.WalkBindingBIND_SOLE | bpf.WalkBindingBIND_LOCKED, Flags: bpf.WalkEndpointFlagsWALK_TRUNCATED | bpf.WalkEndpointFlagsWALK_V6ONLY,
+		Binding:   bpf.WalkBindingBIND_SOLE | bpf.WalkBindingBIND_LOCKED,
+		Flags:     bpf.WalkEndpointFlagsWALK_TRUNCATED | bpf.WalkEndpointFlagsWALK_V6ONLY,
 		RmemAlloc: 10, WmemQueued: 20, ForwardAlloc: -4096, Backlog: 30, OmemAlloc: 40}
 	copy(r.Local[:], []byte{198, 18, 0, 1})
 	copy(r.Remote[:], []byte{198, 18, 1, 2})

@@ -47,11 +47,12 @@ const noAccount = "connprof run makes no account; connprof run --no-profile work
 // Probe tries everything that a run needs of the kernel, each hook's ladder among it, and leaves nothing attached. The
 // hooks are attached for a moment, to no namespace's sockets.
 func Probe() []Feature {
+	raised := rlimit.RemoveMemlock() // before the ring is probed, which is charged to it
 	list := []Feature{probeBTF(), probeRing()}
 	p := &Probes{config: Config{RingBytes: os.Getpagesize()}, types: btf.NewCache(),
 		shared: map[string]*ebpf.Map{}}
 	defer p.Close()
-	if err := rlimit.RemoveMemlock(); err != nil {
+	if err := raised; err != nil {
 		for _, point := range ladder {
 			list = append(list, unclear(hookName(point), fmt.Errorf("raise RLIMIT_MEMLOCK: %w", err)))
 		}

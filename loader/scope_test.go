@@ -31,7 +31,7 @@ func (p *place) close() {
 	}
 }
 
-// traced opens and closes a connection in three namespaces, and returns the socks that the trace has seen come up and go, and
+// traced opens and closes a connection in three namespaces. It returns the socks that the trace has seen come up and go, and
 // those that a walk of all three has found in between, by namespace.
 func traced(t *testing.T, scope func(places []*place) Scope) (opened, closed map[uint64]bool, walked [3]map[uint64]bool) {
 	t.Helper()

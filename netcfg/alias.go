@@ -36,10 +36,10 @@ var unfitAddresses = []struct {
 	{func(a netip.Addr) bool { return a.Is4() && a.As4()[0] >= 240 }, "is in 240.0.0.0/4, which is reserved"},
 }
 
-// PlanAliases is the n consecutive addresses that begin with cidr's, an address with its prefix length such as
+// Consecutive is the n consecutive addresses that begin with cidr's, an address with its prefix length such as
 // 192.168.1.200/24, each with that prefix length. All have to be addresses that a host in that subnet may have. It looks
 // at nothing but its arguments.
-func PlanAliases(cidr string, n int) ([]netip.Prefix, error) {
+func Consecutive(cidr string, n int) ([]netip.Prefix, error) {
 	first, err := netip.ParsePrefix(cidr)
 	if err != nil {
 		return nil, errors.New("want an address with its prefix length, such as 192.168.1.200/24 or 2001:db8::200/64")
@@ -60,20 +60,20 @@ func PlanAliases(cidr string, n int) ([]netip.Prefix, error) {
 }
 
 func consecutive(first netip.Prefix, n int) ([]netip.Prefix, error) {
-	var plan []netip.Prefix
-	for a := first.Addr(); len(plan) < n; a = a.Next() {
+	var wanted []netip.Prefix
+	for a := first.Addr(); len(wanted) < n; a = a.Next() {
 		if !first.Contains(a) {
 			return nil, fmt.Errorf("%d addresses do not fit: %s ends after %d; ask for fewer, begin at a lower address, "+
-				"or give a shorter prefix", n, first, len(plan))
+				"or give a shorter prefix", n, first, len(wanted))
 		}
-		plan = append(plan, netip.PrefixFrom(a, first.Bits()))
+		wanted = append(wanted, netip.PrefixFrom(a, first.Bits()))
 	}
-	for _, p := range plan {
+	for _, p := range wanted {
 		if why := reserved(p); why != "" {
 			return nil, fmt.Errorf("%s is the %s of %s; choose addresses without it", p.Addr(), why, p.Masked())
 		}
 	}
-	return plan, nil
+	return wanted, nil
 }
 
 // reserved says which of its subnet's reserved addresses an address is. Subnets of two addresses or one have none

@@ -23,13 +23,13 @@ func TestAPlanIsConsecutiveAddressesAHostMayHave(t *testing.T) {
 		{"fe80::1/64", 1, "fe80::1/64", "fe80::1/64"},
 		{"2001:db8::/127", 2, "2001:db8::/127", "2001:db8::1/127"},
 	} {
-		plan, err := PlanAliases(c.cidr, c.n)
+		wanted, err := Consecutive(c.cidr, c.n)
 		if err != nil {
 			t.Errorf("%s: %v", c.cidr, err)
 			continue
 		}
-		if len(plan) != c.n || plan[0].String() != c.first || plan[c.n-1].String() != c.last {
-			t.Errorf("%s: %d addresses from %s to %s, want %d from %s to %s", c.cidr, len(plan), plan[0], plan[len(plan)-1],
+		if len(wanted) != c.n || wanted[0].String() != c.first || wanted[c.n-1].String() != c.last {
+			t.Errorf("%s: %d addresses from %s to %s, want %d from %s to %s", c.cidr, len(wanted), wanted[0], wanted[len(wanted)-1],
 				c.n, c.first, c.last)
 		}
 	}
@@ -66,9 +66,9 @@ func TestAPlanThatCannotBeIsRefused(t *testing.T) {
 		{"10.0.0.1/0", 1, "at least /8"},
 		{"2001:db8::1/0", 1, "at least /16"},
 	} {
-		plan, err := PlanAliases(c.cidr, c.n)
+		wanted, err := Consecutive(c.cidr, c.n)
 		if err == nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%d from %s: %v, %v; want an error that says %q", c.n, c.cidr, plan, err, c.says)
+			t.Errorf("%d from %s: %v, %v; want an error that says %q", c.n, c.cidr, wanted, err, c.says)
 		}
 	}
 }

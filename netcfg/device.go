@@ -112,13 +112,13 @@ func (d device) checkIPv6() error {
 
 // checkFree refuses addresses that this host has, or knows to be somebody's: gateways, and the broadcast and anycast
 // addresses of its subnets.
-func (d device) checkFree(plan []netip.Prefix) error {
+func (d device) checkFree(wanted []netip.Prefix) error {
 	taken, err := takenAddresses()
 	if err != nil {
 		return err
 	}
 	var problems []string
-	for _, p := range plan {
+	for _, p := range wanted {
 		if why, ok := taken[p.Addr()]; ok {
 			problems = append(problems, p.Addr().String()+" "+why)
 		}

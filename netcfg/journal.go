@@ -121,9 +121,9 @@ func (j journal) nextLabel(at place, index int) (next int) {
 }
 
 // aliasesOf is the addresses of a plan with their labels.
-func aliasesOf(plan []netip.Prefix, device string, next int) []Alias {
+func aliasesOf(wanted []netip.Prefix, device string, next int) []Alias {
 	var list []Alias
-	for i, p := range plan {
+	for i, p := range wanted {
 		a := Alias{Address: p}
 		if p.Addr().Is4() {
 			a.Label = label(device, next+i)

@@ -94,12 +94,12 @@ func heardNeighbour(p []byte, from net.HardwareAddr) (c claim, ok bool) {
 
 // joinGroups joins the groups to which others' questions about the addresses go, and tells switches that listen for it
 // (RFC 4862, 5.4.2).
-func joinGroups(index int, plan []netip.Prefix) (release func(), err error) {
+func joinGroups(index int, wanted []netip.Prefix) (release func(), err error) {
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open an IPv6 socket: %w", err)
 	}
-	for _, p := range plan {
+	for _, p := range wanted {
 		group, err := ndp.SolicitedNodeMulticast(p.Addr())
 		if err == nil {
 			mreq := &unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(index)}

@@ -29,9 +29,9 @@ func killedNetupMain() {
 			select {}
 		}
 	}
-	plan, err := PlanAliases(os.Args[2], 20)
+	wanted, err := Consecutive(os.Args[2], 20)
 	if err == nil {
-		_, err = Up(UpOptions{Device: "eth0", Plan: plan, Journal: os.Args[1], afterAdding: suicide})
+		_, err = Up(UpOptions{Device: "eth0", Wanted: wanted, Journal: os.Args[1], afterAdding: suicide})
 	}
 	fmt.Fprintln(os.Stderr, "netup was not killed:", err)
 	os.Exit(1)

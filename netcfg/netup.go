@@ -16,7 +16,7 @@ import (
 // UpOptions says which aliases to add.
 type UpOptions struct {
 	Device  string
-	Plan    []netip.Prefix  // of PlanAliases
+	Wanted  []netip.Prefix  // of Consecutive
 	Journal string          // the file, such as DefaultJournal
 	DryRun  bool            // does all but write the journal and add addresses; it asks the neighbours as well
 	Stop    <-chan struct{} // closed: what was added is taken back
@@ -77,20 +77,20 @@ func Up(o UpOptions) (Upped, error) {
 
 // proven is the plan with labels, once it is known that nobody has the addresses.
 func (d device) proven(o UpOptions, nextLabel int) (Upped, error) {
-	if o.Plan[0].Addr().Is6() {
+	if o.Wanted[0].Addr().Is6() {
 		if err := d.checkIPv6(); err != nil {
 			return Upped{}, err
 		}
 	}
-	if err := d.checkFree(o.Plan); err != nil {
+	if err := d.checkFree(o.Wanted); err != nil {
 		return Upped{}, err
 	}
-	w, err := openWire(d, protocolOf(o.Plan[0].Addr()))
+	w, err := openWire(d, protocolOf(o.Wanted[0].Addr()))
 	if err != nil {
 		return Upped{}, err
 	}
 	defer w.close()
-	return Upped{d.name, aliasesOf(o.Plan, d.name, nextLabel)}, w.prove(o.Plan, o.Stop)
+	return Upped{d.name, aliasesOf(o.Wanted, d.name, nextLabel)}, w.prove(o.Wanted, o.Stop)
 }
 
 // add notes the aliases in the journal, adds and announces them, or takes back what it has done.

@@ -31,12 +31,12 @@ func onHost(t *testing.T, h *host) netup {
 
 func (n netup) up(t *testing.T, device, cidr string, count int) (u Upped, err error) {
 	t.Helper()
-	plan, err := PlanAliases(cidr, count)
+	wanted, err := Consecutive(cidr, count)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = n.Do(func() error {
-		u, err = Up(UpOptions{Device: device, Plan: plan, Journal: n.journal, afterAdding: n.afterAdding})
+		u, err = Up(UpOptions{Device: device, Wanted: wanted, Journal: n.journal, afterAdding: n.afterAdding})
 		return nil
 	})
 	return u, err
@@ -383,7 +383,7 @@ func TestAnInterruptionLeavesNothing(t *testing.T) {
 	if !ok {
 		return
 	}
-	plan, err := PlanAliases("192.0.2.200/24", 20)
+	wanted, err := Consecutive("192.0.2.200/24", 20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,7 +401,7 @@ func TestAnInterruptionLeavesNothing(t *testing.T) {
 		}
 		var err error
 		_ = near.Do(func() error {
-			_, err = Up(UpOptions{Device: "eth0", Plan: plan, Journal: n.journal, Stop: stop, afterAdding: at})
+			_, err = Up(UpOptions{Device: "eth0", Wanted: wanted, Journal: n.journal, Stop: stop, afterAdding: at})
 			return nil
 		})
 		n.refused(t, err, "eth0", nil, says)
@@ -416,9 +416,9 @@ func TestADryRunAsksAndAddsNothing(t *testing.T) {
 	}
 	n := onHost(t, near)
 	dry := func() (u Upped, err error) {
-		plan, _ := PlanAliases("192.0.2.200/24", 20)
+		wanted, _ := Consecutive("192.0.2.200/24", 20)
 		_ = near.Do(func() error {
-			u, err = Up(UpOptions{Device: "eth0", Plan: plan, Journal: n.journal, DryRun: true})
+			u, err = Up(UpOptions{Device: "eth0", Wanted: wanted, Journal: n.journal, DryRun: true})
 			return nil
 		})
 		return u, err

@@ -52,7 +52,7 @@ type protocol struct {
 	// heard reads a packet that came from the link-layer address from.
 	heard func(packet []byte, from net.HardwareAddr) (c claim, ok bool)
 	// listen has the interface receive what others ask about these addresses, until it is released.
-	listen func(index int, plan []netip.Prefix) (release func(), err error)
+	listen func(index int, wanted []netip.Prefix) (release func(), err error)
 }
 
 func protocolOf(a netip.Addr) protocol {
@@ -127,8 +127,8 @@ func (w *wire) announce(aliases []Alias) error {
 
 // prove asks for every address probeRounds times, all of them at once, and returns an error that names those in use and
 // who has them.
-func (w *wire) prove(plan []netip.Prefix, stop <-chan struct{}) error {
-	release, err := w.listen(w.index, plan)
+func (w *wire) prove(wanted []netip.Prefix, stop <-chan struct{}) error {
+	release, err := w.listen(w.index, wanted)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (w *wire) prove(plan []netip.Prefix, stop <-chan struct{}) error {
 	owners := map[netip.Addr]claim{}
 	own := ownMACs()
 	for round := range probeRounds {
-		for _, p := range plan {
+		for _, p := range wanted {
 			if err := w.send(w.question, p.Addr()); err != nil {
 				return fmt.Errorf("ask for %s on %s: %w%s", p.Addr(), Printable(w.name), err, sendFixes.of(err))
 			}
@@ -153,7 +153,7 @@ func (w *wire) prove(plan []netip.Prefix, stop <-chan struct{}) error {
 		return fmt.Errorf("%d packets on %s came too fast to be read, answers perhaps among them; try again",
 			lost, Printable(w.name))
 	}
-	return conflicts(plan, owners)
+	return conflicts(wanted, owners)
 }
 
 // stopCheck is how often a wait for packets looks whether it is to stop.
@@ -226,9 +226,9 @@ func ownMACs() (list []net.HardwareAddr) {
 	return list
 }
 
-func conflicts(plan []netip.Prefix, owners map[netip.Addr]claim) error {
+func conflicts(wanted []netip.Prefix, owners map[netip.Addr]claim) error {
 	var problems []string
-	for _, p := range plan {
+	for _, p := range wanted {
 		switch c, ok := owners[p.Addr()]; {
 		case ok && c.probe:
 			problems = append(problems, fmt.Sprintf("%s is about to be taken by %s, which asks for it as well", p.Addr(), c.mac))

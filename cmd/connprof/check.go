@@ -11,9 +11,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/connprof/connprof/internal/checkreport"
+	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
-	"github.com/connprof/connprof/internal/report"
 )
 
 // defaultCheckConns is the number that the published experiment reaches.
@@ -55,8 +56,8 @@ back. Neither touches /etc, a cgroup, or the limits of a process.`,
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.Var(&f.conns, "conns", "connections, such as 20k or 1M")
-	flags.IntVar(&f.ips, "ips", 20, "client addresses")
-	flags.IntVar(&f.ports, "ports", 1, "server ports")
+	flags.IntVar(&f.ips, "ips", experiment.Defaults().IPs, "client addresses")
+	flags.IntVar(&f.ports, "ports", experiment.Defaults().Ports, "server ports")
 	flags.StringVar(&f.role, "as", kernel.RoleBoth.String(), "`ROLE`: which ends are on this host: client, server or both")
 	flags.BoolVar(&f.threadEach, "threads-per-connection", false, "the accepting end runs one thread a connection")
 	flags.StringVar(&f.recording, "recording", "", "take the cost of an endpoint from this recording (default "+defaultRecording+
@@ -111,9 +112,9 @@ func (f *checkFlags) run(cmd *cobra.Command) error {
 	doc := checkDocument(demand, source, rows)
 	err = writeFile("-", func(w io.Writer) error {
 		if f.json {
-			return report.CheckJSON(w, doc)
+			return checkreport.WriteJSON(w, doc)
 		}
-		return report.CheckText(w, doc, terminalWidth(), colored(cmd))
+		return checkreport.WriteText(w, doc, terminalWidth(), colored(cmd))
 	})
 	if err != nil {
 		return err
@@ -161,7 +162,7 @@ func tooMany(d limits.Demand, rows []limits.Row) error {
 // raise is --fix: what it is about to do, what it did, what is left to others, and how to keep it.
 func (f *checkFlags) raise(d limits.Demand, rows []limits.Row) error {
 	host := limits.Host{}
-	steps, err := limits.Plan(host, rows)
+	steps, err := limits.Steps(host, rows)
 	if err != nil {
 		return fmt.Errorf("fix: %w", err)
 	}

@@ -6,11 +6,12 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/checkreport"
 	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
-	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/loader"
 )
 
@@ -40,17 +41,17 @@ func (f *checkFlags) measured(d *limits.Demand) (source string, err error) {
 			return assumed, nil
 		}
 	}
-	rec, err := account.ReadFile(path)
+	rec, err := recording.ReadFile(path)
 	release, _ := kernel.Release()
 	switch {
 	case f.recording == "" && err != nil:
 		return assumed + "; " + path + " cannot be read", nil
 	case err != nil:
 		return "", err
-	case f.recording == "" && rec.Host.Kernel != release:
-		return fmt.Sprintf("%s; %s is of kernel %s", assumed, path, rec.Host.Kernel), nil
+	case f.recording == "" && rec.Machines[0].Host.Kernel != release:
+		return fmt.Sprintf("%s; %s is of kernel %s", assumed, path, rec.Machines[0].Host.Kernel), nil
 	}
-	client, server := endpointBytes(rec, "client"), endpointBytes(rec, "server")
+	client, server := endpointBytes(rec, kernel.RoleClient), endpointBytes(rec, kernel.RoleServer)
 	if client == 0 || server == 0 {
 		if f.recording == "" {
 			return assumed + "; " + path + " has no idle endpoints of both roles", nil
@@ -58,12 +59,12 @@ func (f *checkFlags) measured(d *limits.Demand) (source string, err error) {
 		return "", fmt.Errorf("%s: it has no ESTABLISHED endpoints of both roles; make one with connprof run", path)
 	}
 	d.ClientBytes, d.ServerBytes = client, server
-	return fmt.Sprintf("measured on kernel %s, %s", rec.Host.Kernel, path), nil
+	return fmt.Sprintf("measured on kernel %s, %s", rec.Machines[0].Host.Kernel, path), nil
 }
 
 // endpointBytes is the page bytes of one established endpoint, rounded up; 0 if there is none.
-func endpointBytes(rec *account.Recording, role string) uint64 {
-	for _, row := range rec.Endpoints {
+func endpointBytes(rec *recording.Recording, role kernel.Role) uint64 {
+	for _, row := range rec.Rows() {
 		if row.Role == role && row.State == kernel.StateEstablished.String() && row.Count > 0 {
 			n := uint64(row.Count)
 			return (row.PageBytes + n - 1) / n
@@ -72,25 +73,25 @@ func endpointBytes(rec *account.Recording, role string) uint64 {
 	return 0
 }
 
-// checkDocument puts together what the rooms below know.
-func checkDocument(d limits.Demand, source string, rows []limits.Row) *report.Check {
+// checkDocument puts together what the packages below know.
+func checkDocument(d limits.Demand, source string, rows []limits.Row) *checkreport.Document {
 	release, _ := kernel.Release()
-	doc := &report.Check{Schema: report.CheckSchema, Kernel: release, Conns: d.Conns, Role: d.Role.String(),
+	doc := &checkreport.Document{Schema: checkreport.Schema, Kernel: release, Conns: d.Conns, Role: d.Role,
 		ClientAddresses: d.Addresses, ServerPorts: d.Ports, ThreadEach: d.ThreadEach, Fits: limits.Fits(rows),
-		EndpointBytes: report.CheckEndpointBytes{Client: d.ClientBytes, Server: d.ServerBytes, Source: source},
+		EndpointBytes: checkreport.EndpointBytes{Client: d.ClientBytes, Server: d.ServerBytes, Source: source},
 		RunConns:      runCapacity(d), Features: kernelFeatures()}
 	for _, r := range rows {
 		doc.Limits = append(doc.Limits, checkLimit(r))
 	}
 	for _, c := range limits.Capacities(rows) {
-		doc.Capacity = append(doc.Capacity, report.CheckCapacity{Role: c.Role.String(), Conns: finite(c.Conns), First: c.First,
+		doc.Capacity = append(doc.Capacity, checkreport.Capacity{Role: c.Role, Conns: finite(c.Conns), First: c.First,
 			Next: c.Next, NextConns: finite(c.NextConns)})
 	}
 	return doc
 }
 
-func checkLimit(r limits.Row) report.CheckLimit {
-	l := report.CheckLimit{Name: r.Limit, Where: r.Where, Unit: r.Unit, Now: finite(r.Now), Used: r.Used, Need: r.Need,
+func checkLimit(r limits.Row) checkreport.Limit {
+	l := checkreport.Limit{Name: r.Limit, Where: r.Where, Unit: r.Unit, Now: finite(r.Now), Used: r.Used, Need: r.Need,
 		Verdict: string(r.Verdict), Consequence: r.Consequence, Note: r.Note, Fix: r.Fix, Manual: r.Manual, BindsRun: r.BindsRun}
 	if l.Unit == "" {
 		l.Unit = "count"
@@ -100,9 +101,9 @@ func checkLimit(r limits.Row) report.CheckLimit {
 	}
 	for role, n := range r.Holds {
 		if l.Holds == nil {
-			l.Holds = map[string]*uint64{}
+			l.Holds = map[kernel.Role]*uint64{}
 		}
-		l.Holds[role.String()] = finite(n)
+		l.Holds[role] = finite(n)
 	}
 	return l
 }
@@ -115,9 +116,6 @@ func finite(n uint64) *uint64 {
 	return &n
 }
 
-// defaultAllowMemory is the default of connprof run --allow-memory, in percent.
-const defaultAllowMemory = 50
-
 // runCapacity is what connprof run would open by itself, in namespaces and tables of its own; nil if that is not known.
 func runCapacity(d limits.Demand) *uint64 {
 	memory, errMemory := limits.ReadMemory()
@@ -125,16 +123,16 @@ func runCapacity(d limits.Demand) *uint64 {
 	if errMemory != nil || errFiles != nil {
 		return nil
 	}
-	n := uint64(min(experiment.Capacity(int(d.Addresses), int(d.Ports)),
-		limits.SafeConnections(memory, defaultAllowMemory, files, limits.ConnectionBytes)))
+	n := uint64(min(load.MaxCapacity(int(d.Addresses), int(d.Ports)),
+		limits.SafeConnections(memory, experiment.Defaults().AllowMemory, files, limits.ConnectionBytes)))
 	return &n
 }
 
 // kernelFeatures lists what a run needs of the kernel and of its privileges.
-func kernelFeatures() []report.CheckFeature {
-	var list []report.CheckFeature
+func kernelFeatures() []checkreport.Feature {
+	var list []checkreport.Feature
 	for _, f := range loader.Probe() {
-		list = append(list, report.CheckFeature{Name: f.Name, State: string(f.State), Detail: f.Detail,
+		list = append(list, checkreport.Feature{Name: f.Name, State: string(f.State), Detail: f.Detail,
 			Consequence: f.Consequence, Fix: f.Fix})
 	}
 	for _, c := range limits.Capabilities(limits.Host{}) {
@@ -143,8 +141,8 @@ func kernelFeatures() []report.CheckFeature {
 	return append(list, lockdownFeature())
 }
 
-func capabilityFeature(c limits.Capability) report.CheckFeature {
-	f := report.CheckFeature{Name: c.Name, State: string(loader.Present), Detail: c.Why}
+func capabilityFeature(c limits.Capability) checkreport.Feature {
+	f := checkreport.Feature{Name: c.Name, State: string(loader.Present), Detail: c.Why}
 	switch {
 	case c.Err != nil:
 		f.State, f.Detail = string(loader.Unclear), c.Err.Error()
@@ -159,14 +157,14 @@ func capabilityFeature(c limits.Capability) report.CheckFeature {
 }
 
 // lockdowns says what each mode of the kernel's lockdown means for connprof.
-var lockdowns = map[string]report.CheckFeature{
+var lockdowns = map[string]checkreport.Feature{
 	"none":      {State: string(loader.Present)},
 	"integrity": {State: string(loader.Present)},
 	"confidentiality": {State: string(loader.Absent), Consequence: "BPF may not read kernel memory: no account",
 		Fix: "boot with lockdown=integrity, or without lockdown="},
 }
 
-func lockdownFeature() report.CheckFeature {
+func lockdownFeature() checkreport.Feature {
 	mode, err := limits.Lockdown(limits.Host{})
 	f := lockdowns[mode]
 	f.Name, f.Detail = "lockdown", mode

@@ -14,8 +14,8 @@ import (
 	"github.com/connprof/connprof/internal/hostfile"
 )
 
-// checkTarget fails early where a file could not be written at the end of a run.
-func checkTarget(path string) error {
+// checkOutput fails early where a file could not be written at the end of a run.
+func checkOutput(path string) error {
 	if path == "-" || path == "" {
 		return nil
 	}
@@ -56,7 +56,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 		}
 		return errors.Join(buffered(f, write), f.Close())
 	}
-	if err := checkTarget(path); err != nil {
+	if err := checkOutput(path); err != nil {
 		return err
 	}
 	o := hostfile.Options{Perm: 0o644, Owner: invoker()}

@@ -1,8 +1,9 @@
 // Command connprof measures what a TCP connection costs the kernel. This package is flags, files and exit codes; the
-// work is done in the other rooms.
+// work is done in the packages that it imports.
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -37,7 +38,7 @@ type budgetError struct{ error }
 func execute(args []string) int {
 	root := newRoot()
 	root.SetArgs(args)
-	err := root.Execute()
+	err := root.ExecuteContext(context.Background())
 	if err == nil {
 		return exitDone
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -69,11 +70,11 @@ func (f *netupFlags) check() ([]netip.Prefix, error) {
 	if err := checkNames(f.dev, f.journal); err != nil {
 		return nil, err
 	}
-	plan, err := netcfg.PlanAliases(f.cidr, f.ips)
+	wanted, err := netcfg.Consecutive(f.cidr, f.ips)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--cidr %q --ips %d: %w", f.cidr, f.ips, err)}
 	}
-	return plan, nil
+	return wanted, nil
 }
 
 func checkNames(dev, journal string) error {
@@ -90,17 +91,17 @@ func checkNames(dev, journal string) error {
 }
 
 func (f *netupFlags) run() error {
-	plan, err := f.check()
+	wanted, err := f.check()
 	if err != nil {
 		return err
 	}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		fmt.Fprintf(os.Stderr, "asking on %s whether somebody has one of %d addresses: %.1f s\n", netcfg.Printable(f.dev),
-			len(plan), netcfg.ProbeTime.Seconds())
+			len(wanted), netcfg.ProbeTime.Seconds())
 	}
-	stop, _, release := watchSignals()
+	_, stop, release := watchSignals(context.Background())
 	defer release()
-	up, err := netcfg.Up(netcfg.UpOptions{Device: f.dev, Plan: plan, Journal: f.journal, DryRun: f.dryRun, Stop: stop})
+	up, err := netcfg.Up(netcfg.UpOptions{Device: f.dev, Wanted: wanted, Journal: f.journal, DryRun: f.dryRun, Stop: stop})
 	if err != nil {
 		return fmt.Errorf("netup: %w", err)
 	}
@@ -179,7 +180,7 @@ func netdown(o netcfg.DownOptions) error {
 	if err := checkNames(o.Device, o.Journal); err != nil {
 		return err
 	}
-	_, _, release := watchSignals() // it is done in no time, and better not by half
+	_, _, release := watchSignals(context.Background()) // it is done in no time, and better not by half
 	defer release()
 	list, err := netcfg.Down(o)
 	if o.DryRun && len(list) > 0 {

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/experiment"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // progress shows a run on stderr: one line that is written over on a terminal, else a plain line now and then.
@@ -18,11 +18,11 @@ type progress struct {
 	printed  time.Time
 }
 
-// between is how far apart plain lines are.
-const between = 2 * time.Second
+// plainEvery is how far apart plain lines are.
+const plainEvery = 2 * time.Second
 
 // hooks prints which probe each hook got, and why not a better one.
-func (p *progress) hooks(list []account.Hook) {
+func (p *progress) hooks(list []recording.Hook) {
 	for _, h := range list {
 		line := fmt.Sprintf("%s: %s %s", h.Name, h.Kind, h.Function)
 		if h.Note != "" {
@@ -33,7 +33,7 @@ func (p *progress) hooks(list []account.Hook) {
 }
 
 func (p *progress) show(s experiment.Status) {
-	if !p.terminal && !s.Done && time.Since(p.printed) < between {
+	if !p.terminal && !s.Done && time.Since(p.printed) < plainEvery {
 		return
 	}
 	p.printed = time.Now()

@@ -8,21 +8,23 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/report/export"
+	"github.com/connprof/connprof/internal/report/html"
+	"github.com/connprof/connprof/internal/report/text"
 )
 
 // formats is the table of what a recording can be rendered as, each with the flag that asks for it.
 var formats = []struct {
 	flag, help string
-	render     func(io.Writer, *account.Recording) error
-	diff       func(w io.Writer, older, newer *account.Recording) error
+	report.Format
 }{
-	{"html", "a page with the flame graph, the account and the timeline", report.HTML, report.DiffHTML},
-	{"pprof", "a profile for go tool pprof, with labels role, type and cache", report.Pprof, report.DiffPprof},
-	{"folded", "folded stacks, for flamegraph.pl and its like", report.Folded, report.DiffFolded},
-	{"speedscope", "a profile for speedscope.app", report.Speedscope, report.DiffSpeedscope},
-	{"csv", "one row an object type", report.CSV, report.DiffCSV},
+	{"html", "a page with the flame graph, the account and the timeline", html.Format{}},
+	{"pprof", "a profile for go tool pprof, with labels role, type and cache", export.Pprof{}},
+	{"folded", "folded stacks, for flamegraph.pl and its like", export.Folded{}},
+	{"speedscope", "a profile for speedscope.app", export.Speedscope{}},
+	{"csv", "one row an object type", export.CSV{}},
 }
 
 // addFormatFlags gives a command a flag for each format and returns their values.
@@ -35,14 +37,14 @@ func addFormatFlags(cmd *cobra.Command) map[string]*string {
 }
 
 // renderAll writes every format that was asked for and tells whether any was.
-func renderAll(outputs map[string]*string, render func(format int, w io.Writer) error) (any bool, err error) {
-	for i, f := range formats {
+func renderAll(outputs map[string]*string, render func(report.Format, io.Writer) error) (any bool, err error) {
+	for _, f := range formats {
 		path := *outputs[f.flag]
 		if path == "" {
 			continue
 		}
 		any = true
-		if err := writeFile(path, func(w io.Writer) error { return render(i, w) }); err != nil {
+		if err := writeFile(path, func(w io.Writer) error { return render(f, w) }); err != nil {
 			return any, err
 		}
 	}
@@ -63,17 +65,17 @@ Without a format flag the account is printed as text.`,
 	outputs := addFormatFlags(cmd)
 	allCaches := cmd.Flags().Bool("all-caches", false, "in text: list every slab cache of the reconciliation")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		rec, err := account.ReadFile(args[0])
+		rec, err := recording.ReadFile(args[0])
 		if err != nil {
 			return err
 		}
-		any, err := renderAll(outputs, func(i int, w io.Writer) error { return formats[i].render(w, rec) })
+		shown := report.New(rec)
+		any, err := renderAll(outputs, func(f report.Format, w io.Writer) error { return f.Write(w, shown) })
 		if err != nil || any {
 			return err
 		}
-		return writeFile("-", func(w io.Writer) error {
-			return report.Text(w, rec, report.TextOptions{Color: colored(cmd), AllCaches: *allCaches})
-		})
+		terminal := text.Format{Color: colored(cmd), AllCaches: *allCaches}
+		return writeFile("-", func(w io.Writer) error { return terminal.Write(w, shown) })
 	}
 	return cmd
 }
@@ -86,21 +88,21 @@ func newDiff() *cobra.Command {
 	}
 	outputs := addFormatFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		older, err := account.ReadFile(args[0])
+		older, err := recording.ReadFile(args[0])
 		if err != nil {
 			return err
 		}
-		newer, err := account.ReadFile(args[1])
+		newer, err := recording.ReadFile(args[1])
 		if err != nil {
 			return err
 		}
-		any, err := renderAll(outputs, func(i int, w io.Writer) error { return formats[i].diff(w, older, newer) })
+		shown := report.Compare(older, newer)
+		any, err := renderAll(outputs, func(f report.Format, w io.Writer) error { return f.WriteDiff(w, shown) })
 		if err != nil || any {
 			return err
 		}
-		return writeFile("-", func(w io.Writer) error {
-			return report.Diff(w, older, newer, report.TextOptions{Color: colored(cmd)})
-		})
+		terminal := text.Format{Color: colored(cmd)}
+		return writeFile("-", func(w io.Writer) error { return terminal.WriteDiff(w, shown) })
 	}
 	return cmd
 }

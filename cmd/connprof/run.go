@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,43 +13,33 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/kernel"
-	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/internal/remote"
 	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/report/html"
+	"github.com/connprof/connprof/internal/report/text"
 	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/netcfg"
 )
 
-// maxPorts bounds the listeners: beyond a few hundred they would eat into the client ports.
-const maxPorts = 1000
-
 // runFlags are the flags of `connprof run`.
 type runFlags struct {
-	ips, ports      int
-	conns, rate     countValue
-	hold            time.Duration
-	scenario        string
-	payload         int
-	output, html    string
-	endpoints       string
-	noProfile, ipv6 bool
-	threadEach      bool
-	hooks           string
-	allowMemory     int
-	budgetTexts     []string
-	budgets         budgets
-	json            bool
-	target, token   string
-	journal         string
-	started         time.Time
+	remote.Options // of the run, between two machines where there is a target
+	conns, rate    countValue
+	output, html   string
+	endpoints      string
+	budgetTexts    []string
+	budgets        budgets
+	json           bool
 }
 
 func newRun() *cobra.Command {
-	f := &runFlags{}
+	f := &runFlags{Options: remote.Options{Options: experiment.Defaults()}}
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Open connections, profile them, print the account and write a recording",
@@ -67,23 +58,23 @@ added here. Each machine profiles its own end, and the recording holds both.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.IntVar(&f.ips, "ips", 20, "client addresses")
-	flags.IntVar(&f.ports, "ports", 1, "server ports (20 with --ips 1 is the one-address scheme)")
+	flags.IntVar(&f.IPs, "ips", f.IPs, "client addresses")
+	flags.IntVar(&f.Ports, "ports", f.Ports, "server ports (20 with --ips 1 is the one-address scheme)")
 	flags.Var(&f.conns, "conns", "connections in all, such as 20k or 1M (default ips x ports x 50,000, capped at what the host can safely hold)")
-	flags.StringVar(&f.scenario, "scenario", "idle", "what is done with them once open: "+scenarioNames()+", or all")
-	flags.IntVar(&f.payload, "payload", 4096, "bytes sent over each connection, for scenarios that send")
-	flags.DurationVar(&f.hold, "hold", 0, "how long all stay open after the last is up and measured")
+	flags.StringVar(&f.Scenario, "scenario", f.Scenario, "what is done with them once open: "+scenarioNames())
+	flags.IntVar(&f.Payload, "payload", f.Payload, "bytes sent over each connection, for scenarios that send")
+	flags.DurationVar(&f.Hold, "hold", f.Hold, "how long all stay open after the last is up and measured")
 	flags.Var(&f.rate, "rate", "connections a second (default unlimited)")
-	flags.StringVarP(&f.output, "output", "o", "connprof.json", "the recording; gzipped if the name ends in .gz")
+	flags.StringVarP(&f.output, "output", "o", defaultRecording, "the recording; gzipped if the name ends in .gz")
 	flags.StringVar(&f.html, "html", "", "render it as a page as well")
-	flags.BoolVar(&f.noProfile, "no-profile", false, "load only: the baseline for the profiler's own cost")
-	flags.StringVar(&f.hooks, "hooks", string(kernel.KindAuto), "force one rung of the attach ladder: "+kernel.HookChoices[1:].String())
-	flags.BoolVar(&f.ipv6, "ipv6", false, "the same over IPv6")
-	flags.BoolVar(&f.threadEach, "threads-per-connection", false, "the classic server, one thread a connection, beside an epoll run of the same size")
-	flags.IntVar(&f.allowMemory, "allow-memory", 50, "percent of the available memory that the connections may take")
-	flags.StringVar(&f.target, "target", "", "`HOST:PORT` of a connprof serve on another machine")
-	flags.StringVar(&f.token, "token", "", "what that has printed (default $"+tokenEnv+")")
-	flags.StringVar(&f.journal, "journal", netcfg.DefaultJournal, "with --target, the `FILE` in which netup has noted the addresses to connect from")
+	flags.BoolVar(&f.NoProfile, "no-profile", false, "load only: the baseline for the profiler's own cost")
+	addHooksFlag(flags, &f.Hooks)
+	flags.BoolVar(&f.IPv6, "ipv6", false, "the same over IPv6")
+	flags.BoolVar(&f.ThreadPerConnection, "threads-per-connection", false, "the classic server, one thread a connection, beside an epoll run of the same size")
+	addMemoryFlag(flags, &f.AllowMemory)
+	flags.StringVar(&f.Target, "target", "", "`HOST:PORT` of a connprof serve on another machine")
+	flags.StringVar(&f.Token, "token", "", "what that has printed (default $"+tokenEnv+")")
+	flags.StringVar(&f.Journal, "journal", netcfg.DefaultJournal, "with --target, the `FILE` in which netup has noted the addresses to connect from")
 	flags.StringArrayVar(&f.budgetTexts, "budget", nil, "`ROLE=BYTES`: page bytes an endpoint may cost; exit status 3 beyond (repeatable)")
 	flags.BoolVar(&f.json, "json", false, "print the recording to stdout in place of the text")
 	flags.StringVar(&f.endpoints, "endpoints", "", "write one CSV row an endpoint to this file")
@@ -91,95 +82,90 @@ added here. Each machine profiles its own end, and the recording holds both.`,
 	return cmd
 }
 
+// addHooksFlag and addMemoryFlag are the flags that every command with probes, and with connections, has.
+func addHooksFlag(flags *pflag.FlagSet, hooks *kernel.HookKind) {
+	flags.StringVar((*string)(hooks), "hooks", string(experiment.Defaults().Hooks), "force one rung of the attach ladder: "+
+		kernel.HookChoices[1:].String())
+}
+
+func addMemoryFlag(flags *pflag.FlagSet, percent *int) {
+	flags.IntVar(percent, "allow-memory", experiment.Defaults().AllowMemory, "percent of the available memory that the connections may take")
+}
+
 // check refuses flags that make no sense.
-func (f *runFlags) check() error {
+func (f *runFlags) check() (err error) {
+	f.Conns, f.Rate = int(f.conns), int(f.rate)
+	if f.Target != "" && f.Token == "" {
+		f.Token = os.Getenv(tokenEnv)
+	}
 	problem := ""
-	switch {
-	case f.ips < 1 || f.ips > netcfg.MaxClientAddresses:
-		problem = fmt.Sprintf("--ips %d: want 1 to %d client addresses", f.ips, netcfg.MaxClientAddresses)
-	case f.ports < 1 || f.ports > maxPorts:
-		problem = fmt.Sprintf("--ports %d: want 1 to %d server ports", f.ports, maxPorts)
-	case int(f.conns) > experiment.Capacity(f.ips, f.ports):
-		problem = fmt.Sprintf("--conns %d: %d addresses and %d server ports give %d four-tuples; raise --ips or --ports",
-			f.conns, f.ips, f.ports, experiment.Capacity(f.ips, f.ports))
-	case !knownScenario(f.scenario):
-		problem = fmt.Sprintf("--scenario %q: want one of %s, or all", f.scenario, scenarioNames())
-	case f.payload < 1 || f.payload > maxPayload:
-		problem = fmt.Sprintf("--payload %d: want 1 to %d bytes, which fit into the socket buffers", f.payload, maxPayload)
-	case f.scenario == allScenarios && (f.html != "" || f.endpoints != "" || f.noProfile || f.json || len(f.budgetTexts) > 0):
+	switch all := f.Scenario == allScenarios && f.Target == ""; {
+	case all && (f.html != "" || f.endpoints != "" || f.NoProfile || f.json || len(f.budgetTexts) > 0):
 		problem = "--scenario all makes a recording for each scenario and one table: render them with connprof report"
-	case f.scenario == allScenarios && f.output == "-":
+	case all && f.output == "-":
 		problem = "--scenario all writes several recordings: give --output a file name"
-	case f.scenario == "syn-recv" && int(f.conns) > netcfg.Backlog*f.ports:
-		problem = fmt.Sprintf("--conns %d: a listener holds %d unfinished handshakes; raise --ports", f.conns, netcfg.Backlog)
-	case f.threadEach && !slices.Contains(load.ThreadScenarios, f.scenario):
-		problem = fmt.Sprintf("--scenario %s: --threads-per-connection is for %s, where its threads have something to wait for",
-			f.scenario, strings.Join(load.ThreadScenarios, " and "))
-	case f.hold < 0:
-		problem = fmt.Sprintf("--hold %v: want no negative time", f.hold)
-	case !slices.Contains(kernel.HookChoices, kernel.HookKind(f.hooks)):
-		problem = fmt.Sprintf("--hooks %q: want one of %s", f.hooks, kernel.HookChoices)
-	case f.allowMemory < 1 || f.allowMemory > limits.MaxAllowPercent:
-		problem = fmt.Sprintf("--allow-memory %d: want 1 to %d percent; the host needs the rest", f.allowMemory,
-			limits.MaxAllowPercent)
 	case f.output == "":
 		problem = "--output: want a file name, or - for standard output"
-	case f.noProfile && (f.html != "" || f.endpoints != "" || len(f.budgetTexts) > 0):
+	case f.NoProfile && (f.html != "" || f.endpoints != "" || len(f.budgetTexts) > 0):
 		problem = "--no-profile makes no account: leave out --html, --endpoints and --budget"
+	case f.Target == "" && f.Token != "":
+		problem = "--token is for --target, which is missing"
+	case f.Target != "" && f.Token == "":
+		problem = "--target needs --token; connprof serve has printed the whole command to type"
 	}
 	if problem != "" {
 		return usageError{errors.New(problem)}
 	}
-	if err := f.checkTarget(); err != nil {
+	if err := f.checkChoices(); err != nil {
 		return usageError{err}
 	}
-	var err error
 	f.budgets, err = parseBudgets(f.budgetTexts)
 	return err
 }
 
-// checkTarget refuses what makes no sense between two machines, or without another one.
-func (f *runFlags) checkTarget() error {
-	switch {
-	case f.target == "" && f.token != "":
-		return errors.New("--token is for --target, which is missing")
-	case f.target == "":
-		return nil
-	case f.token == "":
-		f.token = os.Getenv(tokenEnv)
+// checkChoices asks the packages that a run is made by. Where all scenarios are asked for, each of them is.
+func (f *runFlags) checkChoices() error {
+	if f.Target != "" {
+		return f.Options.Validate()
 	}
-	if f.token == "" {
-		return errors.New("--target needs --token; connprof serve has printed the whole command to type")
+	if f.Scenario != allScenarios {
+		return f.Options.Options.Validate()
 	}
-	return experiment.CheckTarget(experiment.Options{Target: f.target, Token: f.token, Journal: f.journal, Scenario: f.scenario,
-		ThreadPerConnection: f.threadEach})
+	for _, s := range load.Scenarios {
+		one := f.Options.Options
+		one.Scenario = s.Name
+		if err := one.Validate(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f *runFlags) run(cmd *cobra.Command) error {
-	f.started = time.Now()
+	f.Started = time.Now()
 	if err := f.check(); err != nil {
 		return err
 	}
 	for _, path := range []string{f.output, f.html, f.endpoints} {
-		if err := checkTarget(path); err != nil {
+		if err := checkOutput(path); err != nil {
 			return err
 		}
 	}
 	p := &progress{w: os.Stderr, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
-	if f.scenario == allScenarios {
-		return f.runAll(cmd, p)
-	}
-	o := f.options(p)
-	stop, abort, release := watchSignals()
+	f.Version, f.Command, f.Hooked, f.Progress = version(), commandLine(), p.hooks, p.show
+	ctx, stop, release := watchSignals(cmd.Context())
 	defer release()
-	o.Stop, o.Abort = stop, abort
-	o.Measured = func(rec *account.Recording) error {
+	f.Stop = stop
+	if f.Scenario == allScenarios {
+		return f.runAll(ctx, cmd, p)
+	}
+	f.Measured = func(rec *recording.Recording) error {
 		p.clear()
 		return f.deliver(cmd, rec)
 	}
-	rec, err := f.withEndpoints(&o)
+	rec, err := f.withEndpoints(ctx)
 	p.clear()
-	held := rec != nil && rec.Load.HoldSeconds > 0
+	held := rec != nil && rec.Load().HoldSeconds > 0
 	if held { // the recording was written before
 		err = errors.Join(err, f.writeRecording(rec))
 	}
@@ -187,27 +173,29 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		return fmt.Errorf("run: %w", err)
 	}
 	if held {
-		fmt.Fprintf(os.Stderr, "held for %.1f s: all %d connections are still up\n", rec.Load.HoldSeconds, rec.Load.Established)
+		fmt.Fprintf(os.Stderr, "held for %.1f s: all %d connections are still up\n", rec.Load().HoldSeconds, rec.Load().Established)
 	}
 	return f.verdict(rec)
 }
 
-func (f *runFlags) options(p *progress) experiment.Options {
-	return experiment.Options{IPs: f.ips, Ports: f.ports, Conns: int(f.conns), Hold: f.hold, Rate: int(f.rate),
-		NoProfile: f.noProfile, Hooks: f.hooks, Scenario: f.scenario, Payload: f.payload, IPv6: f.ipv6, ThreadPerConnection: f.threadEach, AllowMemory: f.allowMemory, Started: f.started,
-		Target: f.target, Token: f.token, Journal: f.journal, Version: version(), Command: commandLine(), Hooked: p.hooks, Progress: p.show}
+// make makes the run, on this host or between two.
+func (f *runFlags) make(ctx context.Context) (*recording.Recording, error) {
+	if f.Target != "" {
+		return remote.Run(ctx, f.Options)
+	}
+	return experiment.Run(ctx, f.Options.Options)
 }
 
 // withEndpoints runs, and writes the endpoints' CSV while the run makes it. What goes wrong once there is a recording leaves the
 // CSV as whole as that.
-func (f *runFlags) withEndpoints(o *experiment.Options) (rec *account.Recording, err error) {
+func (f *runFlags) withEndpoints(ctx context.Context) (rec *recording.Recording, err error) {
 	if f.endpoints == "" {
-		return experiment.Run(*o)
+		return f.make(ctx)
 	}
 	var runErr error
 	err = writeFile(f.endpoints, func(w io.Writer) error {
-		o.Endpoints = w
-		if rec, runErr = experiment.Run(*o); rec != nil {
+		f.Endpoints = w
+		if rec, runErr = f.make(ctx); rec != nil {
 			return nil
 		}
 		return runErr
@@ -219,12 +207,12 @@ func (f *runFlags) withEndpoints(o *experiment.Options) (rec *account.Recording,
 }
 
 // deliver writes the recording and shows the account, while the connections are still up.
-func (f *runFlags) deliver(cmd *cobra.Command, rec *account.Recording) error {
+func (f *runFlags) deliver(cmd *cobra.Command, rec *recording.Recording) error {
 	if err := f.writeRecording(rec); err != nil {
 		return err
 	}
 	if f.html != "" {
-		if err := writeFile(f.html, func(w io.Writer) error { return report.HTML(w, rec) }); err != nil {
+		if err := writeFile(f.html, func(w io.Writer) error { return html.Format{}.Write(w, report.New(rec)) }); err != nil {
 			return err
 		}
 	}
@@ -232,7 +220,7 @@ func (f *runFlags) deliver(cmd *cobra.Command, rec *account.Recording) error {
 		if f.json {
 			return rec.Write(w)
 		}
-		return report.Text(w, rec, report.TextOptions{Color: colored(cmd)})
+		return text.Format{Color: colored(cmd)}.Write(w, report.New(rec))
 	})
 	if f.output != "-" {
 		fmt.Fprintln(os.Stderr, "wrote", strings.Join(slices.DeleteFunc([]string{f.output, f.html}, isEmpty), " and "))
@@ -242,7 +230,7 @@ func (f *runFlags) deliver(cmd *cobra.Command, rec *account.Recording) error {
 
 func isEmpty(s string) bool { return s == "" }
 
-func (f *runFlags) writeRecording(rec *account.Recording) error {
+func (f *runFlags) writeRecording(rec *recording.Recording) error {
 	if f.output == "-" && f.json {
 		return nil // it goes to standard output once
 	}
@@ -250,8 +238,8 @@ func (f *runFlags) writeRecording(rec *account.Recording) error {
 }
 
 // verdict turns what the recording says into the command's outcome.
-func (f *runFlags) verdict(rec *account.Recording) error {
-	l := &rec.Load
+func (f *runFlags) verdict(rec *recording.Recording) error {
+	l := rec.Load()
 	if rec.Interrupted != "" {
 		return fmt.Errorf("run: stopped early with %d of %d connections up: %s; the account covers what was up",
 			l.Established, l.Requested, rec.Interrupted)
@@ -264,7 +252,7 @@ func (f *runFlags) verdict(rec *account.Recording) error {
 		return fmt.Errorf("run: %d of %d connections were not established (%s); the account covers the others",
 			l.Requested-l.Established, l.Requested, strings.Join(reasons, ", "))
 	}
-	for _, row := range rec.Endpoints {
+	for _, row := range rec.Rows() {
 		each := float64(row.PageBytes) / float64(max(row.Count, 1))
 		if limit, ok := f.budgets[row.Role]; ok && each > limit {
 			return budgetError{fmt.Errorf("run: a %s endpoint in %s costs %.1f page bytes, over its budget of %g; "+
@@ -274,16 +262,17 @@ func (f *runFlags) verdict(rec *account.Recording) error {
 	return nil
 }
 
-// watchSignals closes stop at the first SIGINT or SIGTERM and abort at the second.
-func watchSignals() (stop, abort <-chan struct{}, release func()) {
+// watchSignals closes stop at the first SIGINT or SIGTERM. At the second the context ends.
+func watchSignals(parent context.Context) (ctx context.Context, stop <-chan struct{}, release func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	first, second := make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithCancel(parent)
+	first := make(chan struct{})
 	go func() {
 		<-signals
 		close(first)
 		<-signals
-		close(second)
+		cancel()
 	}()
-	return first, second, func() { signal.Stop(signals) }
+	return ctx, first, func() { signal.Stop(signals); cancel() }
 }

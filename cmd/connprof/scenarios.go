@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -10,9 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/experiment"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/report/text"
 	"github.com/connprof/connprof/load"
 )
 
@@ -22,30 +24,16 @@ const allScenarios = "all"
 // allConns is how many connections each of all scenarios opens by default.
 const allConns = 20_000
 
-// maxPayload fits into the send and receive buffers that a fresh namespace allows, so that sending never waits.
-const maxPayload = 32 << 10
-
 func scenarioNames() string {
-	var names []string
-	for _, s := range load.Scenarios {
-		names = append(names, s.Name)
-	}
-	return strings.Join(names, ", ")
-}
-
-func knownScenario(name string) bool {
-	_, ok := load.FindScenario(name)
-	return name == allScenarios || ok && name != ""
+	return strings.Join(experiment.ScenarioNames(), ", ") + ", or " + allScenarios
 }
 
 // runAll runs every scenario, keeps a recording of each, and prints one table.
-func (f *runFlags) runAll(cmd *cobra.Command, p *progress) error {
-	stop, abort, release := watchSignals()
-	defer release()
-	var recordings []*account.Recording
+func (f *runFlags) runAll(ctx context.Context, cmd *cobra.Command, p *progress) error {
+	var recordings []*recording.Recording
 	for _, s := range load.Scenarios {
 		fmt.Fprintf(os.Stderr, "scenario %s: %s\n", s.Name, s.Help)
-		rec, err := f.runOne(s, p, stop, abort)
+		rec, err := f.runOne(ctx, s.Name)
 		p.clear()
 		if err != nil {
 			return fmt.Errorf("run: scenario %s: %w", s.Name, err)
@@ -61,20 +49,18 @@ func (f *runFlags) runAll(cmd *cobra.Command, p *progress) error {
 	}
 	fmt.Fprintln(os.Stderr, "wrote", scenarioFile(f.output, "SCENARIO"), "for each")
 	return writeFile("-", func(w io.Writer) error {
-		return report.Scenarios(w, recordings, report.TextOptions{Color: colored(cmd)})
+		return text.Format{Color: colored(cmd)}.WriteScenarios(w, report.Scenarios(recordings))
 	})
 }
 
-func (f *runFlags) runOne(s load.Scenario, p *progress, stop, abort <-chan struct{}) (*account.Recording, error) {
-	one := *f
-	one.scenario, one.started = s.Name, time.Now()
-	if one.conns == 0 {
-		one.conns = allConns
+func (f *runFlags) runOne(ctx context.Context, scenario string) (*recording.Recording, error) {
+	o := f.Options.Options
+	o.Scenario, o.Started = scenario, time.Now()
+	if o.Conns == 0 {
+		o.Conns = allConns
 	}
-	o := one.options(p)
 	o.Hooked = nil // the same for all
-	o.Stop, o.Abort = stop, abort
-	return experiment.Run(o)
+	return experiment.Run(ctx, o)
 }
 
 // scenarioFile puts a scenario's name before the endings of a recording's.

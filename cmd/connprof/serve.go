@@ -9,17 +9,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/connprof/connprof/internal/account"
-	"github.com/connprof/connprof/internal/experiment"
-	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/internal/remote"
 	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/report/text"
 )
 
 // tokenEnv keeps the token off the command line, where every user of the host can read it.
@@ -27,10 +26,9 @@ const tokenEnv = "CONNPROF_TOKEN"
 
 // serveFlags are the flags of `connprof serve`.
 type serveFlags struct {
-	listen, token, hooks, output string
-	ports, allowMemory           int
-	conns                        countValue
-	once, noProfile              bool
+	remote.ServeOptions
+	conns  countValue
+	output string
 }
 
 func newServe() *cobra.Command {
@@ -54,82 +52,57 @@ second Ctrl-C skips the account.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.listen, "listen", ":8090", "where runs call; the data ports are the next above")
-	flags.IntVar(&f.ports, "ports", 20, "data ports, for all runs together")
-	flags.StringVar(&f.token, "token", "", "what a run has to know: one that a serve has printed before (default $"+tokenEnv+", or a new one each time)")
+	flags.StringVar(&f.Listen, "listen", ":8090", "where runs call; the data ports are the next above")
+	flags.IntVar(&f.Ports, "ports", 20, "data ports, for all runs together")
+	flags.StringVar(&f.Token, "token", "", "what a run has to know: one that a serve has printed before (default $"+tokenEnv+", or a new one each time)")
 	flags.Var(&f.conns, "conns", "connections that all runs together may hold (default what the host can safely hold)")
-	flags.BoolVar(&f.once, "once", false, "serve one run, then end with its outcome")
+	flags.BoolVar(&f.Once, "once", false, "serve one run, then end with its outcome")
 	flags.StringVarP(&f.output, "output", "o", "", "keep this end's recording of each run; the run's number is put before the extension, but not with --once")
-	flags.BoolVar(&f.noProfile, "no-profile", false, "load only")
-	flags.StringVar(&f.hooks, "hooks", string(kernel.KindAuto), "force one rung of the attach ladder: "+kernel.HookChoices[1:].String())
-	flags.IntVar(&f.allowMemory, "allow-memory", 50, "percent of the available memory that the connections may take")
+	flags.BoolVar(&f.NoProfile, "no-profile", false, "load only")
+	addHooksFlag(flags, &f.Hooks)
+	addMemoryFlag(flags, &f.AllowMemory)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd) }
 	return cmd
 }
 
 // check refuses flags that make no sense.
 func (f *serveFlags) check() error {
-	if f.token == "" {
-		f.token = os.Getenv(tokenEnv)
+	f.Conns = int(f.conns)
+	if f.Token == "" {
+		f.Token = os.Getenv(tokenEnv)
 	}
-	if f.token == "" {
-		f.token = peer.NewToken()
+	if f.Token == "" {
+		f.Token = peer.NewToken()
 	}
 	problem := ""
 	switch {
-	case f.ports < 1 || f.ports > maxPorts:
-		problem = fmt.Sprintf("--ports %d: want 1 to %d data ports", f.ports, maxPorts)
-	case !slices.Contains(kernel.HookChoices, kernel.HookKind(f.hooks)):
-		problem = fmt.Sprintf("--hooks %q: want one of %s", f.hooks, kernel.HookChoices)
-	case f.allowMemory < 1 || f.allowMemory > limits.MaxAllowPercent:
-		problem = fmt.Sprintf("--allow-memory %d: want 1 to %d percent; the host needs the rest", f.allowMemory,
-			limits.MaxAllowPercent)
-	case f.noProfile && f.output != "":
+	case f.NoProfile && f.output != "":
 		problem = "--no-profile makes no account: leave out --output"
 	case f.output == "-":
 		problem = "--output -: standard output has the server's messages; give a file name"
 	}
-	if err := peer.CheckToken(f.token); problem == "" && err != nil {
-		problem = "--token: " + err.Error()
-	}
-	if problem == "" {
-		problem = listenProblem(f.listen)
-	}
 	if problem != "" {
 		return usageError{errors.New(problem)}
 	}
+	if err := f.Validate(); err != nil {
+		return usageError{err}
+	}
 	return nil
-}
-
-// listenProblem says what is wrong with an address to listen on, if anything is.
-func listenProblem(listen string) string {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return fmt.Sprintf("--listen %q: want ADDRESS:PORT, or :PORT for all addresses", listen)
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return fmt.Sprintf("--listen %q: want a port from 1 to 65535", listen)
-	}
-	if _, err := netip.ParseAddr(host); host != "" && err != nil {
-		return fmt.Sprintf("--listen %q: want an address of this host, such as 192.168.1.10:8090", listen)
-	}
-	return ""
 }
 
 func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	if err := errors.Join(limits.CheckPrivileges(), checkTarget(f.output)); err != nil {
+	if err := errors.Join(limits.CheckPrivileges(), checkOutput(f.output)); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	stop, abort, release := watchSignals()
+	ctx, stop, release := watchSignals(cmd.Context())
 	defer release()
-	err := experiment.Serve(experiment.ServeOptions{Listen: f.listen, Ports: f.ports, Token: f.token, Conns: int(f.conns), Once: f.once,
-		NoProfile: f.noProfile, Hooks: f.hooks, AllowMemory: f.allowMemory, Version: version(), Command: commandLine(),
-		Listening: f.listening, Said: func(line string) { fmt.Println(line) }, Stop: stop, Abort: abort,
-		Recorded: func(session int, rec *account.Recording) error { return f.keep(cmd, session, rec) }})
-	if err != nil {
+	f.Version, f.Command, f.Stop = version(), commandLine(), stop
+	f.Listening, f.Said = f.listening, func(line string) { fmt.Println(line) }
+	f.Recorded = func(session int, rec *recording.Recording) error { return f.keep(cmd, session, rec) }
+	if err := remote.Serve(ctx, f.ServeOptions); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
@@ -137,14 +110,14 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 
 // listening prints what to type on the other machine.
 func (f *serveFlags) listening(at netip.AddrPort) {
-	fmt.Printf("listening on %s; connections will come to TCP %s\n", at, portRange(at.Port(), f.ports))
+	fmt.Printf("listening on %s; connections will come to TCP %s\n", at, portRange(at.Port(), f.Ports))
 	from := []netip.Addr{at.Addr().Unmap()}
 	if from[0].IsUnspecified() {
 		from = ownAddresses()
 	}
 	fmt.Println("on the other machine, once connprof netup has added the addresses there:")
 	for _, a := range from {
-		fmt.Printf("  sudo connprof run --target %s --token %s --ips 20\n", netip.AddrPortFrom(a, at.Port()), f.token)
+		fmt.Printf("  sudo connprof run --target %s --token %s --ips 20\n", netip.AddrPortFrom(a, at.Port()), f.Token)
 	}
 }
 
@@ -181,16 +154,16 @@ func ownAddresses() []netip.Addr {
 }
 
 // keep writes down a run's recording, and prints the account where there is no client any more that would.
-func (f *serveFlags) keep(cmd *cobra.Command, session int, rec *account.Recording) error {
+func (f *serveFlags) keep(cmd *cobra.Command, session int, rec *recording.Recording) error {
 	var errs []error
-	if rec.Interrupted != "" && len(rec.Endpoints) > 0 {
+	if rec.Interrupted != "" && len(rec.Rows()) > 0 {
 		errs = append(errs, writeFile("-", func(w io.Writer) error {
-			return report.Text(w, rec, report.TextOptions{Color: colored(cmd)})
+			return text.Format{Color: colored(cmd)}.Write(w, report.New(rec))
 		}))
 	}
 	if f.output != "" {
 		name := f.output
-		if !f.once {
+		if !f.Once {
 			name = numbered(name, session)
 		}
 		err := writeFile(name, func(w io.Writer) error { return rec.WriteNamed(w, name) })

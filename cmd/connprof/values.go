@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // countValue is a flag that takes a count such as 20000, 20k or 1M (powers of 1000).
@@ -41,7 +44,9 @@ func parseCount(text string) (int, error) {
 }
 
 // budgets is what one endpoint of each role may cost, in page bytes.
-type budgets map[string]float64
+type budgets map[kernel.Role]float64
+
+var budgetRoles = []kernel.Role{kernel.RoleClient, kernel.RoleServer, kernel.RoleListener}
 
 func parseBudgets(texts []string) (budgets, error) {
 	b := budgets{}
@@ -51,10 +56,11 @@ func parseBudgets(texts []string) (budgets, error) {
 		if !ok || err != nil || !(n > 0) || math.IsInf(n, 0) {
 			return nil, usageError{fmt.Errorf("--budget %q: want ROLE=BYTES, such as client=4400", text)}
 		}
-		if role != "client" && role != "server" && role != "listener" {
+		r, err := kernel.ParseRole(role)
+		if err != nil || !slices.Contains(budgetRoles, r) {
 			return nil, usageError{fmt.Errorf("--budget %q: the roles are client, server and listener", text)}
 		}
-		b[role] = n
+		b[r] = n
 	}
 	return b, nil
 }

@@ -1,6 +1,9 @@
 package account
 
-import "github.com/connprof/connprof/internal/kernel"
+import (
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+)
 
 // Batch is the beginning of a run, held at rest: the connections whose every allocation was traced. What the trace
 // counted is compared with what a walk found at that moment; the rest of the run is too dear to be traced so closely.
@@ -28,17 +31,17 @@ func (b *Batch) ledger(caches *Caches) *Ledger {
 
 // EndpointBytes is what a connecting and an accepted end of the batch occupy in slab pages, on average.
 func (b *Batch) EndpointBytes(caches *Caches) (client, server uint64) {
-	sums := map[string]uint64{}
-	for _, row := range b.ledger(caches).walk.endpointRows(caches) {
+	sums := map[kernel.Role]uint64{}
+	for _, row := range endpointRows(b.ledger(caches).walk.rows(caches)) {
 		sums[row.Role] += row.PageBytes
 	}
 	n := uint64(max(b.Connections, 1))
-	return sums[kernel.RoleClient.String()] / n, sums[kernel.RoleServer.String()] / n
+	return sums[kernel.RoleClient] / n, sums[kernel.RoleServer] / n
 }
 
 // types compares the batch's allocations with the batch's objects.
-func (b *Batch) types(caches *Caches, symbols *kernel.Symbols) []TypeRow {
+func (b *Batch) types(caches *Caches, symbols *kernel.Symbols) []recording.TypeRow {
 	l := b.ledger(caches)
-	return l.typeRows(l.walk.endpointRows(caches), Evidence{Caches: caches, Sites: b.Sites, Symbols: symbols,
+	return l.typeRows(endpointRows(l.walk.rows(caches)), Evidence{Caches: caches, Sites: b.Sites, Symbols: symbols,
 		ServerOpens: b.ServerOpens})
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // The rest of a run is not traced: its objects must not be held against allocations that nobody counted.
@@ -29,12 +30,12 @@ func TestBatchIsComparedWithItsOwnWalk(t *testing.T) {
 	ev := evidence(c, append(traced, acted...)...)
 	ev.Batch, ev.ScenarioSites = b, acted
 	ev.ClientOpens, ev.ServerOpens = 9, 9
-	r := &Recording{}
+	r := &recording.Machine{}
 	visited(c, all...).Fill(r, ev)
 
-	got := map[string]TypeRow{}
+	got := map[string]recording.TypeRow{}
 	for _, row := range r.Trace.Types {
-		got[row.Role+" "+row.Type] = row
+		got[row.Role.String()+" "+row.Type] = row
 	}
 	for key, want := range map[string][2]int{"client tcp_sock": {2, 2}, "server tcp_sock": {2, 2}, "client file": {2, 2},
 		"server file": {1, 2}, "client dentry": {0, 2}} {
@@ -46,10 +47,11 @@ func TestBatchIsComparedWithItsOwnWalk(t *testing.T) {
 		t.Errorf("a batch of %d, %d and %d opens, want 2, 9 and 9", r.Trace.BatchConnections, r.Trace.ClientOpens,
 			r.Trace.ServerOpens)
 	}
-	if rowOf(t, r, "client", "ESTABLISHED").Count != 9 {
+	if rowOf(t, r, kernel.RoleClient, "ESTABLISHED").Count != 9 {
 		t.Errorf("the account is not the whole run's: %+v", r.Endpoints)
 	}
-	if want := []CallSite{{"vfs_read", "filp", "", 7, 0}}; !reflect.DeepEqual(r.Trace.ScenarioCallSites, want) {
+	want := []recording.CallSite{{Function: "vfs_read", Cache: "filp", Allocs: 7}}
+	if !reflect.DeepEqual(r.Trace.ScenarioCallSites, want) {
 		t.Errorf("the scenario's call sites are %+v, want %+v", r.Trace.ScenarioCallSites, want)
 	}
 	for _, s := range r.Trace.CallSites {

@@ -9,17 +9,35 @@ import (
 // BenchmarkVisit enters walked endpoints into the ledger; an operation is one endpoint.
 func BenchmarkVisit(b *testing.B) {
 	const endpoints = 20_000
-	list := make([]*kernel.Endpoint, 0, endpoints)
+	same := func(e *kernel.Endpoint) *kernel.Endpoint { return e }
+	owners := OwnersByFile{}
+	workers := make([]Owner, 200)
 	for i := range endpoints / 2 {
-		list = append(list, withBucket(client(i), uint64(1+i/20), false), server(i))
+		owners[client(i).File], owners[server(i).File] = &workers[i/100], &workers[100+i/100]
 	}
-	c, l := testCaches(), NewLedger(endpoints)
-	l.Visit(listener(), c)
-	b.ReportAllocs()
-	i := 0
-	for b.Loop() {
-		l.Visit(list[i%endpoints], c)
-		i++
+	for name, bench := range map[string]struct {
+		by      Grouping
+		prepare func(*kernel.Endpoint) *kernel.Endpoint
+	}{
+		"no groups":              {Grouping{}, same},
+		"no groups and no marks": {Grouping{}, unmarked},
+		"200 owners":             {Grouping{Owners: owners, Netns: true, Listener: true, Service: true}, same},
+	} {
+		b.Run(name, func(b *testing.B) {
+			list := make([]*kernel.Endpoint, 0, endpoints)
+			for i := range endpoints / 2 {
+				list = append(list, withBucket(bench.prepare(client(i)), uint64(1+i/20), false), bench.prepare(server(i)))
+			}
+			c, l := testCaches(), NewLedger(endpoints)
+			l.GroupBy(bench.by)
+			l.Visit(listener(), c)
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				l.Visit(list[i%endpoints], c)
+				i++
+			}
+		})
 	}
 }
 

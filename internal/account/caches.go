@@ -128,15 +128,25 @@ func (c *Caches) vectorShare(cost ObjectCost) (ObjectCost, float64) {
 	return vector, 1 / float64(cost.PerSlab)
 }
 
-// learn fills in the types whose cache no name led to, from the call sites that allocate them. Where a function
-// allocates for other users too (lsm_blob_alloc), the run's endpoints are most of what it allocates.
+// learn fills in the types whose cache no name led to, from the call sites that allocate them: first from the functions that
+// allocate one type, then from those of whose types one is left.
 func (c *Caches) learn(sites []kernel.Site, symbols *kernel.Symbols) {
+	c.learnFrom(sites, func(s kernel.Site) []kernel.ObjectType { return kernel.TypesAt(symbols.Function(s.CallSite)) })
+	c.learnFrom(sites, func(s kernel.Site) []kernel.ObjectType {
+		return slices.DeleteFunc(slices.Clone(kernel.TypesAt(symbols.Function(s.CallSite))),
+			func(t kernel.ObjectType) bool { return c.byType[t].Cache != "" })
+	})
+}
+
+// learnFrom takes the cache of the call sites that allocate one type, which has none yet. Where a function allocates for other
+// users too (lsm_blob_alloc), the run's endpoints are most of what it allocates.
+func (c *Caches) learnFrom(sites []kernel.Site, typesOf func(kernel.Site) []kernel.ObjectType) {
 	counts := map[kernel.ObjectType]map[ObjectCost]uint64{}
 	for _, s := range sites {
 		if s.Free {
 			continue
 		}
-		types := kernel.TypesAt(symbols.Function(s.CallSite))
+		types := typesOf(s)
 		if len(types) != 1 || c.byType[types[0]].Cache != "" {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // vectorSite is the allocation of a slabobj_ext vector from the kmalloc cache of the given size.
@@ -26,23 +27,23 @@ func TestVectorsAreBookedOnlyWhereTheyWereSeen(t *testing.T) {
 	tests := []struct {
 		name   string
 		caches *Caches
-		want   ObjectRow
+		want   recording.ObjectRow
 	}{
 		{"seen, and the cache is accounted", accountedCaches(vectorSite(128)),
-			ObjectRow{"slabobj_ext", "kmalloc-128", 2, 256, 2 * page / 32}},
-		{"none seen: no memory cgroup is in use", accountedCaches(), ObjectRow{}},
-		{"only of another size", accountedCaches(vectorSite(64)), ObjectRow{}},
-		{"only freed", accountedCaches(freed), ObjectRow{}},
-		{"allocated by another function", accountedCaches(elsewhere), ObjectRow{}},
-		{"not from kmalloc", accountedCaches(cached), ObjectRow{}},
-		{"the cache is not accounted", testCaches(vectorSite(128)), ObjectRow{}},
+			objectRow("slabobj_ext", "kmalloc-128", 2, 256, 2*page/32)},
+		{"none seen: no memory cgroup is in use", accountedCaches(), recording.ObjectRow{}},
+		{"only of another size", accountedCaches(vectorSite(64)), recording.ObjectRow{}},
+		{"only freed", accountedCaches(freed), recording.ObjectRow{}},
+		{"allocated by another function", accountedCaches(elsewhere), recording.ObjectRow{}},
+		{"not from kmalloc", accountedCaches(cached), recording.ObjectRow{}},
+		{"the cache is not accounted", testCaches(vectorSite(128)), recording.ObjectRow{}},
 	}
 	var endpoints []*kernel.Endpoint
 	for i := range 32 { // two slabs of TCP
 		endpoints = append(endpoints, client(i))
 	}
 	for _, test := range tests {
-		row := rowOf(t, filled(test.caches, endpoints...), "client", "ESTABLISHED")
+		row := rowOf(t, filled(test.caches, endpoints...), kernel.RoleClient, "ESTABLISHED")
 		if got := objectOf(row, kernel.SlabObjExt); got != test.want {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
@@ -130,12 +131,12 @@ func TestTheCacheOfAKmallocTypeIsLearntFromItsSite(t *testing.T) {
 	e := client(1)
 	e.Objects[kernel.LSMSock] = 1
 	seen := kernel.Site{CallSite: site("security_sk_alloc"), Cache: 64, Kmalloc: true, Sized: true, Count: 1}
-	row := rowOf(t, filled(testCaches(seen), e), "client", "ESTABLISHED")
-	if o := objectOf(row, kernel.LSMSock); o != (ObjectRow{"lsm_sock", "kmalloc-64", 1, 64, page / 64}) {
+	row := rowOf(t, filled(testCaches(seen), e), kernel.RoleClient, "ESTABLISHED")
+	if o := objectOf(row, kernel.LSMSock); o != objectRow("lsm_sock", "kmalloc-64", 1, 64, page/64) {
 		t.Errorf("learnt %+v", o)
 	}
 	seen.Free = true
-	row = rowOf(t, filled(testCaches(seen), e), "client", "ESTABLISHED")
+	row = rowOf(t, filled(testCaches(seen), e), kernel.RoleClient, "ESTABLISHED")
 	if o := objectOf(row, kernel.LSMSock); o.Cache != "" || o.PageBytes != 0 {
 		t.Errorf("learnt from a free: %+v", o)
 	}
@@ -147,8 +148,8 @@ func TestACacheThatSlabinfoDoesNotListCostsWhatItsStructSays(t *testing.T) {
 	e := client(1)
 	e.Cache = 0xffff888200000000
 	c := NewCaches(testSlabs(), testAliases(), infos, nil, testSymbols())
-	row := rowOf(t, filled(c, e), "client", "ESTABLISHED")
-	if o := objectOf(row, kernel.TCPSock); o != (ObjectRow{"tcp_sock", "SCTP_TCP", 1, 512, page / 8}) {
+	row := rowOf(t, filled(c, e), kernel.RoleClient, "ESTABLISHED")
+	if o := objectOf(row, kernel.TCPSock); o != objectRow("tcp_sock", "SCTP_TCP", 1, 512, page/8) {
 		t.Errorf("%+v", o)
 	}
 }
@@ -166,5 +167,23 @@ func TestASitesCacheIsNamedForPeople(t *testing.T) {
 		if got := c.SiteCache(s); got != want {
 			t.Errorf("%+v is named %q, want %q", s, got, want)
 		}
+	}
+}
+
+// On 6.18 inet_bind_bucket_create() is part of __inet_hash_connect(), where the other bucket's function may be as well.
+func TestTheTypeThatIsLeftOfAFunctionIsLearntFromIt(t *testing.T) {
+	sites := []kernel.Site{{CallSite: site("inet_bind2_bucket_create"), Cache: cacheEpi, Count: 20},
+		{CallSite: site("__inet_hash_connect"), Cache: cacheEpi, Count: 3}}
+	c := NewCaches(testSlabs(), nil, testInfos(), sites, testSymbols()) // nothing tells what caches were merged
+	for i, want := range []kernel.ObjectType{kernel.Bind2Bucket, kernel.BindBucket} {
+		if got := c.byType[want].Cache; got != "eventpoll_epi" {
+			t.Errorf("%s is in cache %q", want, got)
+		}
+		if got, ok := c.TypeOf(testSymbols().Function(sites[i].CallSite), sites[i]); !ok || got != want {
+			t.Errorf("what site %d allocates is %s, want %s", i, got, want)
+		}
+	}
+	if c := NewCaches(testSlabs(), nil, testInfos(), sites[1:], testSymbols()); c.byType[kernel.BindBucket].Cache != "" {
+		t.Error("of two types the first was taken")
 	}
 }

@@ -2,10 +2,12 @@ package account
 
 import (
 	"bytes"
+	"encoding/json"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // mixture is endpoints of both families and many states, with shared buckets of all sizes and more of one cost than
@@ -52,13 +54,13 @@ func record(t *testing.T, random *rand.Rand) []byte {
 	for _, e := range endpoints {
 		l.Visit(e, c)
 	}
-	r := &Recording{Schema: Schema}
+	r := &recording.Machine{}
 	l.Fill(r, evidence(c, sites...))
-	var out bytes.Buffer
-	if err := r.Write(&out); err != nil {
+	out, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
 		t.Fatal(err)
 	}
-	return out.Bytes()
+	return out
 }
 
 func TestTheOrderOfTheInputDoesNotShowInTheRecording(t *testing.T) {
@@ -102,9 +104,10 @@ func tenths(caches ...uint64) []*kernel.Endpoint {
 func TestSharesSumUpTheSameInEveryOrder(t *testing.T) {
 	for name, caches := range map[string][]uint64{"socks of one cache": {cacheTCP, cacheTCP, cacheTCP},
 		"socks of three": {cacheTCP, cacheTCPv6, cacheTW}} {
-		var first ObjectRow
+		var first recording.ObjectRow
 		for i := range 50 {
-			next := objectOf(rowOf(t, filled(testCaches(), tenths(caches...)...), "client", "ESTABLISHED"), kernel.BindBucket)
+			r := filled(testCaches(), tenths(caches...)...)
+			next := objectOf(rowOf(t, r, kernel.RoleClient, "ESTABLISHED"), kernel.BindBucket)
 			if i == 0 {
 				first = next
 			}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // Snapshot is what the kernel says of its slab memory at one moment.
@@ -25,21 +26,33 @@ type Evidence struct {
 	// ScenarioSites were counted while the connections were brought into their scenario.
 	ScenarioSites []kernel.Site
 	Symbols       *kernel.Symbols
+	// SampleInterval is the mean number of allocations for each sampled stack.
+	SampleInterval int
 	// ClientOpens and ServerOpens are how many endpoints became ESTABLISHED, by the state changes.
 	ClientOpens, ServerOpens int
 }
 
-// Fill closes the ledger: it writes the account into the recording.
-func (l *Ledger) Fill(r *Recording, ev Evidence) {
-	r.Endpoints = l.walk.endpointRows(ev.Caches)
+// FillWalk writes what the walk alone tells into a machine's part of a recording: the endpoints, their groups, and the
+// costliest of them.
+func (l *Ledger) FillWalk(r *recording.Machine, caches *Caches) {
+	rows := l.walk.rows(caches)
+	r.Endpoints = endpointRows(rows)
+	r.Groups = l.walk.groupRows(rows, caches)
+	r.Top = l.walk.top.list(l.walk.several())
+}
+
+// Fill closes the ledger: it writes the account of a run into a machine's part of a recording, FillWalk's among it.
+func (l *Ledger) Fill(r *recording.Machine, ev Evidence) {
+	r.Trace, r.Sampling = &recording.Trace{}, &recording.Sampling{Interval: ev.SampleInterval}
+	l.FillWalk(r, ev.Caches)
 	r.Addresses = l.walk.addressRows()
-	r.ClientPorts = l.walk.ports.summary()
-	r.Top = l.walk.top.list()
+	r.ClientPorts = l.walk.clientPorts()
 	paths, samples := l.samples.resolve(ev.Caches, ev.Symbols, l.arranging.Load())
 	r.Stacks = scaledStacks(r.Endpoints, paths)
 	r.Sampling.Samples = samples
 	r.Sampling.ErrorRatio, r.Sampling.SymbolisedRatio = stackQuality(r.Stacks)
-	r.Reconcile = reconcile(r.Endpoints, ev.Before, ev.After, ev.Caches.vectorOf)
+	reconciled := reconcile(r.Endpoints, ev.Before, ev.After, ev.Caches.vectorOf)
+	r.Reconcile = &reconciled
 	r.Trace.ClientOpens, r.Trace.ServerOpens = ev.ClientOpens, ev.ServerOpens
 	r.Trace.Closes = l.Closes()
 	r.Trace.CallSites = callSites(ev.Sites, ev)
@@ -57,8 +70,8 @@ func (l *Ledger) Fill(r *Recording, ev Evidence) {
 const noteworthy = 64 << 10
 
 // reconcile holds the account against what the kernel says. vectorOf names the cache of a cache's slabobj_ext vectors.
-func reconcile(rows []EndpointRow, before, after Snapshot, vectorOf func(cache string) string) Reconcile {
-	rec := Reconcile{SlabDeltaBytes: int64(after.SlabBytes) - int64(before.SlabBytes), Caches: []CacheRow{}}
+func reconcile(rows []recording.EndpointRow, before, after Snapshot, vectorOf func(string) string) recording.Reconcile {
+	rec := recording.Reconcile{SlabDeltaBytes: int64(after.SlabBytes) - int64(before.SlabBytes), Caches: []recording.CacheRow{}}
 	objects, pages := map[string]int64{}, map[string]int64{}
 	for _, r := range rows {
 		rec.AccountedPageBytes += int64(r.PageBytes)
@@ -70,7 +83,7 @@ func reconcile(rows []EndpointRow, before, after Snapshot, vectorOf func(cache s
 	vectors := reusedVectors(objects, before, after, vectorOf)
 	for name, slab := range after.Slabs {
 		was := before.Slabs[name]
-		c := CacheRow{Cache: name, SlabinfoDeltaObjects: int64(slab.ActiveObjects) - int64(was.ActiveObjects),
+		c := recording.CacheRow{Cache: name, SlabinfoDeltaObjects: int64(slab.ActiveObjects) - int64(was.ActiveObjects),
 			SlabinfoDeltaBytes: int64(slab.PageBytes()) - int64(was.PageBytes()),
 			ReusedVectors:      int64(math.Round(vectors[name])), AccountedPageBytes: pages[name],
 			ObjectSizeBytes: slab.ObjectBytes, PageBytesEachObject: slab.PageBytesEach()}
@@ -85,18 +98,11 @@ func reconcile(rows []EndpointRow, before, after Snapshot, vectorOf func(cache s
 		}
 	}
 	rec.AccountedPageBytes -= rec.ReusedBytes
-	rec.UnexplainedRatio = unexplainedRatio(&rec)
-	slices.SortFunc(rec.Caches, func(a, b CacheRow) int {
+	rec.UnexplainedRatio = rec.Ratio()
+	slices.SortFunc(rec.Caches, func(a, b recording.CacheRow) int {
 		return cmp.Or(cmp.Compare(b.SlabinfoDeltaBytes, a.SlabinfoDeltaBytes), cmp.Compare(a.Cache, b.Cache))
 	})
 	return rec
-}
-
-func unexplainedRatio(rec *Reconcile) float64 {
-	if rec.SlabDeltaBytes == 0 {
-		return 0
-	}
-	return math.Abs(float64(rec.SlabDeltaBytes-rec.AccountedPageBytes)) / math.Abs(float64(rec.SlabDeltaBytes))
 }
 
 // reusedVectors is how many of the accounted slabobj_ext vectors, by their cache, were there before: a slab that is
@@ -116,16 +122,16 @@ func reusedVectors(objects map[string]int64, before, after Snapshot, vectorOf fu
 func free(s kernel.Slab) int64 { return int64(s.Objects) - int64(s.ActiveObjects) }
 
 // callSites names the call sites and adds up what only differs in the task that ran.
-func callSites(sites []kernel.Site, ev Evidence) []CallSite {
+func callSites(sites []kernel.Site, ev Evidence) []recording.CallSite {
 	type key struct{ function, cache, kind string }
-	sums := map[key]*CallSite{}
+	sums := map[key]*recording.CallSite{}
 	for _, s := range sites {
 		k := key{function: ev.Symbols.Function(s.CallSite), cache: ev.Caches.SiteCache(s)}
 		if t, ok := ev.Caches.TypeOf(k.function, s); ok && !s.Free {
 			k.kind = t.String()
 		}
 		if sums[k] == nil {
-			sums[k] = &CallSite{Function: k.function, Cache: k.cache, Type: k.kind}
+			sums[k] = &recording.CallSite{Function: k.function, Cache: k.cache, Type: k.kind}
 		}
 		if s.Free {
 			sums[k].Frees += s.Count
@@ -133,11 +139,11 @@ func callSites(sites []kernel.Site, ev Evidence) []CallSite {
 			sums[k].Allocs += s.Count
 		}
 	}
-	list := []CallSite{}
+	list := []recording.CallSite{}
 	for _, c := range sums {
 		list = append(list, *c)
 	}
-	slices.SortFunc(list, func(a, b CallSite) int {
+	slices.SortFunc(list, func(a, b recording.CallSite) int {
 		return cmp.Or(cmp.Compare(b.Allocs+b.Frees, a.Allocs+a.Frees), cmp.Compare(a.Function, b.Function),
 			cmp.Compare(a.Cache, b.Cache), cmp.Compare(a.Type, b.Type))
 	})
@@ -145,7 +151,7 @@ func callSites(sites []kernel.Site, ev Evidence) []CallSite {
 }
 
 // typeRows compares the allocations that the trace saw with the objects that the walk found, role by role.
-func (l *Ledger) typeRows(rows []EndpointRow, ev Evidence) []TypeRow {
+func (l *Ledger) typeRows(rows []recording.EndpointRow, ev Evidence) []recording.TypeRow {
 	type key struct {
 		role kernel.Role
 		kind kernel.ObjectType
@@ -172,7 +178,7 @@ func (l *Ledger) typeRows(rows []EndpointRow, ev Evidence) []TypeRow {
 		// no namespace of ours. Its state changes carry its own namespace.
 		allocated[key{kernel.RoleServer, kernel.TCPSock}] = ev.ServerOpens
 	}
-	list := []TypeRow{}
+	list := []recording.TypeRow{}
 	for _, role := range []kernel.Role{kernel.RoleClient, serving} {
 		if l.closed[role] > 0 {
 			continue // what was allocated is no longer what there is
@@ -182,10 +188,10 @@ func (l *Ledger) typeRows(rows []EndpointRow, ev Evidence) []TypeRow {
 			if !comparable(role, kind) {
 				continue
 			}
-			count, _ := groupTotals(rows, role.String(), kind.String())
+			count, _ := groupTotals(rows, role, kind.String())
 			// Listeners that were there before the trace are no listeners' allocations that it missed.
 			if n := allocated[key{role, kind}]; n > 0 || count > 0 && role != kernel.RoleListener {
-				list = append(list, TypeRow{Role: role.String(), Type: kind.String(), Trace: n, Walk: count})
+				list = append(list, recording.TypeRow{Role: role, Type: kind.String(), Trace: n, Walk: count})
 			}
 		}
 	}
@@ -193,8 +199,8 @@ func (l *Ledger) typeRows(rows []EndpointRow, ev Evidence) []TypeRow {
 }
 
 // onlyListeners tells whether listeners are all there is: a server's tasks have allocated for them, not for accepted ends.
-func onlyListeners(rows []EndpointRow) bool {
-	return !slices.ContainsFunc(rows, func(r EndpointRow) bool { return r.Role != kernel.RoleListener.String() })
+func onlyListeners(rows []recording.EndpointRow) bool {
+	return !slices.ContainsFunc(rows, func(r recording.EndpointRow) bool { return r.Role != kernel.RoleListener })
 }
 
 // comparable leaves out what an allocation does not stand for one to one: objects that come and go with every packet,

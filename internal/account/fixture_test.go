@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // page is the size the geometry of the made-up caches is counted in.
@@ -63,7 +64,8 @@ var functions = strings.Fields(`bpf_prog_0123456789abcdef_on_alloc bpf_trace_run
 	ip_finish_output2 __ip_queue_xmit __tcp_transmit_skb tcp_connect tcp_v4_connect __inet_stream_connect __sys_connect
 	__x64_sys_connect sock_alloc_inode alloc_inode sock_alloc do_accept __sys_accept4 __x64_sys_accept4 alloc_empty_file
 	do_epoll_ctl ep_ptable_queue_proc inet_bind_bucket_create security_sk_alloc alloc_slab_obj_exts allocate_slab
-	inet_twsk_alloc vfs_read do_syscall_64 entry_SYSCALL_64_after_hwframe`)
+	inet_twsk_alloc vfs_read do_syscall_64 entry_SYSCALL_64_after_hwframe
+	inet_bind2_bucket_create __inet_hash_connect`)
 
 func addressOf(function string) uint64 {
 	for i, f := range functions {
@@ -110,6 +112,14 @@ func testCaches(sites ...kernel.Site) *Caches {
 }
 
 // evidence closes a ledger on a kernel whose slab memory has not changed.
+func objectRow(kind, cache string, count int, objectBytes, pageBytes uint64) recording.ObjectRow {
+	return recording.ObjectRow{Type: kind, Cache: cache, Count: count, ObjectBytes: objectBytes, PageBytes: pageBytes}
+}
+
+func typeRow(role kernel.Role, kind string, trace, walk int) recording.TypeRow {
+	return recording.TypeRow{Role: role, Type: kind, Trace: trace, Walk: walk}
+}
+
 func evidence(c *Caches, sites ...kernel.Site) Evidence {
 	snapshot := Snapshot{Slabs: testSlabs()}
 	return Evidence{Before: snapshot, After: snapshot, Caches: c, Sites: sites, Symbols: testSymbols()}
@@ -124,10 +134,11 @@ func clientAddress(i int) netip.AddrPort {
 
 var serverAddress = netip.MustParseAddrPort("10.0.1.1:5000")
 
-// client is the connecting end of connection i, with a bind bucket of its own.
+// client is the connecting end of connection i, with a port that connect() chose and a bind bucket of its own.
 func client(i int) *kernel.Endpoint {
 	e := &kernel.Endpoint{Sock: 0xffff8881_10000000 + uint64(i)*4096, Cache: cacheTCP, Bind: 0xb000 + uint64(i),
-		BindSole: true, State: kernel.StateEstablished, Local: clientAddress(i), Remote: serverAddress}
+		BindSole: true, BindByConnect: true, File: 0xffff8882_10000000 + uint64(i)*256, State: kernel.StateEstablished,
+		Local: clientAddress(i), Remote: serverAddress}
 	for _, kind := range []kernel.ObjectType{kernel.TCPSock, kernel.SocketAlloc, kernel.File, kernel.Dentry,
 		kernel.BindBucket} {
 		e.Objects[kind] = 1
@@ -139,7 +150,8 @@ func client(i int) *kernel.Endpoint {
 func server(i int) *kernel.Endpoint {
 	e := client(i)
 	e.Sock += 0x1_0000_0000
-	e.Bind, e.BindSole = 0, false
+	e.File += 0x1_0000_0000
+	e.Bind, e.BindSole, e.BindByConnect, e.Cloned = 0, false, false, true
 	e.Local, e.Remote = e.Remote, e.Local
 	e.Objects[kernel.BindBucket] = 0
 	e.Objects[kernel.Epitem], e.Objects[kernel.EppollEntry], e.Objects[kernel.EpitemsHead] = 1, 1, 1
@@ -148,7 +160,14 @@ func server(i int) *kernel.Endpoint {
 
 func listener() *kernel.Endpoint {
 	e := server(0)
-	e.Sock, e.State, e.Remote = 0xffff8881_ffff0000, kernel.StateListen, netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+	e.Sock, e.File, e.Cloned = 0xffff8881_ffff0000, 0xffff8882_ffff0000, false
+	e.State, e.Remote = kernel.StateListen, netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+	return e
+}
+
+// unmarked is an endpoint on which nothing tells how it was opened.
+func unmarked(e *kernel.Endpoint) *kernel.Endpoint {
+	e.BindLocked, e.BindByConnect, e.Cloned = false, false, false
 	return e
 }
 
@@ -162,13 +181,13 @@ func visited(c *Caches, endpoints ...*kernel.Endpoint) *Ledger {
 }
 
 // filled is the account of a walk over the endpoints.
-func filled(c *Caches, endpoints ...*kernel.Endpoint) *Recording {
-	r := &Recording{Schema: Schema}
+func filled(c *Caches, endpoints ...*kernel.Endpoint) *recording.Machine {
+	r := &recording.Machine{}
 	visited(c, endpoints...).Fill(r, evidence(c))
 	return r
 }
 
-func rowOf(t *testing.T, r *Recording, role, state string) EndpointRow {
+func rowOf(t *testing.T, r *recording.Machine, role kernel.Role, state string) recording.EndpointRow {
 	t.Helper()
 	for _, row := range r.Endpoints {
 		if row.Role == role && row.State == state {
@@ -176,15 +195,15 @@ func rowOf(t *testing.T, r *Recording, role, state string) EndpointRow {
 		}
 	}
 	t.Fatalf("no row %s %s in %+v", role, state, r.Endpoints)
-	return EndpointRow{}
+	return recording.EndpointRow{}
 }
 
 // objectOf is the row's line for a type; it is empty where there is none.
-func objectOf(row EndpointRow, kind kernel.ObjectType) ObjectRow {
+func objectOf(row recording.EndpointRow, kind kernel.ObjectType) recording.ObjectRow {
 	for _, o := range row.Objects {
 		if o.Type == kind.String() {
 			return o
 		}
 	}
-	return ObjectRow{}
+	return recording.ObjectRow{}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/connprof/connprof/internal/kernel"
 )
 
-// Owners says whose the endpoints are that the trace knows no process of.
-type Owners struct {
+// Processes says whose the endpoints are that neither their files nor the trace tell the process of.
+type Processes struct {
 	ClientPID, ServerPID int
 	Comm                 func(pid int) string // a process's name
 }
@@ -24,14 +24,14 @@ type EndpointList struct {
 	csv    *csv.Writer
 	ledger *Ledger
 	caches *Caches
-	owners Owners
+	owners Processes
 	comms  map[int]string
 	boot   time.Time // when CLOCK_MONOTONIC was 0
 	row    []string
 }
 
 // NewEndpointList writes the header and returns the list.
-func NewEndpointList(w io.Writer, l *Ledger, c *Caches, o Owners) *EndpointList {
+func NewEndpointList(w io.Writer, l *Ledger, c *Caches, o Processes) *EndpointList {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail for this clock
 	list := &EndpointList{csv: csv.NewWriter(w), ledger: l, caches: c, owners: o, comms: map[int]string{},
@@ -49,24 +49,23 @@ func NewEndpointList(w io.Writer, l *Ledger, c *Caches, o Owners) *EndpointList 
 func (l *EndpointList) Visit(e *kernel.Endpoint) error {
 	role := l.ledger.Visit(e, l.caches)
 	o, _ := l.ledger.endpoint(e.Sock)
-	pid := l.owner(role, int(o.pid))
+	pid, comm := l.owner(e, role, int(o.pid))
 	openedAt := ""
 	if o.nanoseconds > 0 {
 		openedAt = l.boot.Add(time.Duration(o.nanoseconds)).UTC().Format(time.RFC3339Nano)
 	}
 	l.row = append(l.row[:0], role.String(), e.State.String(), e.Local.Addr().String(), port(e.Local.Port()),
-		e.Remote.Addr().String(), port(e.Remote.Port()), strconv.Itoa(pid), l.comm(pid), openedAt)
-	var costs [kernel.NumObjectTypes]ObjectCost
+		e.Remote.Addr().String(), port(e.Remote.Port()), strconv.Itoa(pid), comm, openedAt)
+	costs := costsOf(e, l.caches)
 	var pages [kernel.NumObjectTypes]float64
 	for t, n := range e.Objects {
-		costs[t] = l.caches.Of(kernel.ObjectType(t), e)
 		pages[t] += float64(n) * costs[t].PageBytes
 		pages[kernel.SlabObjExt] += float64(n) * (costs[t].withVector - costs[t].PageBytes)
 	}
 	for _, p := range pages {
 		l.row = append(l.row, strconv.FormatFloat(p, 'f', 1, 64))
 	}
-	object, page := endpointBytes(e, &costs)
+	object, page := endpointBytes(e, costs)
 	l.row = append(l.row, strconv.FormatUint(object, 10), strconv.FormatUint(page, 10),
 		strconv.FormatUint(e.Buffers.Bytes(), 10))
 	return l.csv.Write(l.row)
@@ -74,14 +73,23 @@ func (l *EndpointList) Visit(e *kernel.Endpoint) error {
 
 func port(p uint16) string { return strconv.Itoa(int(p)) }
 
-func (l *EndpointList) owner(role kernel.Role, traced int) int {
+// owner is the process of an endpoint and its name. Where the ledger knows who has which file open, that is the word.
+func (l *EndpointList) owner(e *kernel.Endpoint, role kernel.Role, traced int) (pid int, comm string) {
+	if owners := l.ledger.walk.groups.by.Owners; owners != nil {
+		if _, owner := ownerOf(owners, e); owner != nil {
+			return owner.pid(), owner.Comm
+		}
+		return 0, ""
+	}
 	switch {
 	case traced != 0:
-		return traced
+		pid = traced
 	case role == kernel.RoleClient:
-		return l.owners.ClientPID
+		pid = l.owners.ClientPID
+	default:
+		pid = l.owners.ServerPID
 	}
-	return l.owners.ServerPID
+	return pid, l.comm(pid)
 }
 
 func (l *EndpointList) comm(pid int) string {

@@ -14,13 +14,14 @@ import (
 	"time"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // csvRows walks the endpoints into a list and gives each row by column name.
 func csvRows(t *testing.T, l *Ledger, c *Caches, endpoints ...*kernel.Endpoint) (rows []map[string]string) {
 	t.Helper()
 	var out bytes.Buffer
-	list := NewEndpointList(&out, l, c, Owners{ClientPID: 101, ServerPID: 202,
+	list := NewEndpointList(&out, l, c, Processes{ClientPID: 101, ServerPID: 202,
 		Comm: func(pid int) string { return fmt.Sprintf("comm,\"%d\"", pid) }})
 	for _, e := range endpoints {
 		if err := list.Visit(e); err != nil {
@@ -55,7 +56,7 @@ func number(t *testing.T, text string) float64 {
 
 func TestTheListsHeader(t *testing.T) {
 	var out bytes.Buffer
-	if err := NewEndpointList(&out, NewLedger(0), testCaches(), Owners{}).Flush(); err != nil {
+	if err := NewEndpointList(&out, NewLedger(0), testCaches(), Processes{}).Flush(); err != nil {
 		t.Fatal(err)
 	}
 	columns := []string{"role", "state", "local_address", "local_port", "remote_address", "remote_port", "pid", "comm",
@@ -127,18 +128,18 @@ func TestTheListsSumsMatchItsColumnsAndTheAccount(t *testing.T) {
 				sums[row["role"]+" "+column] += number(t, row[column])
 			}
 		}
-		r := &Recording{}
+		r := &recording.Machine{}
 		l.Fill(r, evidence(c))
 		for _, row := range r.Endpoints {
 			for _, o := range row.Objects {
-				if got := sums[row.Role+" "+o.Type]; math.Abs(got-float64(o.PageBytes)) > 1 {
+				if got := sums[row.Role.String()+" "+o.Type]; math.Abs(got-float64(o.PageBytes)) > 1 {
 					t.Errorf("%s: %s %s: list %.1f, account %d", name, row.Role, o.Type, got, o.PageBytes)
 				}
 			}
-			if got := sums[row.Role+" page_bytes"]; math.Abs(got-float64(row.PageBytes)) > 1 {
+			if got := sums[row.Role.String()+" page_bytes"]; math.Abs(got-float64(row.PageBytes)) > 1 {
 				t.Errorf("%s: %s: list %.1f page bytes, account %d", name, row.Role, got, row.PageBytes)
 			}
-			if got := sums[row.Role+" buffer_bytes"]; got != float64(row.BufferBytes) {
+			if got := sums[row.Role.String()+" buffer_bytes"]; got != float64(row.BufferBytes) {
 				t.Errorf("%s: %s: list %.1f buffer bytes, account %d", name, row.Role, got, row.BufferBytes)
 			}
 		}
@@ -148,7 +149,7 @@ func TestTheListsSumsMatchItsColumnsAndTheAccount(t *testing.T) {
 func TestAProcessIsAskedForItsNameOnce(t *testing.T) {
 	var asked []int
 	var out bytes.Buffer
-	list := NewEndpointList(&out, NewLedger(0), testCaches(), Owners{ClientPID: 5,
+	list := NewEndpointList(&out, NewLedger(0), testCaches(), Processes{ClientPID: 5,
 		Comm: func(pid int) string { asked = append(asked, pid); return "" }})
 	for i := range 3 {
 		if err := list.Visit(client(i)); err != nil {
@@ -166,7 +167,7 @@ type fullDisk struct{}
 func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
 
 func TestAListThatCannotBeWrittenFails(t *testing.T) {
-	list := NewEndpointList(fullDisk{}, NewLedger(0), testCaches(), Owners{})
+	list := NewEndpointList(fullDisk{}, NewLedger(0), testCaches(), Processes{})
 	_ = list.Visit(client(1)) // buffered
 	if err := list.Flush(); err == nil || !strings.Contains(err.Error(), "no space left") {
 		t.Errorf("Flush: %v", err)

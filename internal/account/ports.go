@@ -2,42 +2,31 @@ package account
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
-
-// ClientPorts says how the connecting ends share local ports: a port serves as many connections at the same time as
-// there are different rests of the four-tuple.
-type ClientPorts struct {
-	Used int `json:"used"` // different ports
-	Most int `json:"most"` // connections that the most used one has at the same time
-	// Example is the lowest port, with its connections, exampleTuples at most.
-	Example     int         `json:"example"`
-	Connections []FourTuple `json:"connections"`
-}
-
-// FourTuple is one connection as its client end has it, addresses with ports.
-type FourTuple struct {
-	Local  string `json:"local"`
-	Remote string `json:"remote"`
-}
 
 const exampleTuples = 20
 
-// portCounts counts the connecting ends of each local port, and keeps those of the lowest.
+// portCounts counts the connecting ends of each local port of a network namespace, and keeps those of the lowest. Few
+// namespaces use many ports: the counts come in pages.
 type portCounts struct {
-	counts  *[1 << 16]uint32
+	counts  [256]*[256]uint32
 	example uint16
 	tuples  []kernel.Endpoint
 }
 
 func (p *portCounts) add(e *kernel.Endpoint) {
 	port := e.Local.Port()
-	if p.counts == nil {
-		p.counts = new([1 << 16]uint32)
+	counts := p.counts[port>>8]
+	if counts == nil {
+		counts = new([256]uint32)
+		p.counts[port>>8] = counts
 	}
-	p.counts[port]++
+	counts[port&0xff]++
 	if len(p.tuples) == 0 || port < p.example {
 		p.example, p.tuples = port, p.tuples[:0]
 	}
@@ -46,23 +35,55 @@ func (p *portCounts) add(e *kernel.Endpoint) {
 	}
 }
 
-// summary is nil without any connecting end.
-func (p *portCounts) summary() *ClientPorts {
-	if p.counts == nil {
+// clientPorts sums up all network namespaces. It is nil without any connecting end.
+func (w *walked) clientPorts() *recording.ClientPorts {
+	c := &recording.ClientPorts{}
+	var first *portCounts
+	for _, netns := range slices.Sorted(maps.Keys(w.spaces)) {
+		p := &w.spaces[netns].ports
+		if len(p.tuples) == 0 {
+			continue
+		}
+		used, most := p.sum()
+		c.Used += used
+		c.Most = max(c.Most, most)
+		if first == nil || p.example < first.example {
+			first = p
+			c.Netns = netns
+		}
+	}
+	if first == nil {
 		return nil
 	}
-	c := &ClientPorts{Example: int(p.example), Connections: []FourTuple{}}
-	for _, n := range p.counts {
-		if n > 0 {
-			c.Used++
-		}
-		c.Most = max(c.Most, int(n))
+	if !w.several() {
+		c.Netns = 0
 	}
+	c.Example, c.Connections = int(first.example), first.connections()
+	return c
+}
+
+// sum is how many ports are used, and how many connections the most used one has.
+func (p *portCounts) sum() (used, most int) {
+	for _, counts := range p.counts {
+		if counts == nil {
+			continue
+		}
+		for _, n := range counts {
+			used += int(min(n, 1))
+			most = max(most, int(n))
+		}
+	}
+	return used, most
+}
+
+// connections is those of the lowest port.
+func (p *portCounts) connections() []recording.FourTuple {
 	slices.SortFunc(p.tuples, func(a, b kernel.Endpoint) int {
 		return cmp.Or(a.Local.Compare(b.Local), a.Remote.Compare(b.Remote))
 	})
-	for i := range p.tuples[:min(len(p.tuples), exampleTuples)] {
-		c.Connections = append(c.Connections, FourTuple{p.tuples[i].Local.String(), p.tuples[i].Remote.String()})
+	list := []recording.FourTuple{}
+	for _, t := range p.tuples[:min(len(p.tuples), exampleTuples)] {
+		list = append(list, recording.FourTuple{Local: t.Local.String(), Remote: t.Remote.String()})
 	}
-	return c
+	return list
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // One client address and port, and as many connections as there are server ports.
@@ -21,7 +22,7 @@ func TestOneClientPortIsSharedByDestinations(t *testing.T) {
 	other := client(1)
 	l.Visit(other, c)
 	l.Visit(server(1), c)
-	r := &Recording{}
+	r := &recording.Machine{}
 	l.Fill(r, evidence(c))
 	p := r.ClientPorts
 	if p == nil || p.Used != 2 || p.Most != 25 || p.Example != 10000 || len(p.Connections) != exampleTuples {

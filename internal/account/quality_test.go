@@ -3,15 +3,18 @@ package account
 import (
 	"math"
 	"testing"
+
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func TestSamplingErrorIsThatOfABinomialShare(t *testing.T) {
-	stacks := []Stack{
-		{Role: "client", Type: "file", Bytes: 750, Samples: 75, Frames: []string{"a"}},
-		{Role: "client", Type: "file", Bytes: 250, Samples: 25, Frames: []string{"b"}},
-		{Role: "client", Type: "tcp_sock", Bytes: 2900, Samples: 40, Frames: []string{"c"}}, // one path: certain
-		{Role: "server", Type: "file", Bytes: 50, Samples: 3, Frames: []string{"0xffffffff81000000"}},
-		{Role: "server", Type: "dentry", Bytes: 50, Frames: []string{notSampled}},
+	stacks := []recording.Stack{
+		{Role: kernel.RoleClient, Type: "file", Bytes: 750, Samples: 75, Frames: []string{"a"}},
+		{Role: kernel.RoleClient, Type: "file", Bytes: 250, Samples: 25, Frames: []string{"b"}},
+		{Role: kernel.RoleClient, Type: "tcp_sock", Bytes: 2900, Samples: 40, Frames: []string{"c"}}, // one path: certain
+		{Role: kernel.RoleServer, Type: "file", Bytes: 50, Samples: 3, Frames: []string{"0xffffffff81000000"}},
+		{Role: kernel.RoleServer, Type: "dentry", Bytes: 50, Frames: []string{notSampled}},
 	}
 	gotError, gotNamed := stackQuality(stacks)
 	// Both paths of the one divided type have the same error.

@@ -7,10 +7,11 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func TestUnexplainedRatio(t *testing.T) {
-	rows := []EndpointRow{{PageBytes: 600}, {PageBytes: 300}}
+	rows := []recording.EndpointRow{{PageBytes: 600}, {PageBytes: 300}}
 	tests := []struct {
 		name          string
 		before, after uint64
@@ -46,16 +47,18 @@ func TestReconcileListsTheAccountsCachesAndWhatElseGrew(t *testing.T) {
 	after := Snapshot{Slabs: map[string]kernel.Slab{"TCP": slab("TCP", 40, 103), "grew": slab("grew", 2, 5+noticed),
 		"quiet": slab("quiet", 9, 4+noticed), "shrank": slab("shrank", 1, 2), "new": slab("new", 3, noticed),
 		"idle": slab("idle", 7, 7)}}
-	rows := []EndpointRow{
-		{PageBytes: 50, Objects: []ObjectRow{{Cache: "TCP", Count: 20, PageBytes: 30}, {Cache: "idle", Count: 2, PageBytes: 20}}},
-		{PageBytes: 15, Objects: []ObjectRow{{Cache: "TCP", Count: 9, PageBytes: 15}}}}
+	rows := []recording.EndpointRow{
+		{PageBytes: 50, Objects: []recording.ObjectRow{{Cache: "TCP", Count: 20, PageBytes: 30},
+			{Cache: "idle", Count: 2, PageBytes: 20}}},
+		{PageBytes: 15, Objects: []recording.ObjectRow{{Cache: "TCP", Count: 9, PageBytes: 15}}}}
 	each, much := float64(page)/16, int64(noteworthy)
-	want := []CacheRow{ // largest growth first; "quiet" is not worth a row
-		{"grew", 1, 0, much, 0, 0, 100, each, 0},
-		{"new", 3, 0, much, 0, 0, 100, each, 0},
-		{"TCP", 30, 29, 3 * int64(page), 45, -18 * int64(each), 100, each, 0},
-		{"idle", 0, 2, 0, 20, 0, 100, each, 0},
-		{"shrank", -4, 0, -much, 0, 0, 100, each, 0},
+	want := []recording.CacheRow{ // largest growth first; "quiet" is not worth a row
+		{Cache: "grew", SlabinfoDeltaObjects: 1, SlabinfoDeltaBytes: much, ObjectSizeBytes: 100, PageBytesEachObject: each},
+		{Cache: "new", SlabinfoDeltaObjects: 3, SlabinfoDeltaBytes: much, ObjectSizeBytes: 100, PageBytesEachObject: each},
+		{Cache: "TCP", SlabinfoDeltaObjects: 30, AccountedObjects: 29, SlabinfoDeltaBytes: 3 * int64(page),
+			AccountedPageBytes: 45, ReusedBytes: -18 * int64(each), ObjectSizeBytes: 100, PageBytesEachObject: each},
+		{Cache: "idle", AccountedObjects: 2, AccountedPageBytes: 20, ObjectSizeBytes: 100, PageBytesEachObject: each},
+		{Cache: "shrank", SlabinfoDeltaObjects: -4, SlabinfoDeltaBytes: -much, ObjectSizeBytes: 100, PageBytesEachObject: each},
 	}
 	if got := reconcile(rows, before, after, noVectors).Caches; !slices.Equal(got, want) {
 		t.Errorf("got\n%+v, want\n%+v", got, want)
@@ -72,9 +75,10 @@ func TestCallSitesAddUpOverTasks(t *testing.T) {
 		kernel.Site{CallSite: site("vfs_read"), Cache: cacheFilp, Free: true, Count: 40},
 		kernel.Site{CallSite: site("vfs_read"), Cache: cacheFilp, Count: 2})
 	got := callSites(ev.Sites, ev)
-	want := []CallSite{{"vfs_read", "filp", "", 2, 40}, {"sk_prot_alloc", "TCP", "tcp_sock", 11, 0},
-		{"do_epoll_ctl", "eventpoll_epi", "", 0, 7},
-		{"sk_prot_alloc", "filp", "", 1, 0}}
+	want := []recording.CallSite{{Function: "vfs_read", Cache: "filp", Allocs: 2, Frees: 40},
+		{Function: "sk_prot_alloc", Cache: "TCP", Type: "tcp_sock", Allocs: 11},
+		{Function: "do_epoll_ctl", Cache: "eventpoll_epi", Frees: 7},
+		{Function: "sk_prot_alloc", Cache: "filp", Allocs: 1}}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -90,10 +94,12 @@ func TestTraceIsHeldAgainstWalkByRoleAndType(t *testing.T) {
 		kernel.Site{CallSite: site("alloc_empty_file"), Cache: cacheFilp, Role: kernel.RoleServer, Free: true, Count: 99},
 		kernel.Site{CallSite: site("inet_bind_bucket_create"), Cache: cacheEpi, Role: kernel.RoleServer, Count: 2})
 	ev.ServerOpens = 4
-	rows := []EndpointRow{{Role: "client", Objects: []ObjectRow{{Type: "tcp_sock", Count: 5}, {Type: "file", Count: 6}}},
-		{Role: "client", Objects: []ObjectRow{{Type: "tcp_sock", Count: 1}, {Type: "tcp_timewait_sock", Count: 8}}}}
-	want := []TypeRow{{"client", "tcp_sock", 5, 6}, {"client", "file", 0, 6}, {"server", "tcp_sock", 4, 0},
-		{"server", "file", 9, 0}}
+	rows := []recording.EndpointRow{
+		{Role: kernel.RoleClient, Objects: []recording.ObjectRow{{Type: "tcp_sock", Count: 5}, {Type: "file", Count: 6}}},
+		{Role: kernel.RoleClient, Objects: []recording.ObjectRow{{Type: "tcp_sock", Count: 1},
+			{Type: "tcp_timewait_sock", Count: 8}}}}
+	want := []recording.TypeRow{typeRow(kernel.RoleClient, "tcp_sock", 5, 6), typeRow(kernel.RoleClient, "file", 0, 6),
+		typeRow(kernel.RoleServer, "tcp_sock", 4, 0), typeRow(kernel.RoleServer, "file", 9, 0)}
 	if got := NewLedger(0).typeRows(rows, ev); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -104,15 +110,16 @@ func TestListenersAreHeldAgainstWhatTheirServerAllocated(t *testing.T) {
 	ev := evidence(c,
 		kernel.Site{CallSite: site("sk_prot_alloc"), Cache: cacheTCP, Role: kernel.RoleServer, Count: 5},
 		kernel.Site{CallSite: site("alloc_empty_file"), Cache: cacheFilp, Role: kernel.RoleServer, Count: 9})
-	listeners := EndpointRow{Role: "listener", Objects: []ObjectRow{{Type: "tcp_sock", Count: 5}, {Type: "file", Count: 8},
-		{Type: "dentry", Count: 1}}}
-	ofListeners := []TypeRow{{"listener", "tcp_sock", 5, 5}, {"listener", "file", 9, 8}}
-	if got := NewLedger(0).typeRows([]EndpointRow{listeners}, ev); !reflect.DeepEqual(got, ofListeners) {
+	listeners := recording.EndpointRow{Role: kernel.RoleListener, Objects: []recording.ObjectRow{
+		{Type: "tcp_sock", Count: 5}, {Type: "file", Count: 8}, {Type: "dentry", Count: 1}}}
+	ofListeners := []recording.TypeRow{typeRow(kernel.RoleListener, "tcp_sock", 5, 5),
+		typeRow(kernel.RoleListener, "file", 9, 8)}
+	if got := NewLedger(0).typeRows([]recording.EndpointRow{listeners}, ev); !reflect.DeepEqual(got, ofListeners) {
 		t.Errorf("listeners alone: got %+v, want %+v", got, ofListeners)
 	}
-	accepted := EndpointRow{Role: "server", Objects: []ObjectRow{{Type: "file", Count: 9}}}
-	want := []TypeRow{{"server", "file", 9, 9}}
-	if got := NewLedger(0).typeRows([]EndpointRow{listeners, accepted}, ev); !reflect.DeepEqual(got, want) {
+	accepted := recording.EndpointRow{Role: kernel.RoleServer, Objects: []recording.ObjectRow{{Type: "file", Count: 9}}}
+	want := []recording.TypeRow{typeRow(kernel.RoleServer, "file", 9, 9)}
+	if got := NewLedger(0).typeRows([]recording.EndpointRow{listeners, accepted}, ev); !reflect.DeepEqual(got, want) {
 		t.Errorf("accepted ends as well: got %+v, want %+v", got, want)
 	}
 }

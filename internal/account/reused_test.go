@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func TestPlacesFilledInOldSlabsExplainAShortGrowth(t *testing.T) {
@@ -11,7 +12,8 @@ func TestPlacesFilledInOldSlabsExplainAShortGrowth(t *testing.T) {
 	before, after := slab, slab
 	before.Objects, before.ActiveObjects, before.Slabs = 210, 110, 10 // 100 free
 	after.Objects, after.ActiveObjects, after.Slabs = 252, 250, 12    // 2 free: 98 of 140 objects filled old places
-	rows := []EndpointRow{{Role: "client", PageBytes: 27307, Objects: []ObjectRow{{Type: "file", Cache: "filp", Count: 140, PageBytes: 27307}}}}
+	rows := []recording.EndpointRow{{Role: kernel.RoleClient, PageBytes: 27307,
+		Objects: []recording.ObjectRow{{Type: "file", Cache: "filp", Count: 140, PageBytes: 27307}}}}
 	rec := reconcile(rows, Snapshot{Slabs: map[string]kernel.Slab{"filp": before, "other": before}},
 		Snapshot{Slabs: map[string]kernel.Slab{"filp": after, "other": after}}, noVectors)
 	want := 98.0 * 4096 / 21
@@ -35,14 +37,14 @@ func TestVectorsOfOldSlabsAreNotExpectedToBeNew(t *testing.T) {
 	file.Slabs, file.Objects, file.ActiveObjects = 10, 200, 200
 	vector.Slabs, vector.Objects, vector.ActiveObjects = 1, 16, 5 // 5 new slabs, 5 vectors
 	is := map[string]kernel.Slab{"filp": file, "kmalloc-192": vector}
-	rows := []EndpointRow{{Role: "client", PageBytes: 200*4096/20 + 10*256, Objects: []ObjectRow{
+	rows := []recording.EndpointRow{{Role: kernel.RoleClient, PageBytes: 200*4096/20 + 10*256, Objects: []recording.ObjectRow{
 		{Type: "file", Cache: "filp", Count: 200, PageBytes: 200 * 4096 / 20},
 		{Type: "slabobj_ext", Cache: "kmalloc-192", Count: 10, PageBytes: 10 * 256}}}}
 	rec := reconcile(rows, Snapshot{Slabs: was}, Snapshot{SlabBytes: 6 * 4096, Slabs: is}, func(cache string) string {
 		return map[string]string{"filp": "kmalloc-192"}[cache]
 	})
 	for _, c := range rec.Caches {
-		want := map[string]CacheRow{
+		want := map[string]recording.CacheRow{
 			"filp":        {SlabinfoDeltaObjects: 200, AccountedObjects: 200, AccountedPageBytes: 40960, ReusedBytes: 20480},
 			"kmalloc-192": {SlabinfoDeltaObjects: 5, AccountedObjects: 5, AccountedPageBytes: 2560, ReusedBytes: 5*256 - 11*256},
 		}[c.Cache]

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func TestRoleIsTheTracesElseTheListenersElseClient(t *testing.T) {
@@ -38,7 +39,7 @@ func TestRoleIsTheTracesElseTheListenersElseClient(t *testing.T) {
 			if test.listening {
 				l.Visit(listener(), c)
 			}
-			e := server(1)
+			e := unmarked(server(1))
 			e.State = test.state
 			for _, role := range test.traced {
 				l.Opened(kernel.EndpointEvent{Sock: e.Sock, Role: role})
@@ -60,7 +61,7 @@ func TestRoleIsTheTracesElseTheListenersElseClient(t *testing.T) {
 }
 
 func TestLifeOfAnEndpoint(t *testing.T) {
-	e := server(1)
+	e := unmarked(server(1))
 	open := kernel.EndpointEvent{Sock: e.Sock, Role: kernel.RoleClient, PID: 11, Nanoseconds: 100}
 	accept := kernel.EndpointEvent{Sock: e.Sock, PID: 22, Nanoseconds: 200}
 	closing := kernel.EndpointEvent{Sock: e.Sock, Nanoseconds: 300}
@@ -116,7 +117,7 @@ func TestClosesStandInTheRecording(t *testing.T) {
 	}
 	ev := evidence(c)
 	ev.ClientOpens, ev.ServerOpens = 7, 9
-	r := &Recording{}
+	r := &recording.Machine{}
 	l.Fill(r, ev)
 	if r.Trace.Closes != 3 || r.Trace.ClientOpens != 7 || r.Trace.ServerOpens != 9 {
 		t.Errorf("%+v, want 7 client and 9 server opens, 3 closes", r.Trace)
@@ -152,7 +153,7 @@ func TestAListenerTakesWhatIsAcceptedAtItsAddress(t *testing.T) {
 	}
 	for _, test := range tests {
 		c, l := testCaches(), NewLedger(0)
-		at, e := listener(), server(1)
+		at, e := listener(), unmarked(server(1))
 		at.Local, at.V6Only = netip.MustParseAddrPort(test.listener), test.v6Only
 		e.Local = netip.MustParseAddrPort(test.local)
 		l.Visit(at, c)
@@ -171,7 +172,7 @@ func TestListenersOfBothFamiliesDoNotHideEachOther(t *testing.T) {
 		both.Local, both.V6Only = netip.MustParseAddrPort("[::]:80"), !first
 		l.Visit(only, c)
 		l.Visit(both, c)
-		e := server(1)
+		e := unmarked(server(1))
 		e.Local = netip.MustParseAddrPort("10.0.0.1:80")
 		if got := l.Visit(e, c); got != kernel.RoleServer {
 			t.Errorf("%v, want server", got)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func TestCountsAndBytesAreExact(t *testing.T) {
@@ -18,13 +19,13 @@ func TestCountsAndBytesAreExact(t *testing.T) {
 		endpoints = append(endpoints, c, s)
 	}
 	r := filled(testCaches(), endpoints...)
-	row := rowOf(t, r, "client", "ESTABLISHED")
-	want := []ObjectRow{ // costliest first
-		{"tcp_sock", "TCP", 1000, 1900_000, 1000 * page / 2},
-		{"socket_alloc", "sock_inode_cache", 1000, 832_000, 1000 * page / 4},
-		{"dentry", "dentry", 1000, 190_000, 1000 * page / 16},
-		{"file", "filp", 1000, 192_000, 1000 * page / 16},
-		{"inet_bind_bucket", "eventpoll_epi", 1000, 128_000, 1000 * page / 32},
+	row := rowOf(t, r, kernel.RoleClient, "ESTABLISHED")
+	want := []recording.ObjectRow{ // costliest first
+		objectRow("tcp_sock", "TCP", 1000, 1900_000, 1000*page/2),
+		objectRow("socket_alloc", "sock_inode_cache", 1000, 832_000, 1000*page/4),
+		objectRow("dentry", "dentry", 1000, 190_000, 1000*page/16),
+		objectRow("file", "filp", 1000, 192_000, 1000*page/16),
+		objectRow("inet_bind_bucket", "eventpoll_epi", 1000, 128_000, 1000*page/32),
 	}
 	if !slices.Equal(row.Objects, want) {
 		t.Errorf("client objects\n%+v, want\n%+v", row.Objects, want)
@@ -32,15 +33,15 @@ func TestCountsAndBytesAreExact(t *testing.T) {
 	if row.Count != 1000 || row.ObjectBytes != 3242_000 || row.PageBytes != 1000*page*29/32 || row.BufferBytes != 10_000 {
 		t.Errorf("client row %+v", row)
 	}
-	row = rowOf(t, r, "server", "ESTABLISHED")
-	merged := ObjectRow{"eppoll_entry", "anon_vma_chain", 1000, 64_000, 1000 * page / 64}
+	row = rowOf(t, r, kernel.RoleServer, "ESTABLISHED")
+	merged := objectRow("eppoll_entry", "anon_vma_chain", 1000, 64_000, 1000*page/64)
 	if o := objectOf(row, kernel.EppollEntry); o != merged {
 		t.Errorf("%+v, want %+v", o, merged)
 	}
 	if row.Count != 1000 || row.BufferBytes != 7000 {
 		t.Errorf("server row %+v", row)
 	}
-	if row = rowOf(t, r, "listener", "LISTEN"); row.Count != 1 {
+	if row = rowOf(t, r, kernel.RoleListener, "LISTEN"); row.Count != 1 {
 		t.Errorf("listener row %+v", row)
 	}
 }
@@ -55,12 +56,12 @@ func TestShortLivedStatesHaveRowsAndCachesOfTheirOwn(t *testing.T) {
 	if len(r.Endpoints) != 5 {
 		t.Errorf("%d rows, want 5", len(r.Endpoints))
 	}
-	row := rowOf(t, r, "client", "TIME_WAIT")
-	if o := objectOf(row, kernel.TimewaitSock); o != (ObjectRow{"tcp_timewait_sock", "tw_sock_TCP", 1, 256, page / 16}) {
+	row := rowOf(t, r, kernel.RoleClient, "TIME_WAIT")
+	if o := objectOf(row, kernel.TimewaitSock); o != objectRow("tcp_timewait_sock", "tw_sock_TCP", 1, 256, page/16) {
 		t.Errorf("TIME_WAIT holds %+v", o)
 	}
-	row = rowOf(t, r, "server", "SYN_RECV")
-	if o := objectOf(row, kernel.RequestSock); o != (ObjectRow{"tcp_request_sock", "request_sock_TCP", 1, 300, page / 8}) {
+	row = rowOf(t, r, kernel.RoleServer, "SYN_RECV")
+	if o := objectOf(row, kernel.RequestSock); o != objectRow("tcp_request_sock", "request_sock_TCP", 1, 300, page/8) {
 		t.Errorf("SYN_RECV holds %+v", o)
 	}
 }
@@ -72,15 +73,16 @@ func TestIPv6EndpointsCostWhatTCPv6Costs(t *testing.T) {
 		return e
 	}
 	for name, cache := range map[string]uint64{"by the address of its cache": cacheTCPv6, "by its family": 0xdead} {
-		row := rowOf(t, filled(testCaches(), v6(cache)), "client", "ESTABLISHED")
-		if o := objectOf(row, kernel.TCPSock); o != (ObjectRow{"tcp_sock", "TCPv6", 1, 2000, page}) {
+		row := rowOf(t, filled(testCaches(), v6(cache)), kernel.RoleClient, "ESTABLISHED")
+		if o := objectOf(row, kernel.TCPSock); o != objectRow("tcp_sock", "TCPv6", 1, 2000, page) {
 			t.Errorf("%s: %+v", name, o)
 		}
 	}
 	// Both families in one row: the types stay apart by cache.
-	row := rowOf(t, filled(testCaches(), client(0), v6(cacheTCPv6), v6(cacheTCPv6), client(2), client(3)), "client",
+	row := rowOf(t, filled(testCaches(), client(0), v6(cacheTCPv6), v6(cacheTCPv6), client(2), client(3)), kernel.RoleClient,
 		"ESTABLISHED")
-	want := []ObjectRow{{"tcp_sock", "TCPv6", 2, 4000, 2 * page}, {"tcp_sock", "TCP", 3, 5700, 3 * page / 2}}
+	want := []recording.ObjectRow{objectRow("tcp_sock", "TCPv6", 2, 4000, 2*page),
+		objectRow("tcp_sock", "TCP", 3, 5700, 3*page/2)}
 	if row.Count != 5 || !slices.Equal(row.Objects[:2], want) {
 		t.Errorf("mixed row %+v, want %+v first", row, want)
 	}
@@ -108,8 +110,12 @@ func TestAddressesAreCountedByRoleInNumericalOrder(t *testing.T) {
 		return e
 	}
 	r := filled(testCaches(), listener(), at("10.0.0.10"), at("10.0.0.9"), at("10.0.0.10"), server(1))
-	want := []AddressRow{{"10.0.0.9", "client", 1}, {"10.0.0.10", "client", 2}, {"10.0.1.1", "listener", 1},
-		{"10.0.1.1", "server", 1}}
+	want := []recording.AddressRow{
+		{Address: "10.0.0.9", Role: kernel.RoleClient, Count: 1},
+		{Address: "10.0.0.10", Role: kernel.RoleClient, Count: 2},
+		{Address: "10.0.1.1", Role: kernel.RoleListener, Count: 1},
+		{Address: "10.0.1.1", Role: kernel.RoleServer, Count: 1},
+	}
 	if !slices.Equal(r.Addresses, want) {
 		t.Errorf("got %v, want %v", r.Addresses, want)
 	}

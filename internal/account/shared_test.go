@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // withBucket gives the endpoint a bind bucket; one that others use as well unless it is sole.
@@ -22,7 +23,7 @@ func inState(e *kernel.Endpoint, s kernel.State) *kernel.Endpoint { e.State = s;
 // bucketPages is what one bind bucket occupies.
 func bucketPages() uint64 { return page / 32 }
 
-func checkBuckets(t *testing.T, r *Recording, role, state string, count int, pages uint64) {
+func checkBuckets(t *testing.T, r *recording.Machine, role kernel.Role, state string, count int, pages uint64) {
 	t.Helper()
 	o := objectOf(rowOf(t, r, role, state), kernel.BindBucket)
 	if o.Count != count || o.PageBytes != pages {
@@ -35,7 +36,7 @@ func TestABucketSharedWithinARoleCountsOnce(t *testing.T) {
 	for i := range 300 { // three addresses use each port
 		endpoints = append(endpoints, withBucket(client(i), uint64(1+i/3), false))
 	}
-	checkBuckets(t, filled(testCaches(), endpoints...), "client", "ESTABLISHED", 100, 100*bucketPages())
+	checkBuckets(t, filled(testCaches(), endpoints...), kernel.RoleClient, "ESTABLISHED", 100, 100*bucketPages())
 }
 
 func TestASoleBucketCountsOneEach(t *testing.T) {
@@ -44,35 +45,36 @@ func TestASoleBucketCountsOneEach(t *testing.T) {
 		endpoints = append(endpoints, withBucket2(withBucket(client(i), 0, true), 0, true)) // addresses do not matter
 	}
 	r := filled(testCaches(), endpoints...)
-	checkBuckets(t, r, "client", "ESTABLISHED", 7, 7*bucketPages())
-	if o := objectOf(rowOf(t, r, "client", "ESTABLISHED"), kernel.Bind2Bucket); o.Count != 7 {
+	checkBuckets(t, r, kernel.RoleClient, "ESTABLISHED", 7, 7*bucketPages())
+	if o := objectOf(rowOf(t, r, kernel.RoleClient, "ESTABLISHED"), kernel.Bind2Bucket); o.Count != 7 {
 		t.Errorf("%d inet_bind2_buckets, want 7", o.Count)
 	}
 }
 
 func TestABucketWhoseOtherUsersAreElsewhereIsWhole(t *testing.T) {
-	checkBuckets(t, filled(testCaches(), withBucket(client(1), 0xb0, false)), "client", "ESTABLISHED", 1, bucketPages())
+	r := filled(testCaches(), withBucket(client(1), 0xb0, false))
+	checkBuckets(t, r, kernel.RoleClient, "ESTABLISHED", 1, bucketPages())
 }
 
 func TestABucketSharedBetweenRolesIsSplitInProportion(t *testing.T) {
 	r := filled(testCaches(), listener(), withBucket(client(1), 0xb0, false), withBucket(server(2), 0xb0, false),
 		withBucket(server(3), 0xb0, false), withBucket(server(4), 0xb0, false))
-	checkBuckets(t, r, "client", "ESTABLISHED", 0, bucketPages()/4)
-	checkBuckets(t, r, "server", "ESTABLISHED", 1, bucketPages()*3/4)
+	checkBuckets(t, r, kernel.RoleClient, "ESTABLISHED", 0, bucketPages()/4)
+	checkBuckets(t, r, kernel.RoleServer, "ESTABLISHED", 1, bucketPages()*3/4)
 }
 
 func TestABucketSharedAcrossStatesIsSplitInProportion(t *testing.T) {
 	r := filled(testCaches(), withBucket(client(1), 0xb0, false),
 		withBucket(inState(client(2), kernel.StateTimeWait), 0xb0, false))
-	checkBuckets(t, r, "client", "ESTABLISHED", 1, bucketPages()/2)
-	checkBuckets(t, r, "client", "TIME_WAIT", 1, bucketPages()/2)
+	checkBuckets(t, r, kernel.RoleClient, "ESTABLISHED", 1, bucketPages()/2)
+	checkBuckets(t, r, kernel.RoleClient, "TIME_WAIT", 1, bucketPages()/2)
 }
 
 func TestBucketsOfBothKindsAtOneAddressStayApart(t *testing.T) {
 	// The kernel never does that, but neither kind may hide the other.
 	r := filled(testCaches(), withBucket2(withBucket(client(1), 0xb0, false), 0xb0, false),
 		withBucket2(withBucket(client(2), 0xb0, false), 0xb1, false))
-	row := rowOf(t, r, "client", "ESTABLISHED")
+	row := rowOf(t, r, kernel.RoleClient, "ESTABLISHED")
 	if n, n2 := objectOf(row, kernel.BindBucket).Count, objectOf(row, kernel.Bind2Bucket).Count; n != 1 || n2 != 2 {
 		t.Errorf("%d and %d buckets, want 1 and 2", n, n2)
 	}
@@ -97,8 +99,8 @@ func TestSharedBucketsAddUpToTheBucketsThereAre(t *testing.T) {
 		used[e.Bind] = true
 	}
 	r := filled(testCaches(), endpoints...)
-	_, clientPages := groupTotals(r.Endpoints, "client", kernel.BindBucket.String())
-	_, serverPages := groupTotals(r.Endpoints, "server", kernel.BindBucket.String())
+	_, clientPages := groupTotals(r.Endpoints, kernel.RoleClient, kernel.BindBucket.String())
+	_, serverPages := groupTotals(r.Endpoints, kernel.RoleServer, kernel.BindBucket.String())
 	got, want := int64(clientPages+serverPages), int64(len(used))*int64(bucketPages())
 	if diff := got - want; diff < -4 || diff > 4 { // each of the four rows is rounded to a byte
 		t.Errorf("%d page bytes in all, want %d for %d buckets", got, want, len(used))

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // sampleKey is what makes two samples the same; frames are the raw addresses as bytes.
@@ -159,24 +160,25 @@ func roleOf(kind kernel.ObjectType, s kernel.Site, received bool, rootFirst []st
 const notSampled = "(no stack sampled)"
 
 // scaledStacks scales the sampled paths of each role and type to what the walk found, to the byte.
-func scaledStacks(rows []EndpointRow, paths map[path]pathSum) []Stack {
+func scaledStacks(rows []recording.EndpointRow, paths map[path]pathSum) []recording.Stack {
 	type group struct {
-		role, kind string
+		role kernel.Role
+		kind string
 	}
-	byGroup := map[group][]Stack{}
-	buffers := map[string][]Stack{}
+	byGroup := map[group][]recording.Stack{}
+	buffers := map[string][]recording.Stack{}
 	for p, sum := range paths {
 		if isBuffer(p.kind) {
 			kind := p.kind.String()
-			buffers[kind] = append(buffers[kind], Stack{Type: kind, Samples: int(sum.count), Bytes: sum.weight,
+			buffers[kind] = append(buffers[kind], recording.Stack{Type: kind, Samples: int(sum.count), Bytes: sum.weight,
 				Frames: strings.Split(p.frames, "\n")})
 			continue
 		}
-		g := group{p.role.String(), p.kind.String()}
-		byGroup[g] = append(byGroup[g], Stack{Role: g.role, Type: g.kind, Samples: int(sum.count), Bytes: sum.weight,
+		g := group{p.role, p.kind.String()}
+		byGroup[g] = append(byGroup[g], recording.Stack{Role: g.role, Type: g.kind, Samples: int(sum.count), Bytes: sum.weight,
 			Frames: strings.Split(p.frames, "\n")})
 	}
-	stacks := []Stack{}
+	stacks := []recording.Stack{}
 	done := map[group]bool{}
 	for _, r := range rows {
 		for _, o := range r.Objects {
@@ -192,7 +194,7 @@ func scaledStacks(rows []EndpointRow, paths map[path]pathSum) []Stack {
 				group = append(group, s)
 			}
 			if len(group) == 0 {
-				group = []Stack{{Role: g.role, Type: g.kind, Bytes: 1, Frames: []string{notSampled}}}
+				group = []recording.Stack{{Role: g.role, Type: g.kind, Bytes: 1, Frames: []string{notSampled}}}
 			}
 			stacks = append(stacks, scale(group, o.Cache, count, bytes)...)
 		}
@@ -200,7 +202,7 @@ func scaledStacks(rows []EndpointRow, paths map[path]pathSum) []Stack {
 	return stacks
 }
 
-func groupTotals(rows []EndpointRow, role, kind string) (count int, bytes uint64) {
+func groupTotals(rows []recording.EndpointRow, role kernel.Role, kind string) (count int, bytes uint64) {
 	for _, r := range rows {
 		for _, o := range r.Objects {
 			if r.Role == role && o.Type == kind {
@@ -214,8 +216,8 @@ func groupTotals(rows []EndpointRow, role, kind string) (count int, bytes uint64
 
 // scale shares count and bytes out by the weights that the stacks bring in Bytes. The remainders of rounding go to
 // the last one, so that the sums are exact.
-func scale(stacks []Stack, cache string, count int, bytes uint64) []Stack {
-	slices.SortFunc(stacks, func(a, b Stack) int {
+func scale(stacks []recording.Stack, cache string, count int, bytes uint64) []recording.Stack {
+	slices.SortFunc(stacks, func(a, b recording.Stack) int {
 		return cmp.Or(cmp.Compare(a.Bytes, b.Bytes), slices.Compare(a.Frames, b.Frames))
 	})
 	var total float64
@@ -240,8 +242,11 @@ func scale(stacks []Stack, cache string, count int, bytes uint64) []Stack {
 
 // stackQuality is what sampling leaves uncertain. A path with a share p of a type of which n samples were taken has a
 // standard error of √(p(1−p)/n) of the type's bytes (binomial distribution); errors of different paths add in squares.
-func stackQuality(stacks []Stack) (errorRatio, symbolisedRatio float64) {
-	type group struct{ role, kind string }
+func stackQuality(stacks []recording.Stack) (errorRatio, symbolisedRatio float64) {
+	type group struct {
+		role kernel.Role
+		kind string
+	}
 	bytes, samples := map[group]float64{}, map[group]float64{}
 	total, named := 0.0, 0.0
 	for _, s := range stacks {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // Stacks as the kernel reports them, leaf first; the probe's own frames come before the allocation.
@@ -39,19 +40,21 @@ func socketSamples() []kernel.StackSample {
 }
 
 // sampled is the account of the endpoints with the samples taken.
-func sampled(samples []kernel.StackSample, endpoints ...*kernel.Endpoint) *Recording {
+func sampled(samples []kernel.StackSample, endpoints ...*kernel.Endpoint) *recording.Machine {
 	c := testCaches()
 	l := visited(c, endpoints...)
 	for _, s := range samples {
 		l.Sampled(s)
 	}
-	r := &Recording{}
+	r := &recording.Machine{}
 	l.Fill(r, evidence(c))
 	return r
 }
 
-func stacksOf(r *Recording, role string, kind kernel.ObjectType) []Stack {
-	return slices.DeleteFunc(slices.Clone(r.Stacks), func(s Stack) bool { return s.Role != role || s.Type != kind.String() })
+func stacksOf(r *recording.Machine, role kernel.Role, kind kernel.ObjectType) []recording.Stack {
+	return slices.DeleteFunc(slices.Clone(r.Stacks), func(s recording.Stack) bool {
+		return s.Role != role || s.Type != kind.String()
+	})
 }
 
 func rootFirst(leafFirst ...[]string) []string {
@@ -62,9 +65,9 @@ func rootFirst(leafFirst ...[]string) []string {
 
 func TestAnEndpointsPathIsItsOwn(t *testing.T) {
 	r := sampled(socketSamples(), listener(), client(1), server(1))
-	want := map[string][]string{
-		"client": rootFirst(probeFrames[3:], socketFrames),
-		"server": rootFirst(probeFrames[3:], handshakeFrames), // without the client's connect() below the softirq
+	want := map[kernel.Role][]string{
+		kernel.RoleClient: rootFirst(probeFrames[3:], socketFrames),
+		kernel.RoleServer: rootFirst(probeFrames[3:], handshakeFrames), // without the client's connect() below the softirq
 	}
 	for role, path := range want {
 		stacks := stacksOf(r, role, kernel.TCPSock)
@@ -91,10 +94,13 @@ func TestStacksAddUpToTheRowsExactly(t *testing.T) {
 		endpoints = append(endpoints, e, server(i))
 	}
 	r := sampled(samples, endpoints...)
-	if n := len(stacksOf(r, "client", kernel.TCPSock)); n != 7 {
+	if n := len(stacksOf(r, kernel.RoleClient, kernel.TCPSock)); n != 7 {
 		t.Errorf("%d client paths, want 7", n) // one of the seven is the first again
 	}
-	type group struct{ role, kind string }
+	type group struct {
+		role kernel.Role
+		kind string
+	}
 	counts, bytes := map[group]int{}, map[group]uint64{}
 	for _, s := range r.Stacks {
 		counts[group{s.Role, s.Type}] += s.Count
@@ -118,7 +124,7 @@ func TestStacksShareInProportionToTheirWeights(t *testing.T) {
 	for i := range 400 {
 		endpoints = append(endpoints, client(i))
 	}
-	stacks := stacksOf(sampled([]kernel.StackSample{rare, often, rare}, endpoints...), "client", kernel.TCPSock)
+	stacks := stacksOf(sampled([]kernel.StackSample{rare, often, rare}, endpoints...), kernel.RoleClient, kernel.TCPSock)
 	if len(stacks) != 2 || stacks[0].Count != 240 || stacks[1].Count != 160 || stacks[1].Samples != 2 ||
 		stacks[1].Bytes != 160*page/2 {
 		t.Errorf("%+v, want 240 and 160 objects", stacks)
@@ -127,7 +133,7 @@ func TestStacksShareInProportionToTheirWeights(t *testing.T) {
 
 func TestTypesWithoutASampleSaySo(t *testing.T) {
 	r := sampled(socketSamples(), client(1))
-	stacks := stacksOf(r, "client", kernel.Dentry)
+	stacks := stacksOf(r, kernel.RoleClient, kernel.Dentry)
 	if len(stacks) != 1 || !slices.Equal(stacks[0].Frames, []string{"(no stack sampled)"}) || stacks[0].Samples != 0 ||
 		stacks[0].Count != 1 || stacks[0].Bytes != page/16 || stacks[0].Cache != "dentry" {
 		t.Errorf("dentry: %+v", stacks)
@@ -241,10 +247,11 @@ func TestQueuedBuffersHaveThePathsOfTheirSender(t *testing.T) {
 		{kernel.RoleUnknown, kernel.SKBHead, "do_syscall_64\nwrite"}: {weight: 30, count: 3},
 		{kernel.RoleClient, kernel.File, "do_syscall_64\nsocket"}:    {weight: 10, count: 1},
 	}
-	rows := []EndpointRow{{Role: "server", Objects: []ObjectRow{{Type: "skb_head", Cache: "kmalloc-1k", Count: 3, PageBytes: 3072},
+	rows := []recording.EndpointRow{{Role: kernel.RoleServer, Objects: []recording.ObjectRow{
+		{Type: "skb_head", Cache: "kmalloc-1k", Count: 3, PageBytes: 3072},
 		{Type: "file", Cache: "filp", Count: 3, PageBytes: 600}}}}
 	stacks := scaledStacks(rows, paths)
-	if len(stacks) != 2 || stacks[0].Role != "server" || stacks[0].Frames[1] != "write" || stacks[0].Bytes != 3072 ||
+	if len(stacks) != 2 || stacks[0].Role != kernel.RoleServer || stacks[0].Frames[1] != "write" || stacks[0].Bytes != 3072 ||
 		stacks[1].Frames[0] != notSampled {
 		t.Errorf("%+v, want the client's write under the server's buffers, and no path for its files", stacks)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func TestTopKeepsTheHundredCostliest(t *testing.T) {
@@ -55,17 +56,17 @@ func TestATopEndpointIsDescribedWhole(t *testing.T) {
 	l := NewLedger(0)
 	l.Accepted(kernel.EndpointEvent{Sock: e.Sock, PID: 44})
 	l.Visit(e, c)
-	r := &Recording{}
+	r := &recording.Machine{}
 	l.Fill(r, evidence(c))
 	got := r.Top[0]
-	if got.Role != "server" || got.State != "ESTABLISHED" || got.Local != "10.0.1.1:5000" || got.Remote != "10.0.0.1:10001" ||
-		got.PID != 44 || got.BufferBytes != 123 {
+	if got.Role != kernel.RoleServer || got.State != "ESTABLISHED" ||
+		got.Local != "10.0.1.1:5000" || got.Remote != "10.0.0.1:10001" || got.PID != 44 || got.BufferBytes != 123 {
 		t.Errorf("%+v", got)
 	}
 	if len(got.Objects) != 7 || got.Objects["epitem"] != 1 || got.Objects["tcp_sock"] != 1 {
 		t.Errorf("objects %v, want 7 types with one each", got.Objects)
 	}
-	row := rowOf(t, r, "server", "ESTABLISHED") // of this endpoint alone, its share of a vector included
+	row := rowOf(t, r, kernel.RoleServer, "ESTABLISHED") // of this endpoint alone, its share of a vector included
 	if diff := int64(got.PageBytes) - int64(row.PageBytes); diff < -2 || diff > 2 {
 		t.Errorf("%d page bytes, the account says %d", got.PageBytes, row.PageBytes)
 	}

@@ -15,28 +15,28 @@ const minAvailable = 5
 const accountReserve = 48 << 20
 
 // guards look, several times a second, for what must end the ramp before the host suffers. Each says why, or nothing.
-var guards = []func(*runner, map[string]uint64) string{
-	hostMemory, cgroupMemory, allowedMemory, fileTable, refusals, farEnd,
+var guards = []func(*Watch, map[string]uint64) string{
+	hostMemory, cgroupMemory, allowedMemory, fileTable, refusals, otherEnd,
 }
 
 // limitReached names the limit that the ramp has run into, empty for none. info is /proc/meminfo.
-func (r *runner) limitReached(info map[string]uint64) string {
+func (w *Watch) limitReached(info map[string]uint64) string {
 	for _, guard := range guards {
-		if why := guard(r, info); why != "" {
+		if why := guard(w, info); why != "" {
 			return why
 		}
 	}
 	return ""
 }
 
-func hostMemory(_ *runner, info map[string]uint64) string {
+func hostMemory(_ *Watch, info map[string]uint64) string {
 	if info["MemAvailable"] >= info["MemTotal"]/100*minAvailable {
 		return ""
 	}
 	return fmt.Sprintf("memory ran low: MemAvailable fell below %d %% of MemTotal", minAvailable)
 }
 
-func cgroupMemory(*runner, map[string]uint64) string {
+func cgroupMemory(*Watch, map[string]uint64) string {
 	m, err := limits.ReadMemory()
 	if err != nil || m.Limit == limits.MemAvailable || m.AvailableBytes >= accountReserve {
 		return ""
@@ -45,21 +45,22 @@ func cgroupMemory(*runner, map[string]uint64) string {
 }
 
 // allowedMemory watches the growth of slab memory itself, whatever was expected of a connection.
-func allowedMemory(r *runner, info map[string]uint64) string {
-	percent := r.options.AllowMemory
-	what, grown := "slab memory has", int64(info["Slab"])-int64(r.before.SlabBytes)
-	if r.options.ThreadPerConnection {
-		what, grown = "slab memory and kernel stacks have", grown+int64(info["KernelStack"])-int64(r.serving.stacks)
+func allowedMemory(w *Watch, info map[string]uint64) string {
+	s := w.stage
+	percent := s.plan.Options.AllowMemory
+	what, grown := "slab memory has", int64(info["Slab"])-int64(s.before.SlabBytes)
+	if s.plan.Options.ThreadPerConnection {
+		what, grown = "slab memory and kernel stacks have", grown+int64(info["KernelStack"])-int64(s.serving.stacks)
 	}
-	if percent == 0 || grown < int64(r.memory.Share(percent)) {
+	if percent == 0 || grown < int64(s.plan.memory.Share(percent)) {
 		return ""
 	}
 	return fmt.Sprintf("memory: %s grown by the %d MiB that connections may take, %d %% of %s (--allow-memory)",
-		what, r.memory.Share(percent)>>20, percent, r.memory.Limit)
+		what, s.plan.memory.Share(percent)>>20, percent, s.plan.memory.Limit)
 }
 
 // fileTable leaves the host's other users their files: the kernel bounds them by fs.file-max, and a run not at all.
-func fileTable(*runner, map[string]uint64) string {
+func fileTable(*Watch, map[string]uint64) string {
 	f, err := limits.ReadFileTable()
 	if err != nil || f.Left() > 0 {
 		return ""
@@ -76,10 +77,10 @@ var exhausted = map[syscall.Errno]string{
 	syscall.ENOBUFS: "memory, the host's or that of the memory cgroup",
 }
 
-func refusals(r *runner, _ map[string]uint64) string {
-	for _, f := range r.engine.Failures() {
+func refusals(w *Watch, _ map[string]uint64) string {
+	for _, f := range w.stage.engine.Failures() {
 		if f.OfThread() {
-			return r.refusedThread(f)
+			return refusedThread(f, w.stage.engine.Progress().Accepted)
 		}
 		if limit, ok := exhausted[f.Errno]; ok && !f.Recovers() {
 			return fmt.Sprintf("%s is reached: %d x %s: %v", limit, f.Count, f.Step, f.Errno)
@@ -87,3 +88,5 @@ func refusals(r *runner, _ map[string]uint64) string {
 	}
 	return ""
 }
+
+func otherEnd(w *Watch, _ map[string]uint64) string { return w.stop(w.stage.engine) }

@@ -2,110 +2,63 @@ package experiment
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
 	"errors"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/test/check"
 )
 
 func options(conns int) Options {
-	return Options{IPs: 20, Ports: 1, Conns: conns, AllowMemory: 50, Started: time.Now(), Version: "test",
-		Command: []string{"test"}}
+	o := Defaults()
+	o.Conns, o.Started, o.Version, o.Command = conns, time.Now(), "test", []string{"test"}
+	return o
 }
 
-func mustRun(t testing.TB, o Options) *account.Recording {
+// mustRun makes a run and gives out what the one machine measured.
+func mustRun(t testing.TB, o Options) *recording.Machine {
 	t.Helper()
-	rec, err := Run(o)
+	m, why := mustEnd(t, o)
+	if why != "" {
+		t.Fatalf("the run was interrupted: %s", why)
+	}
+	return m
+}
+
+// mustEnd makes a run that may be interrupted, and says by what.
+func mustEnd(t testing.TB, o Options) (m *recording.Machine, why string) {
+	t.Helper()
+	rec, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rec
+	if rec.Kind != recording.KindRun || len(rec.Machines) != 1 {
+		t.Fatalf("kind %s with %d machines, want a run on one", rec.Kind, len(rec.Machines))
+	}
+	return rec.Machines[0], rec.Interrupted
 }
 
 func TestRunAccountsForEveryConnection(t *testing.T) {
 	const n = 2000
-	var hooked []account.Hook
+	var hooked []recording.Hook
 	o := options(n)
-	o.Hooked = func(h []account.Hook) { hooked = h }
+	o.Hooked = func(h []recording.Hook) { hooked = h }
 	rec := mustRun(t, o)
-	if rec.Load.Established != n || rec.Load.Failed != 0 || rec.Interrupted != "" {
-		t.Errorf("load %+v, interrupted %q, want %d established", rec.Load, rec.Interrupted, n)
+	if err := errors.Join(check.Idle(rec, o.IPs, n), check.Listeners(rec, o.Ports), check.Caches(rec), check.Stacks(rec),
+		check.Hooks(rec), check.Hits(rec, kernel.HookConnect, n), check.Hits(rec, kernel.HookAccept, n)); err != nil {
+		t.Error(err)
 	}
-	for _, role := range []string{"client", "server"} {
-		endpoints, objects := objectCounts(rec, role, "ESTABLISHED")
-		if endpoints != n {
-			t.Errorf("%d %s endpoints, want %d", endpoints, role, n)
-		}
-		for _, kind := range []string{"tcp_sock", "socket_alloc", "file", "dentry", "epitem", "eppoll_entry"} {
-			if objects[kind] != n {
-				t.Errorf("%s: %d of %s, want %d", role, objects[kind], kind, n)
-			}
-		}
-	}
-	clients := 0
-	for _, a := range rec.Addresses {
-		if a.Role == "client" {
-			clients++
-			if a.Count != n/20 {
-				t.Errorf("address %s has %d endpoints, want %d", a.Address, a.Count, n/20)
-			}
-		}
-	}
-	if clients != 20 {
-		t.Errorf("%d client addresses, want 20", clients)
-	}
-	checkHooks(t, hooked, rec, n)
-	checkStacks(t, rec)
-	if rec.Cost.ProfilerRSSBytes == 0 || rec.Cost.BPFMapBytes == 0 || rec.Cost.Events == 0 {
-		t.Errorf("cost %+v: nothing is free", rec.Cost)
-	}
-}
-
-func checkHooks(t *testing.T, hooked []account.Hook, rec *account.Recording, n uint64) {
-	t.Helper()
-	if len(hooked) != len(rec.Hooks) || len(hooked) < 6 {
+	if len(hooked) != len(rec.Hooks) {
 		t.Errorf("told of hooks %v, recorded %v", hooked, rec.Hooks)
 	}
-	for _, h := range rec.Hooks {
-		if !h.Attached || h.Function == "" || h.Kind == "" {
-			t.Errorf("hook %+v", h)
-		}
-		if (h.Name == "connect" || h.Name == "accept") && h.Hits != n {
-			t.Errorf("hook %s: %d hits, want %d", h.Name, h.Hits, n)
-		}
-	}
-}
-
-// checkStacks holds the stacks' sums against the account.
-func checkStacks(t *testing.T, rec *account.Recording) {
-	t.Helper()
-	bytes := map[string]uint64{}
-	for _, s := range rec.Stacks {
-		bytes[s.Role+" "+s.Type] += s.Bytes
-		if s.Role == "server" && s.Type == "tcp_sock" {
-			for _, f := range s.Frames {
-				if strings.Contains(f, "sys_connect") {
-					t.Errorf("the server's path has the client's frames: %v", s.Frames)
-				}
-			}
-		}
-	}
-	for _, row := range rec.Endpoints {
-		for _, o := range row.Objects {
-			if o.PageBytes > 0 && bytes[row.Role+" "+o.Type] == 0 {
-				t.Errorf("no stack for %s %s", row.Role, o.Type)
-			}
-			bytes[row.Role+" "+o.Type] -= o.PageBytes
-		}
-	}
-	for group, left := range bytes {
-		if left != 0 {
-			t.Errorf("stacks of %s differ from the account by %d bytes", group, int64(left))
-		}
+	if rec.Cost.ProfilerRSSBytes == 0 || rec.Cost.BPFMapBytes == 0 || rec.Cost.Events == 0 {
+		t.Errorf("cost %+v: nothing is free", rec.Cost)
 	}
 }
 
@@ -117,13 +70,8 @@ func TestSchemesEstablishExactlyWhatWasAskedFor(t *testing.T) {
 		o := options(c.conns)
 		o.IPs, o.Ports, o.IPv6 = c.ips, c.ports, c.ipv6
 		rec := mustRun(t, o)
-		for _, role := range []string{"client", "server"} {
-			if n, _ := objectCounts(rec, role, "ESTABLISHED"); n != c.conns {
-				t.Errorf("%+v: %d %s endpoints", c, n, role)
-			}
-		}
-		if listeners, _ := objectCounts(rec, "listener", "LISTEN"); listeners != c.ports {
-			t.Errorf("%+v: %d listeners", c, listeners)
+		if err := errors.Join(check.Idle(rec, c.ips, c.conns), check.Listeners(rec, c.ports)); err != nil {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }
@@ -140,31 +88,26 @@ func TestStopEndsTheRampAndAccountsForWhatIsUp(t *testing.T) {
 			close(stop)
 		}
 	}
-	rec := mustRun(t, o)
+	rec, why := mustEnd(t, o)
 	up := rec.Load.Established
-	if rec.Interrupted != "interrupted" || up <= 100 || up >= 20_000 {
-		t.Errorf("interrupted %q with %d up", rec.Interrupted, up)
+	if why != "interrupted" || up <= 100 || up >= 20_000 {
+		t.Errorf("interrupted %q with %d up", why, up)
 	}
-	for _, role := range []string{"client", "server"} {
-		if n, _ := objectCounts(rec, role, "ESTABLISHED"); n != up {
-			t.Errorf("%d %s endpoints, want %d", n, role, up)
-		}
+	if err := errors.Join(check.Endpoints(rec, kernel.RoleClient, up), check.Endpoints(rec, kernel.RoleServer, up)); err != nil {
+		t.Error(err)
 	}
 }
 
 func TestAbortMakesNoAccount(t *testing.T) {
-	abort := make(chan struct{})
+	ctx, abort := context.WithCancel(t.Context())
 	o := options(20_000)
 	o.Rate = 1000
-	o.Abort = abort
-	aborted := false
 	o.Progress = func(s Status) {
-		if s.Established > 0 && !aborted {
-			aborted = true
-			close(abort)
+		if s.Established > 0 {
+			abort()
 		}
 	}
-	if rec, err := Run(o); !errors.Is(err, ErrAborted) || rec != nil {
+	if rec, err := Run(ctx, o); !errors.Is(err, ErrAborted) || rec != nil {
 		t.Errorf("recording %v and error %v, want ErrAborted", rec, err)
 	}
 }
@@ -198,7 +141,7 @@ func TestMoreThanTheMemoryAllowedIsRefusedBeforeAnythingStarts(t *testing.T) {
 	o := options(int(memory.AvailableBytes/100/limits.LeastConnectionBytes) + 1000)
 	o.IPs, o.Ports, o.AllowMemory = 254, 100, 1
 	var tooMuch *limits.TooMuchError
-	if _, err := Run(o); !errors.As(err, &tooMuch) || !strings.Contains(err.Error(), "--allow-memory") {
+	if _, err := Run(t.Context(), o); !errors.As(err, &tooMuch) || !strings.Contains(err.Error(), "--allow-memory") {
 		t.Errorf("error %v, want a TooMuchError that names --allow-memory", err)
 	}
 }

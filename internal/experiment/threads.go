@@ -3,56 +3,50 @@ package experiment
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/load"
 )
 
 // threadBytes is what a thread that sleeps in read(2) costs beside its connection: 16 KiB of kernel stack, 7.5 KiB of
-// slab, 4 KiB of user stack and its share of page tables on 6.18 (docs/threads.md), and some room.
+// slab, 4 KiB of user stack and its share of page tables on 6.18 (docs/results/threads.md), and some room.
 const threadBytes = 32 << 10
 
-// runThreads runs the same load twice, first with a server that uses epoll and then with one that has a thread for each
+// compareServers runs the same load twice, first with a server that uses epoll and then with one that has a thread for each
 // connection. The recording is the second one's, with the first one's figures beside its own.
-func runThreads(o Options) (*account.Recording, error) {
-	plan := &runner{options: o}
-	if err := limits.CheckPrivileges(); err != nil {
-		return nil, err
-	}
-	if err := plan.decideConns(); err != nil {
-		return nil, err
-	}
-	o.Conns = plan.conns
-	epoll := o
-	epoll.ThreadPerConnection, epoll.Hold, epoll.Measured = false, 0, nil
+func compareServers(ctx context.Context, plan *Plan) (*recording.Recording, error) {
+	plan.compares = true
+	o := &plan.Options
+	o.Conns = plan.Conns // both runs open as many
+	epoll := *plan
+	epoll.Ends = BothHere()
+	epoll.Options.ThreadPerConnection, epoll.Options.Hold, epoll.Options.Measured = false, 0, nil
 	var list bytes.Buffer
 	if o.Endpoints != nil {
-		epoll.Endpoints = &list
+		epoll.Options.Endpoints = &list
 	}
-	rec, err := (&runner{options: epoll, compares: true}).run()
+	rec, err := RunWith(ctx, &epoll, nobody{})
 	if err != nil {
 		return nil, fmt.Errorf("the epoll run to compare with: %w", err)
 	}
 	if rec.Interrupted != "" {
-		return rec, o.settleFor(rec, &list)
+		return rec, o.deliver(rec, &list)
 	}
 	o.Hooked = nil // they are the same
-	other := &account.Comparison{Established: rec.Load.Established, ConnectsPerSecond: rec.Load.ConnectsPerSecond,
-		ServerCost: rec.Load.ServerCost}
-	return (&runner{options: o, capped: plan.capped, compares: true, other: other}).run()
+	l := rec.Machines[0].Load
+	plan.other = &recording.Comparison{Established: l.Established, ConnectsPerSecond: l.ConnectsPerSecond, ServerCost: l.ServerCost}
+	return RunWith(ctx, plan, nobody{})
 }
 
-// settleFor delivers the epoll run where there is no other.
-func (o *Options) settleFor(rec *account.Recording, list *bytes.Buffer) error {
+// deliver gives out the epoll run where there is no other.
+func (o *Options) deliver(rec *recording.Recording, list *bytes.Buffer) error {
 	if o.Endpoints != nil {
 		if _, err := list.WriteTo(o.Endpoints); err != nil {
 			return fmt.Errorf("write the list of endpoints: %w", err)
@@ -86,21 +80,21 @@ func threadRows(h limits.Host, n int) []limits.Row {
 }
 
 // fitThreads holds the connections against the limits on threads. A number that was asked for is refused, any other
-// lowered. The second run opens what the first one did.
-func (r *runner) fitThreads(h limits.Host) error {
-	if !r.options.ThreadPerConnection || r.other != nil {
+// lowered.
+func (p *Plan) fitThreads(h limits.Host) error {
+	if !p.Options.ThreadPerConnection {
 		return nil
 	}
-	rows := threadRows(h, r.conns)
-	if len(rows) == 0 || threadsLeft(rows[0]) >= uint64(r.conns) {
+	rows := threadRows(h, p.Conns)
+	if len(rows) == 0 || threadsLeft(rows[0]) >= uint64(p.Conns) {
 		return nil
 	}
 	tightest := rows[0]
 	holds := threadsLeft(tightest)
-	if r.options.Conns != 0 || holds == 0 {
-		return tooManyThreads(r.conns, tightest, holds)
+	if p.Options.Conns != 0 || holds == 0 {
+		return tooManyThreads(p.Conns, tightest, holds)
 	}
-	r.conns, r.capped = int(holds), fmt.Sprintf("%s = %d: each connection has a thread", tightest.Where, tightest.Now)
+	p.Conns, p.Capped = int(holds), fmt.Sprintf("%s = %d: each connection has a thread", tightest.Where, tightest.Now)
 	return nil
 }
 
@@ -118,9 +112,9 @@ func tooManyThreads(n int, row limits.Row, holds uint64) error {
 }
 
 // refusedThread names the limit behind a thread that could not be made.
-func (r *runner) refusedThread(f load.Failure) string {
+func refusedThread(f load.Failure, threads int) string {
 	limit := "memory, the host's or that of the memory cgroup"
-	if where := nearestLimit(limits.Host{}, f.Errno, r.engine.Progress().Accepted); where != "" {
+	if where := nearestLimit(limits.Host{}, f.Errno, threads); where != "" {
 		limit = where
 	}
 	return fmt.Sprintf("%s is reached: %d x %s: %v", limit, f.Count, f.Step, f.Errno)
@@ -149,28 +143,28 @@ func nearestLimit(h limits.Host, refusal syscall.Errno, threads int) string {
 // package limits keeps in reserve.
 const mappingsSpare = 500
 
-// fillServer writes down what serving took. growth is read from figures of the whole host, and only where two models
-// are compared.
-func (r *runner) fillServer() {
-	s := &r.recording.Load.ServerCost
-	s.ServerModel = account.ModelEpoll
-	if r.options.ThreadPerConnection {
-		s.ServerModel = account.ModelThread
+// fillServer writes down what serving took. Growth is read from figures of the whole host, and only where two models are
+// compared.
+func (s *Stage) fillServer(l *recording.Load) {
+	cost := &l.ServerCost
+	cost.ServerModel = recording.ModelEpoll
+	if s.plan.Options.ThreadPerConnection {
+		cost.ServerModel = recording.ModelThread
 	}
-	if r.compares {
+	if s.plan.compares {
 		time.Sleep(settle) // the last threads go to sleep
 	}
-	client, server := r.engine.ContextSwitches()
-	s.ContextSwitches = &account.ContextSwitches{Client: account.Switches(client), Server: account.Switches(server)}
-	_, pid := r.engine.PIDs()
-	s.ServerRSSBytes, s.Threads = residentBytes(pid), threadsOf(pid)
-	r.recording.Load.ComparedWith = r.other
-	if !r.compares {
+	client, server := s.engine.ContextSwitches()
+	cost.ContextSwitches = &recording.ContextSwitches{Client: recording.Switches(client), Server: recording.Switches(server)}
+	_, pid := s.engine.PIDs()
+	cost.ServerRSSBytes, cost.Threads = kernel.ResidentBytes(pid), kernel.Threads(pid)
+	l.ComparedWith = s.plan.other
+	if !s.plan.compares {
 		return
 	}
 	if now, err := readServing(pid); err == nil {
-		g := now.since(r.serving)
-		s.Growth = &g
+		g := now.since(s.serving)
+		cost.Growth = &g
 	}
 }
 
@@ -178,61 +172,16 @@ func (r *runner) fillServer() {
 type serving struct{ user, slab, stacks, tables uint64 }
 
 func readServing(pid int) (serving, error) {
-	_ = kernel.SettleCounts() // as in snapshot
+	_ = kernel.SettleCounts() // as in measure.ReadSlabs
 	info, err := kernel.ReadMeminfo()
 	if err != nil {
 		return serving{}, fmt.Errorf("read kernel memory: %w", err)
 	}
-	return serving{exactResidentBytes(pid), info["Slab"], info["KernelStack"], info["PageTables"]}, nil
+	return serving{kernel.ExactResidentBytes(pid), info["Slab"], info["KernelStack"], info["PageTables"]}, nil
 }
 
-// exactResidentBytes is a process's resident memory by its page tables. Before f1a7941243c1 (6.2) each thread counts up to
-// 64 pages for itself before it tells the process, and a thread here has one.
-func exactResidentBytes(pid int) uint64 {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	for _, line := range strings.Split(string(b), "\n") {
-		if v, ok := strings.CutPrefix(line, "Rss:"); ok {
-			n, _ := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(v, " kB")), 10, 64)
-			return n << 10
-		}
-	}
-	return residentBytes(pid) // without CONFIG_PROC_PAGE_MONITOR
-}
-
-func (s serving) since(before serving) account.MemoryGrowth {
-	return account.MemoryGrowth{ServerUserBytes: int64(s.user) - int64(before.user), SlabBytes: int64(s.slab) -
+func (s serving) since(before serving) recording.MemoryGrowth {
+	return recording.MemoryGrowth{ServerUserBytes: int64(s.user) - int64(before.user), SlabBytes: int64(s.slab) -
 		int64(before.slab), KernelStackBytes: int64(s.stacks) - int64(before.stacks),
 		PageTableBytes: int64(s.tables) - int64(before.tables)}
-}
-
-// threadsOf is how many threads a process has, 0 when it is gone. Listing them in /proc would allocate for each.
-func threadsOf(pid int) int {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	for _, line := range strings.Split(string(b), "\n") {
-		if v, ok := strings.CutPrefix(line, "Threads:"); ok {
-			n, _ := strconv.Atoi(strings.TrimSpace(v))
-			return n
-		}
-	}
-	return 0
-}
-
-// threadCaches serve what the kernel makes for a thread: itself and its number; for its stack in the kernel an area of
-// addresses with the list of its pages; for its stack in user space two mappings, with what leads from a page back to
-// one, and their places in the process's tree of mappings.
-var threadCaches = []string{"task_struct", "pid", "vmap_area", "vm_struct", "kmalloc-32", "kmalloc-64", "kmalloc-96", "vm_area_struct", "anon_vma",
-	"anon_vma_chain", "maple_node"}
-
-// listedCaches are the names under which /proc/slabinfo lists caches, each once: merged ones have one name.
-func listedCaches(names []string, aliases map[string]string) []string {
-	var listed []string
-	for _, name := range names {
-		if other, ok := aliases[name]; ok {
-			name = other
-		}
-		if !slices.Contains(listed, name) {
-			listed = append(listed, name)
-		}
-	}
-	return listed
 }

@@ -78,11 +78,11 @@ func (j Journal[T]) damaged(err error) error {
 
 func (j Journal[T]) foreign(schema string) error {
 	if strings.HasPrefix(schema, strings.TrimRight(j.Schema, "0123456789")) {
-		return fmt.Errorf("journal %s was written by another version of connprof (schema %s, this one has %s); run that version's "+
-			"%s first", j.Path, strconv.Quote(schema), j.Schema, j.Undo)
+		return fmt.Errorf("journal %s was written by another version of connprof (schema %s, this one has %s); "+
+			"run that version's %s first", j.Path, strconv.Quote(schema), j.Schema, j.Undo)
 	}
-	return fmt.Errorf("%s is no journal of %s (it does not have the schema %s); it was left alone: look what it holds and move it "+
-		"away (mv %s %s.bad), or give another file with --journal", j.Path, j.Writer, j.Schema, j.Path, j.Path)
+	return fmt.Errorf("%s is no journal of %s (it does not have the schema %s); it was left alone: look what it holds and "+
+		"move it away (mv %s %s.bad), or give another file with --journal", j.Path, j.Writer, j.Schema, j.Path, j.Path)
 }
 
 // readRegular reads a file, and waits for nobody who might write into a pipe of that name.

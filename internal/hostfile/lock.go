@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockDirectory locks a directory once ensure has seen to it that it is there. It is not a file in it that is locked: a journal
-// is replaced with every change, and a lock file would be left behind by a process that is killed.
+// lockDirectory locks a directory once ensure has seen to it that it is there. It is not a file in it that is locked: a
+// journal is replaced with every change, and a lock file would be left behind by a process that is killed.
 func lockDirectory(name string, ensure func() error) (*flock.Flock, error) {
 	for {
 		if err := ensure(); err != nil {

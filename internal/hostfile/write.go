@@ -97,8 +97,8 @@ func create(draft string) (*os.File, error) {
 	return os.OpenFile(draft, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
-// publish gives a file of create the name path, and takes it from the file that had it. In between, where there was one, the
-// new file has the name draft for the time of two system calls.
+// publish gives a file of create the name path, and takes it from the file that had it. In between, where there was one,
+// the new file has the name draft for the time of two system calls.
 func publish(f *os.File, draft, path string) error {
 	if f.Name() != "" {
 		return os.Rename(f.Name(), path)

@@ -47,3 +47,18 @@ func scanConfig(r io.Reader, name string) string {
 	}
 	return "n"
 }
+
+// BootID tells one running kernel from all others, empty where it cannot be read.
+func BootID() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b))
+}
+
+// HostName is the host's name, "unnamed" where it has none.
+func HostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unnamed"
+	}
+	return name
+}

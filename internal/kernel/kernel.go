@@ -14,7 +14,9 @@ type State uint8
 // The states that the code has to tell apart.
 const (
 	StateEstablished State = 1
+	StateSynSent     State = 2
 	StateTimeWait    State = 6
+	StateClose       State = 7
 	StateListen      State = 10
 	StateNewSynRecv  State = 12
 )

@@ -54,8 +54,9 @@ func SlabinfoBelow(proc string) (map[string]Slab, error) {
 		if min(s.ObjActive, s.ObjNum, s.ObjSize, s.ObjPerSlab, s.PagesPerSlab, s.SlabNum) < 0 {
 			return nil, fmt.Errorf("read %s/slabinfo: a number below zero for cache %s", proc, s.Name)
 		}
-		slabs[s.Name] = Slab{Name: s.Name, ActiveObjects: uint64(s.ObjActive), Objects: uint64(s.ObjNum), ObjectBytes: uint64(s.ObjSize),
-			ObjectsPerSlab: uint64(s.ObjPerSlab), PagesPerSlab: uint64(s.PagesPerSlab), Slabs: uint64(s.SlabNum)}
+		slabs[s.Name] = Slab{Name: s.Name, ActiveObjects: uint64(s.ObjActive), Objects: uint64(s.ObjNum),
+			ObjectBytes: uint64(s.ObjSize), ObjectsPerSlab: uint64(s.ObjPerSlab), PagesPerSlab: uint64(s.PagesPerSlab),
+			Slabs: uint64(s.SlabNum)}
 	}
 	return slabs, nil
 }

@@ -19,8 +19,8 @@ type Step struct {
 	Limit, Sysctl, Old, New string
 }
 
-// Plan lists what --fix raises for the rows: what is too low, and no more.
-func Plan(h Host, rows []Row) ([]Step, error) {
+// Steps lists what --fix raises for the rows: what is too low, and no more.
+func Steps(h Host, rows []Row) ([]Step, error) {
 	var steps []Step
 	for _, r := range rows {
 		if r.Verdict != TooLow || r.sysctl == "" {

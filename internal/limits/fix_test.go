@@ -38,7 +38,7 @@ func fix(t *testing.T, h Host, journal string, conns uint64) ([]string, error) {
 	t.Helper()
 	d := million()
 	d.Conns = conns
-	steps, err := Plan(h, Judge(h, d))
+	steps, err := Steps(h, Judge(h, d))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestFixTwiceRaisesOnceAndKeepsTheFirstValues(t *testing.T) {
 		}
 	}
 	h.mustBe(t, nrOpen, "1000017")
-	if steps, err := Plan(h, Judge(h, million())); len(steps) > 0 || err != nil {
+	if steps, err := Steps(h, Judge(h, million())); len(steps) > 0 || err != nil {
 		t.Errorf("still to be raised: %v, %v", steps, err)
 	}
 	if _, err := restored(h, journal); err != nil {
@@ -184,7 +184,7 @@ func TestFixAfterABootStartsAnew(t *testing.T) {
 func TestACrashBetweenTheChangesIsRepaired(t *testing.T) {
 	for made := range 3 {
 		h, journal := lowHost(t), newJournal(t)
-		steps, err := Plan(h, Judge(h, million()))
+		steps, err := Steps(h, Judge(h, million()))
 		if err != nil || len(steps) != 2 {
 			t.Fatalf("%v, %v", steps, err)
 		}
@@ -205,7 +205,7 @@ func TestACrashBetweenTheChangesIsRepaired(t *testing.T) {
 
 func TestAChangeThatFailsKeepsTheOthersInTheJournal(t *testing.T) {
 	h, journal := lowHost(t), newJournal(t)
-	steps, err := Plan(h, Judge(h, million()))
+	steps, err := Steps(h, Judge(h, million()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +360,7 @@ func TestWithoutAJournalNothingIsChanged(t *testing.T) {
 }
 
 func TestTheDropInHoldsTheNewValues(t *testing.T) {
-	steps, err := Plan(lowHost(t), Judge(lowHost(t), million()))
+	steps, err := Steps(lowHost(t), Judge(lowHost(t), million()))
 	if got := DropIn(steps); err != nil || got != "net.ipv4.ip_local_port_range = 15536 65535\nfs.nr_open = 1000017\n" {
 		t.Errorf("%q, %v", got, err)
 	}

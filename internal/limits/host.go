@@ -130,7 +130,7 @@ const (
 	processes = "Max processes"
 )
 
-// processLimit reads the soft or hard column of a line in a file such as ownLimits.
+// processLimit reads the soft or hard column of a line in a file such as ownLimits; procfs gives the soft one only.
 func processLimit(path, line string, hard bool) func(Host) (Reading, error) {
 	return func(h Host) (Reading, error) {
 		text, err := h.text(path)
@@ -195,7 +195,7 @@ func softFilesOfChildren() (uint64, error) {
 	return n, nil
 }
 
-// addThreads adds the number of threads on the host (/proc/loadavg: "0.87 2.00 2.21 5/164 2560").
+// addThreads adds the number of threads on the host (/proc/loadavg: "0.87 2.00 2.21 5/164 2560"), which procfs leaves out.
 func addThreads(h Host, r *Reading) error {
 	text, err := h.text("/proc/loadavg")
 	if err != nil {
@@ -257,7 +257,8 @@ func readTCPMem(h Host) (Reading, error) {
 	if len(n) != 3 {
 		return Reading{}, fmt.Errorf("parse net.ipv4.tcp_mem: %d numbers in it, want 3", len(n))
 	}
-	return Reading{Now: min(n[2], NoLimit/pageBytes) * pageBytes, Used: h.sockstat(func(tcp procfs.NetSockstatProtocol) *int { return tcp.Mem }) * pageBytes}, nil
+	pages := h.sockstat(func(tcp procfs.NetSockstatProtocol) *int { return tcp.Mem })
+	return Reading{Now: min(n[2], NoLimit/pageBytes) * pageBytes, Used: pages * pageBytes}, nil
 }
 
 func addOrphans(h Host, r *Reading) error {

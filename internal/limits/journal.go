@@ -47,7 +47,8 @@ func (j *journal) find(sysctl string, netns uint64) *change {
 func journalAt(path string) hostfile.Journal[journal] {
 	return hostfile.Journal[journal]{Path: path, Default: DefaultJournal, Schema: journalSchema, Perm: 0o600,
 		Empty: func(j journal) bool { return len(j.Changes) == 0 }, Check: journal.check,
-		Writer: "connprof check --fix", Undo: "check --restore", Repair: "look what it holds and move it away: mv " + path + " " + path + ".bad"}
+		Writer: "connprof check --fix", Undo: "check --restore",
+		Repair: "look what it holds and move it away: mv " + path + " " + path + ".bad"}
 }
 
 // check refuses what cannot be connprof's.

@@ -1,6 +1,6 @@
 // Package limits reads what bounds the number of connections on this host, and judges it: for a run (limits.go: memory, file
 // table, privileges) and for ordinary programs (table.go: one table of all limits). Reading changes nothing on the host; only
-// Raise does, which writes the old values into a journal first, and Restore. It imports kernel and privilege only.
+// Raise does, which writes the old values into a journal first, and Restore. It imports kernel, privilege and hostfile only.
 package limits
 
 import (

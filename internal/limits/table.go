@@ -122,7 +122,7 @@ func mappings(d Demand, _ Reading) uint64 {
 }
 
 // burst is how many connections may be waiting for accept(2): what comes in a tenth of a second at 60,000 connections a
-// second, the most that was measured on two cores with both ends (docs/measured.md).
+// second, the most that was measured on two cores with both ends (docs/results/endpoint.md).
 const burst = 6000
 
 func acceptQueue(d Demand, _ Reading) uint64 {

@@ -1,4 +1,5 @@
-// Package privilege tells which capabilities this process has, and names those that it lacks. It imports nothing of the project.
+// Package privilege tells which capabilities this process has, and names those that it lacks. It imports nothing of the
+// project.
 package privilege
 
 import (

@@ -2,13 +2,14 @@ package report
 
 import "strings"
 
-// category groups object types by what they are for, so that a reader needs six colours and not thirty.
-type category struct {
+// Category groups object types by what they are for, so that a reader needs six colours and not thirty.
+type Category struct {
 	ID    string // CSS class
 	Title string
 }
 
-var categories = []category{
+// Categories are all there are.
+var Categories = []Category{
 	{"sock", "TCP socket"},
 	{"vfs", "file and inode"},
 	{"epoll", "epoll"},
@@ -30,8 +31,8 @@ var categoryRules = []struct {
 	{"lsm_", "lsm"}, {"selinux", "lsm"}, {"apparmor", "lsm"}, {"aa_", "lsm"}, {"sk_security", "lsm"},
 }
 
-// categoryOf is the index in categories of an object type's category.
-func categoryOf(objectType string) int {
+// CategoryOf is the index in Categories of an object type's category.
+func CategoryOf(objectType string) int {
 	id := "other"
 	for _, rule := range categoryRules {
 		if strings.HasPrefix(objectType, rule.prefix) {
@@ -39,10 +40,10 @@ func categoryOf(objectType string) int {
 			break
 		}
 	}
-	for i, c := range categories {
+	for i, c := range Categories {
 		if c.ID == id {
 			return i
 		}
 	}
-	return len(categories) - 1
+	return len(Categories) - 1
 }

@@ -4,7 +4,8 @@ import (
 	"math"
 	"sort"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // objectChange is one object type of one role and state in two recordings.
@@ -20,16 +21,10 @@ func changed(change float64) bool { return math.Abs(change) >= 0.05 }
 
 // rowChange is one endpoint row, role and state, in two recordings; either side may be missing.
 type rowChange struct {
-	role, state string
-	was, is     *account.EndpointRow
-	objects     []*objectChange // the largest change first
-}
-
-func (c *rowChange) some() *account.EndpointRow {
-	if c.is != nil {
-		return c.is
-	}
-	return c.was
+	role    kernel.Role
+	state   string
+	was, is *recording.EndpointRow
+	objects []*objectChange // the largest change first
 }
 
 func (c *rowChange) change() float64 { return pageEach(c.is) - pageEach(c.was) }
@@ -46,7 +41,7 @@ func (c *rowChange) changed() bool {
 	return false
 }
 
-func rowCount(row *account.EndpointRow) int {
+func rowCount(row *recording.EndpointRow) int {
 	if row == nil {
 		return 0
 	}
@@ -54,9 +49,9 @@ func rowCount(row *account.EndpointRow) int {
 }
 
 // compareRows pairs the endpoint rows of two recordings by role and state.
-func compareRows(older, newer *account.Recording) []*rowChange {
+func compareRows(older, newer *recording.Recording) []*rowChange {
 	var rows []*rowChange
-	find := func(row *account.EndpointRow) *rowChange {
+	find := func(row *recording.EndpointRow) *rowChange {
 		for _, c := range rows {
 			if c.role == row.Role && c.state == row.State {
 				return c
@@ -79,10 +74,10 @@ func compareRows(older, newer *account.Recording) []*rowChange {
 	return rows
 }
 
-func compareObjects(was, is *account.EndpointRow) []*objectChange {
+func compareObjects(was, is *recording.EndpointRow) []*objectChange {
 	var objects []*objectChange
 	byType := map[[2]string]*objectChange{}
-	find := func(o account.ObjectRow) *objectChange {
+	find := func(o recording.ObjectRow) *objectChange {
 		key := [2]string{o.Type, o.Cache}
 		if byType[key] == nil {
 			byType[key] = &objectChange{objectType: o.Type, cache: o.Cache}
@@ -113,46 +108,4 @@ func objectBefore(a, b *objectChange) bool {
 		return a.is > b.is
 	}
 	return a.objectType < b.objectType
-}
-
-// changeLine is an objectChange or a row's total as a reader sees it.
-type changeLine struct {
-	Type, Cache, Was, Is, Change, Percent string
-	Changed, Grew                         bool
-	Category                              string
-}
-
-func newChangeLine(was, is float64) changeLine {
-	line := changeLine{Was: decimal1(was), Is: decimal1(is), Change: "=", Changed: changed(is - was), Grew: is > was}
-	if line.Changed {
-		line.Change = decimal1(is - was)
-		if line.Grew {
-			line.Change = "+" + line.Change
-		}
-		line.Percent = signedPercent(is-was, was)
-		if was == 0 {
-			line.Percent = "new"
-		}
-		if is == 0 {
-			line.Percent = "gone"
-		}
-	}
-	return line
-}
-
-func (o *objectChange) line() changeLine {
-	line := newChangeLine(o.was, o.is)
-	line.Type, line.Cache = clean(o.objectType), clean(o.cache)
-	line.Category = categories[categoryOf(o.objectType)].ID
-	return line
-}
-
-// nothingChanged is whether every row costs the same in both recordings.
-func nothingChanged(rows []*rowChange) bool {
-	for _, c := range rows {
-		if c.changed() {
-			return false
-		}
-	}
-	return true
 }

@@ -2,185 +2,160 @@ package report
 
 import (
 	"fmt"
-	"io"
-	"slices"
+	"math"
 	"strings"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/format"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
-// Diff writes what an endpoint costs in two recordings, type by type, for a terminal of 100 columns. Everything is
-// divided by the number of endpoints first, so that runs of different size can be compared. The error is w's.
-func Diff(w io.Writer, older, newer *account.Recording, opts TextOptions) error {
-	t := newTerminal(w, opts.Color)
+// Diff is what is shown of two recordings. Everything is divided by the number of endpoints first, so that runs of different
+// size can be compared.
+type Diff struct {
+	Older, Newer *Report
+	Answer       DiffAnswer
+	Tiles        []Tile
+	Recordings   []Difference
+	Rows         []RowChange
+	Warnings     []string // reasons not to trust the comparison
+	Paths        []*Path
+	Counts       map[kernel.Role]int // endpoints, of the newer where it has any
+}
+
+// DiffAnswer is what the newer recording says first, and how that differs from the older.
+type DiffAnswer struct {
+	Sentence, Detail string
+	Same             bool
+}
+
+// Difference is a fact of two recordings side by side.
+type Difference struct{ Key, Was, Is string }
+
+// Compare works out the difference of two recordings.
+func Compare(older, newer *recording.Recording) *Diff {
 	rows := compareRows(older, newer)
-	diffAnswer(t, older, newer, rows)
-	diffRuns(t, older, newer)
+	d := &Diff{Older: New(older), Newer: New(newer), Answer: changeAnswer(older, newer, rows), Tiles: diffTiles(older, newer),
+		Recordings: differences(older, newer), Warnings: diffWarnings(older, newer), Paths: diffPaths(older, newer),
+		Counts: newer.Counts()}
 	for _, row := range rows {
-		diffRow(t, row)
+		d.Rows = append(d.Rows, row.shown())
 	}
-	diffTrust(t, older, newer)
-	return t.flush()
-}
-
-func diffRuns(t *terminal, older, newer *account.Recording) {
-	t.section("Recordings", "")
-	tab := table{columns: []column{{}, {title: "old", limit: 40}, {title: "new", limit: 40}}}
-	for _, f := range runDifferences(older, newer) {
-		s := normal
-		if f.Was != f.Is {
-			s = bold
+	for role, n := range older.Counts() {
+		if d.Counts[role] == 0 {
+			d.Counts[role] = n
 		}
-		tab.add(cell{f.Key, dim}, cell{f.Was, s}, cell{f.Is, s})
 	}
-	t.table(&tab)
+	return d
 }
 
-func diffTrust(t *terminal, older, newer *account.Recording) {
-	warnings := diffWarnings(older, newer)
-	if len(warnings) == 0 {
-		return
-	}
-	t.section("Before you rely on it", "")
-	for _, sentence := range warnings {
-		t.paragraph(warning, sentence)
-	}
-}
-
-func diffAnswer(t *terminal, older, newer *account.Recording, rows []*rowChange) {
-	sentence, detail, same := changeAnswer(older, newer, rows)
-	s := warning
-	if same {
-		s = good
-	}
-	t.line(t.styled(bold, sentence))
-	t.line(t.styled(s, detail))
-}
-
-// changeAnswer is what a connection costs now and how that differs from before.
-func changeAnswer(older, newer *account.Recording, rows []*rowChange) (sentence, detail string, same bool) {
-	was, is := connectionOf(older), connectionOf(newer)
-	sentence, _ = is.answer()
-	comparable := was.whole() == is.whole() && (was.client == nil) == (is.client == nil) &&
-		(was.client != nil || was.server != nil)
-	change := is.pageBytes() - was.pageBytes()
+// changeAnswer is what the newer recording says first, and how that differs from the older.
+func changeAnswer(older, newer *recording.Recording, rows []*rowChange) DiffAnswer {
+	sentence := answerOf(newer).Sentence
+	was, is, comparable := answerBytes(older, newer)
+	change := is - was
 	switch {
 	case nothingChanged(rows):
-		return sentence, "nothing changed: each object type costs an endpoint the same in both recordings", true
+		return DiffAnswer{sentence, "nothing changed: each object type costs an endpoint the same in both recordings", true}
 	case !comparable:
-		return sentence, "the recordings do not hold the same ends of a connection", false
+		return DiffAnswer{sentence, "the recordings do not hold the same ends of a connection", false}
 	case !changed(change):
-		return sentence, "the same as before in all, though not in each part", false
+		return DiffAnswer{sentence, "the same as before in all, though not in each part", false}
 	case change > 0:
-		return sentence, fmt.Sprintf("%s more than before (%s, from %s)", size(change),
-			signedPercent(change, was.pageBytes()), size(was.pageBytes())), false
+		return DiffAnswer{sentence, changeSentence(change, "more", was), false}
 	}
-	return sentence, fmt.Sprintf("%s less than before (%s, from %s)", size(-change),
-		signedPercent(change, was.pageBytes()), size(was.pageBytes())), false
+	return DiffAnswer{sentence, changeSentence(change, "less", was), false}
 }
 
-// difference is a fact of two recordings side by side.
-type difference struct{ Key, Was, Is string }
+func changeSentence(change float64, how string, was float64) string {
+	return fmt.Sprintf("%s %s than before (%s, from %s)", format.Size(math.Abs(change)), how, format.SignedPercent(change, was),
+		format.Size(was))
+}
 
-func runDifferences(older, newer *account.Recording) []difference {
-	side := func(key string, value func(*account.Recording) string) difference {
-		return difference{key, value(older), value(newer)}
+// answerBytes is what two recordings say first, and whether they say it of the same.
+func answerBytes(older, newer *recording.Recording) (was, is float64, comparable bool) {
+	a, b := connectionOf(older), connectionOf(newer)
+	if !a.opened && !b.opened {
+		return sumRows(older, rowPages), sumRows(newer, rowPages), true
 	}
-	list := []difference{
-		side("recorded", createdAt),
-		side("kernel", kernels),
-		side("connprof", func(r *account.Recording) string { return clean(r.Version) }),
-		side("command", func(r *account.Recording) string { return commandLine(r.Command) }),
-		side("scenario", func(r *account.Recording) string { return clean(r.Load.Scenario) }),
-		side("connections", func(r *account.Recording) string { return count(r.Load.Established) }),
-		side("a connection", func(r *account.Recording) string { return size(connectionOf(r).pageBytes()) }),
-		side("queued data", func(r *account.Recording) string { return size(connectionOf(r).bufferBytes()) }),
-		side("unexplained", func(r *account.Recording) string {
-			shares, _ := unexplainedShares(r)
-			return strings.Join(shares, ", ")
-		}),
-		side("lost", func(r *account.Recording) string { return count(lost(r)) }),
+	return a.pageBytes(), b.pageBytes(), a.opened == b.opened && a.whole() == b.whole() &&
+		(a.client == nil) == (b.client == nil) && (a.client != nil || a.server != nil)
+}
+
+func differences(older, newer *recording.Recording) []Difference {
+	var list []Difference
+	add := func(key string, value func(*recording.Recording) string) {
+		if d := (Difference{key, value(older), value(newer)}); d.Was != "" || d.Is != "" {
+			list = append(list, d)
+		}
 	}
-	if d := side("machines", machines); d.Was != oneMachine || d.Is != oneMachine {
-		list = slices.Insert(list, 1, d)
+	ofLoad := func(value func(*recording.Load) string) func(*recording.Recording) string {
+		return func(r *recording.Recording) string {
+			if l := r.Load(); l != nil {
+				return value(l)
+			}
+			return ""
+		}
 	}
+	add("recorded", createdAt)
+	if machines(older) != oneMachine || machines(newer) != oneMachine {
+		add("machines", machines)
+	}
+	add("kernel", kernels)
+	add("connprof", func(r *recording.Recording) string { return format.Clean(r.Version) })
+	add("command", func(r *recording.Recording) string { return format.Command(r.Command) })
+	add("scenario", ofLoad(func(l *recording.Load) string { return format.Clean(l.Scenario) }))
+	add("connections", ofLoad(func(l *recording.Load) string { return format.Count(l.Established) }))
+	add("a connection", ofConnection(connection.pageBytes))
+	add("queued data", ofConnection(connection.bufferBytes))
+	add("unexplained", func(r *recording.Recording) string {
+		shares, _ := unexplainedShares(r)
+		return strings.Join(shares, ", ")
+	})
+	add("lost", func(r *recording.Recording) string { return format.Count(r.Lost()) })
 	return list
+}
+
+// ofConnection writes a figure of a connection, of recordings that have any.
+func ofConnection(value func(connection) float64) func(*recording.Recording) string {
+	return func(r *recording.Recording) string {
+		if c := connectionOf(r); c.opened {
+			return format.Size(value(c))
+		}
+		return ""
+	}
 }
 
 const oneMachine = "one"
 
 // machines names those that took part.
-func machines(r *account.Recording) string {
-	var names []string
-	for _, p := range partsOf(r) {
-		names = append(names, p.label())
-	}
+func machines(r *recording.Recording) string {
+	missing := r.Missing()
 	switch {
-	case onlyEnd(r) != "":
-		return onlyEnd(r) + " only"
-	case r.Peer == nil:
+	case missing != kernel.RoleUnknown:
+		return other(missing).String() + " only"
+	case len(r.Machines) == 1:
 		return oneMachine
-	case r.Reconcile.BothEnds:
+	case r.OneKernel():
 		return "two on one kernel"
 	}
-	return strings.Join(names, ", ")
-}
-
-// kernels names each kernel once.
-func kernels(r *account.Recording) string {
 	var names []string
-	for _, p := range partsOf(r) {
-		if name := clean(p.Host.Kernel + " " + p.Host.Machine); !slices.Contains(names, name) {
-			names = append(names, name)
-		}
+	for _, m := range all(r) {
+		names = append(names, m.label)
 	}
 	return strings.Join(names, ", ")
-}
-
-func diffRow(t *terminal, row *rowChange) {
-	t.section(rowTitle(row.some()), fmt.Sprintf("%s · %s, before %s", clean(row.state), count(rowCount(row.is)),
-		count(rowCount(row.was))))
-	if !row.changed() {
-		t.paragraph(dim, "unchanged: "+decimal1(pageEach(row.is))+" B an endpoint")
-		return
-	}
-	tab := table{columns: []column{{title: "object", limit: 24}, {title: "slab cache", limit: 20},
-		{title: "old page B each", right: true}, {title: "new page B each", right: true}, {title: "change", right: true},
-		{right: true}}}
-	for _, o := range row.objects {
-		line := o.line()
-		s := changeStyle(line)
-		tab.add(cell{line.Type, normal}, cell{line.Cache, dim}, cell{line.Was, normal}, cell{line.Is, normal},
-			cell{line.Change, s}, cell{line.Percent, s})
-	}
-	tab.rule()
-	total := newChangeLine(pageEach(row.was), pageEach(row.is))
-	s := changeStyle(total)
-	tab.add(cell{"total", bold}, cell{}, cell{total.Was, bold}, cell{total.Is, bold}, cell{total.Change, s},
-		cell{total.Percent, s})
-	t.table(&tab)
-}
-
-func changeStyle(line changeLine) style {
-	switch {
-	case !line.Changed:
-		return dim
-	case line.Grew:
-		return warning
-	}
-	return good
 }
 
 // diffWarnings are reasons not to trust a comparison.
-func diffWarnings(older, newer *account.Recording) []string {
+func diffWarnings(older, newer *recording.Recording) []string {
 	var warnings []string
 	for _, side := range []struct {
 		name string
-		r    *account.Recording
+		r    *recording.Recording
 	}{{"old", older}, {"new", newer}} {
-		if n := lost(side.r); n > 0 {
+		if n := side.r.Lost(); n > 0 {
 			warnings = append(warnings, fmt.Sprintf("the %s recording lost %s: see its own report", side.name,
-				plural(n, "event", "events")))
+				format.Plural(n, "event", "events")))
 		}
 		switch shares, warn := unexplainedShares(side.r); {
 		case warn && len(shares) == 1:
@@ -190,7 +165,7 @@ func diffWarnings(older, newer *account.Recording) []string {
 				strings.Join(shares, ", ")))
 		}
 	}
-	if older.Load.Scenario != newer.Load.Scenario {
+	if older.Scenario() != newer.Scenario() {
 		warnings = append(warnings, "the recordings are of different scenarios")
 	}
 	return warnings

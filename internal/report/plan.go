@@ -1,58 +1,60 @@
 package report
 
-import "github.com/connprof/connprof/internal/account"
+import (
+	"github.com/connprof/connprof/internal/format"
+	"github.com/connprof/connprof/internal/recording"
+)
 
-// planLine is one limit held against what the run needs of it.
-type planLine struct {
+// Plan is what all connections were expected to need, by what the first ones cost.
+type Plan struct {
+	Title, Aside string
+	Tables       []PlanTable
+}
+
+// PlanTable is what one machine's connections need.
+type PlanTable struct {
+	Label string // whose, empty where there is one machine
+	Lines []PlanLine
+}
+
+func planOf(r *recording.Recording) Plan {
+	title, aside := planTitle(r)
+	plan := Plan{Title: title, Aside: aside}
+	for _, m := range profiled(r) {
+		if lines := planLines(m.Plan); len(lines) > 0 {
+			plan.Tables = append(plan.Tables, PlanTable{m.label, lines})
+		}
+	}
+	return plan
+}
+
+// PlanLine is one limit held against what the run needs of it.
+type PlanLine struct {
 	Limit, Where, Need, Have, Verdict string
 	Warn                              bool
 }
 
-func planLines(r *account.Recording) []planLine {
-	var lines []planLine
-	for _, p := range r.Plan {
-		l := planLine{Limit: clean(p.Limit), Where: clean(p.Where), Need: count(p.Need), Have: count(p.Have),
-			Verdict: clean(p.Verdict), Warn: p.Verdict != "ok"}
+func planLines(plan []recording.PlanRow) []PlanLine {
+	var lines []PlanLine
+	for _, p := range plan {
+		l := PlanLine{Limit: format.Clean(p.Limit), Where: format.Clean(p.Where), Need: format.Count(p.Need),
+			Have: format.Count(p.Have), Verdict: format.Clean(p.Verdict), Warn: p.Verdict != "ok"}
 		if p.Unit == "bytes" {
-			l.Need, l.Have = size(float64(p.Need)), size(float64(p.Have))
+			l.Need, l.Have = format.Size(float64(p.Need)), format.Size(float64(p.Have))
 		}
 		lines = append(lines, l)
 	}
 	return lines
 }
 
-// planView is what one machine's connections need.
-type planView struct {
-	Label string
-	Lines []planLine
-}
-
-func planViews(r *account.Recording) []planView {
-	var views []planView
-	for _, p := range measured(r) {
-		if lines := planLines(p.Recording); len(lines) > 0 {
-			views = append(views, planView{p.label(), lines})
-		}
+// planTitle says of how many connections a plan is, and by what.
+func planTitle(r *recording.Recording) (title, aside string) {
+	title = "What the connections need"
+	if l := r.Load(); l != nil {
+		title = "What " + format.Plural(l.Requested, "connection needs", "connections need")
 	}
-	return views
-}
-
-// textPlan says what all connections were expected to need, by what the first ones cost.
-func textPlan(t *terminal, r *account.Recording) {
-	views := planViews(r)
-	if len(views) == 0 {
-		return
+	if list := traced(r); len(list) > 0 {
+		aside = "by the cost of the first " + format.Count(list[0].Trace.BatchConnections)
 	}
-	t.section("What "+plural(r.Load.Requested, "connection needs", "connections need"), "by the cost of the first "+
-		count(r.Trace.BatchConnections))
-	for i, v := range views {
-		t.machine(v.Label, i > 0)
-		tab := table{columns: []column{{title: "limit", limit: 20}, {title: "set by", limit: 40}, {title: "needed", right: true},
-			{title: "there is", right: true}, {}}}
-		for _, l := range v.Lines {
-			tab.add(cell{l.Limit, normal}, cell{l.Where, dim}, cell{l.Need, normal}, cell{l.Have, normal},
-				cell{l.Verdict, warnStyle(l.Warn, good)})
-		}
-		t.table(&tab)
-	}
+	return title, aside
 }

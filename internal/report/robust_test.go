@@ -1,63 +1,61 @@
-package report
+package report_test
 
 import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/report/export"
+	"github.com/connprof/connprof/internal/report/html"
+	"github.com/connprof/connprof/internal/report/sample"
+	"github.com/connprof/connprof/internal/report/text"
 )
 
-// renderers are all the ways out of this package; a difference is made with the sample as the other side.
-var renderers = map[string]func(io.Writer, *account.Recording) error{
-	"text":       func(w io.Writer, r *account.Recording) error { return Text(w, r, TextOptions{AllCaches: true}) },
-	"html":       HTML,
-	"pprof":      Pprof,
-	"folded":     Folded,
-	"speedscope": Speedscope,
-	"csv":        CSV,
+// formats are all the ways out.
+var formats = map[string]report.Format{"text": text.Format{AllCaches: true}, "html": html.Format{}, "pprof": export.Pprof{},
+	"folded": export.Folded{}, "speedscope": export.Speedscope{}, "csv": export.CSV{}}
 
-	"diff":            func(w io.Writer, r *account.Recording) error { return Diff(w, sample(), r, TextOptions{}) },
-	"diff back":       func(w io.Writer, r *account.Recording) error { return Diff(w, r, sample(), TextOptions{}) },
-	"diff html":       func(w io.Writer, r *account.Recording) error { return DiffHTML(w, sample(), r) },
-	"diff html back":  func(w io.Writer, r *account.Recording) error { return DiffHTML(w, r, sample()) },
-	"diff pprof":      func(w io.Writer, r *account.Recording) error { return DiffPprof(w, sample(), r) },
-	"diff folded":     func(w io.Writer, r *account.Recording) error { return DiffFolded(w, sample(), r) },
-	"diff speedscope": func(w io.Writer, r *account.Recording) error { return DiffSpeedscope(w, sample(), r) },
-	"diff csv":        func(w io.Writer, r *account.Recording) error { return DiffCSV(w, r, sample()) },
-}
-
-// forge replaces every string in a recording, map keys excepted.
-func forge(v any, s string) { forgeValue(reflect.ValueOf(v), s) }
-
-func forgeValue(v reflect.Value, s string) {
-	switch v.Kind() {
-	case reflect.Pointer:
-		forgeValue(v.Elem(), s)
-	case reflect.String:
-		v.SetString(s)
-	case reflect.Slice:
-		for i := range v.Len() {
-			forgeValue(v.Index(i), s)
+// renderers are they, and the differences from and to the sample.
+func renderers() map[string]func(io.Writer, *recording.Recording) error {
+	all := map[string]func(io.Writer, *recording.Recording) error{}
+	for name, f := range formats {
+		all[name] = func(w io.Writer, r *recording.Recording) error { return f.Write(w, report.New(r)) }
+		all["diff "+name] = func(w io.Writer, r *recording.Recording) error {
+			return f.WriteDiff(w, report.Compare(sample.New(), r))
 		}
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if v.Field(i).CanSet() {
-				forgeValue(v.Field(i), s)
-			}
+		all["diff back "+name] = func(w io.Writer, r *recording.Recording) error {
+			return f.WriteDiff(w, report.Compare(r, sample.New()))
 		}
 	}
+	return all
+}
+
+func textOf(t *testing.T, r *recording.Recording) string {
+	t.Helper()
+	return sample.Render(t, func(w io.Writer) error { return text.Format{}.Write(w, report.New(r)) })
+}
+
+func htmlOf(t *testing.T, r *recording.Recording) string {
+	t.Helper()
+	return sample.Render(t, func(w io.Writer) error { return html.Format{}.Write(w, report.New(r)) })
 }
 
 // flood sets every number in a recording to an extreme.
 func flood(v reflect.Value, low bool) {
 	switch v.Kind() {
 	case reflect.Pointer:
-		flood(v.Elem(), low)
+		if !v.IsNil() {
+			flood(v.Elem(), low)
+		}
 	case reflect.Slice:
 		for i := range v.Len() {
 			flood(v.Index(i), low)
@@ -86,72 +84,88 @@ func flood(v reflect.Value, low bool) {
 	}
 }
 
-func oddRecordings() map[string]*account.Recording {
-	odd := map[string]*account.Recording{}
-	with := func(name string, change func(*account.Recording)) {
-		r := sample()
+func oddRecordings() map[string]*recording.Recording {
+	odd := map[string]*recording.Recording{}
+	with := func(name string, change func(*recording.Recording)) {
+		r := sample.New()
 		change(r)
 		odd[name] = r
 	}
-	odd["empty"] = &account.Recording{}
-	with("no endpoints", func(r *account.Recording) { r.Endpoints = nil })
-	with("rows without endpoints", func(r *account.Recording) {
-		for i := range r.Endpoints {
-			r.Endpoints[i].Count = 0
+	odd["empty"] = &recording.Recording{Machines: []*recording.Machine{{}}}
+	odd["no machine"] = &recording.Recording{}
+	odd["snapshot"], odd["record"], odd["no profile"] = sample.Snapshot(), sample.Record(), sample.NoProfile()
+	odd["empty load"] = &recording.Recording{Machines: []*recording.Machine{{Load: &recording.Load{}}}}
+	with("no endpoints", func(r *recording.Recording) { r.Machines[0].Endpoints = nil })
+	with("rows without endpoints", func(r *recording.Recording) {
+		for i := range r.Machines[0].Endpoints {
+			r.Machines[0].Endpoints[i].Count = 0
 		}
 	})
-	with("no stacks", func(r *account.Recording) { r.Stacks = nil })
-	with("stacks of a role without endpoints", func(r *account.Recording) { r.Stacks[0].Role = "nobody" })
-	with("stacks without bytes", func(r *account.Recording) {
-		for i := range r.Stacks {
-			r.Stacks[i].Bytes = 0
+	with("no stacks", func(r *recording.Recording) { r.Machines[0].Stacks = nil })
+	with("stacks of a role without endpoints", func(r *recording.Recording) { r.Machines[0].Stacks[0].Role = kernel.RoleUnknown })
+	with("stacks without bytes", func(r *recording.Recording) {
+		for i := range r.Machines[0].Stacks {
+			r.Machines[0].Stacks[i].Bytes = 0
 		}
 	})
-	with("stacks without frames", func(r *account.Recording) {
-		for i := range r.Stacks {
-			r.Stacks[i].Frames = nil
+	with("stacks without frames", func(r *recording.Recording) {
+		for i := range r.Machines[0].Stacks {
+			r.Machines[0].Stacks[i].Frames = nil
 		}
 	})
-	with("server only", func(r *account.Recording) { r.Endpoints = r.Endpoints[1:] })
-	with("slab shrank", func(r *account.Recording) { r.Reconcile.SlabDeltaBytes = -1 })
-	with("slab stood still", func(r *account.Recording) { r.Reconcile.SlabDeltaBytes = 0 })
-	with("one sample of the timeline", func(r *account.Recording) { r.Load.Timeline = r.Load.Timeline[:1] })
-	with("time stands still", func(r *account.Recording) {
-		for i := range r.Load.Timeline {
-			r.Load.Timeline[i] = r.Load.Timeline[0]
+	with("server only", func(r *recording.Recording) { r.Machines[0].Endpoints = r.Machines[0].Endpoints[1:] })
+	with("slab shrank", func(r *recording.Recording) { r.Machines[0].Reconcile.SlabDeltaBytes = -1 })
+	with("slab stood still", func(r *recording.Recording) { r.Machines[0].Reconcile.SlabDeltaBytes = 0 })
+	with("one sample of the timeline", func(r *recording.Recording) { r.Machines[0].Load.Timeline = r.Machines[0].Load.Timeline[:1] })
+	with("time stands still", func(r *recording.Recording) {
+		for i := range r.Machines[0].Load.Timeline {
+			r.Machines[0].Load.Timeline[i] = r.Machines[0].Load.Timeline[0]
 		}
 	})
-	with("nameless", func(r *account.Recording) { forge(r, "") })
-	with("names of other alphabets", func(r *account.Recording) { forge(r, "ядро 内核") })
-	with("huge", func(r *account.Recording) { flood(reflect.ValueOf(r), false) })
-	with("negative", func(r *account.Recording) { flood(reflect.ValueOf(r), true) })
-	both := func(name string, change func(*account.Recording)) {
-		r := twoMachines()
+	with("nameless", func(r *recording.Recording) { sample.Forge(r, "") })
+	with("names of other alphabets", func(r *recording.Recording) { sample.Forge(r, "ядро 内核") })
+	with("huge", func(r *recording.Recording) { flood(reflect.ValueOf(r), false) })
+	with("negative", func(r *recording.Recording) { flood(reflect.ValueOf(r), true) })
+	with("one kernel, one end", func(r *recording.Recording) {
+		r.Machines[0].Reconcile.BothEnds, r.Machines[0].Load.End = true, kernel.RoleClient
+	})
+	return odd
+}
+
+func oddPairs() map[string]*recording.Recording {
+	odd := map[string]*recording.Recording{}
+	both := func(name string, change func(*recording.Recording)) {
+		r := sample.TwoMachines()
 		change(r)
 		odd["two machines, "+name] = r
 	}
-	both("nothing of the other", func(r *account.Recording) { r.Peer = &account.Recording{} })
-	both("a third", func(r *account.Recording) { r.Peer.Peer = twoMachines() })
-	both("the other is itself", func(r *account.Recording) { r.Peer = r })
-	both("no lists of the other", func(r *account.Recording) {
-		r.Peer.Hooks, r.Peer.Plan, r.Peer.Notes, r.Peer.Command, r.Peer.Load.Timeline = nil, nil, nil, nil, nil
-		r.Peer.Trace.Types, r.Peer.Reconcile.Caches = nil, nil
+	both("nothing of the other", func(r *recording.Recording) { r.Machines[1] = &recording.Machine{} })
+	both("a third", func(r *recording.Recording) { r.Machines = append(r.Machines, sample.TwoMachines().Machines...) })
+	both("the other is itself", func(r *recording.Recording) { r.Machines[1] = r.Machines[0] })
+	both("neither opened anything", func(r *recording.Recording) { r.Machines[0].Load, r.Machines[1].Load = nil, nil })
+	both("one is a snapshot", func(r *recording.Recording) { r.Machines[0] = sample.Snapshot().Machines[0] })
+	both("no lists of the other", func(r *recording.Recording) {
+		r.Machines[1].Hooks, r.Machines[1].Plan, r.Machines[1].Notes, r.Machines[1].Command, r.Machines[1].Load.Timeline = nil, nil, nil, nil, nil
+		r.Machines[1].Trace.Types, r.Machines[1].Reconcile.Caches = nil, nil
 	})
-	both("no endpoints", func(r *account.Recording) { r.Endpoints, r.Stacks = nil, nil })
-	both("ends mixed up", func(r *account.Recording) { r.Load.End, r.Peer.Load.End = "server", "client" })
-	both("one kernel only", func(r *account.Recording) { r.Reconcile.BothEnds = true })
-	both("slab shrank at the other", func(r *account.Recording) { r.Peer.Reconcile.SlabDeltaBytes = -1 })
-	both("nameless", func(r *account.Recording) { forge(r, "") })
-	both("names of other alphabets", func(r *account.Recording) { forge(r, "ядро 内核") })
-	both("huge", func(r *account.Recording) { flood(reflect.ValueOf(r), false) })
-	both("negative", func(r *account.Recording) { flood(reflect.ValueOf(r), true) })
-	with("one kernel, one end", func(r *account.Recording) { r.Reconcile.BothEnds, r.Load.End = true, "client" })
+	both("no endpoints", func(r *recording.Recording) { r.Machines[0].Endpoints, r.Machines[0].Stacks = nil, nil })
+	both("ends mixed up", func(r *recording.Recording) {
+		r.Machines[0].Load.End, r.Machines[1].Load.End = kernel.RoleServer, kernel.RoleClient
+	})
+	both("one kernel only", func(r *recording.Recording) { r.Machines[0].Reconcile.BothEnds = true })
+	both("slab shrank at the other", func(r *recording.Recording) { r.Machines[1].Reconcile.SlabDeltaBytes = -1 })
+	both("nameless", func(r *recording.Recording) { sample.Forge(r, "") })
+	both("names of other alphabets", func(r *recording.Recording) { sample.Forge(r, "ядро 内核") })
+	both("huge", func(r *recording.Recording) { flood(reflect.ValueOf(r), false) })
+	both("negative", func(r *recording.Recording) { flood(reflect.ValueOf(r), true) })
 	return odd
 }
 
 func TestOddRecordingsRenderWithoutNonsense(t *testing.T) {
-	for recording, r := range oddRecordings() {
-		for format, render := range renderers {
+	odd := oddRecordings()
+	maps.Copy(odd, oddPairs())
+	for recording, r := range odd {
+		for format, render := range renderers() {
 			var b bytes.Buffer
 			if err := render(&b, r); err != nil {
 				t.Errorf("%s as %s: %v", recording, format, err)
@@ -169,9 +183,9 @@ func TestOddRecordingsRenderWithoutNonsense(t *testing.T) {
 }
 
 func TestTheSameRecordingGivesTheSameBytes(t *testing.T) {
-	for format, render := range renderers {
+	for format, render := range renderers() {
 		var first, second bytes.Buffer
-		if err := errors.Join(render(&first, troubled(t)), render(&second, troubled(t))); err != nil {
+		if err := errors.Join(render(&first, sample.Troubled()), render(&second, sample.Troubled())); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(first.Bytes(), second.Bytes()) {
@@ -180,28 +194,70 @@ func TestTheSameRecordingGivesTheSameBytes(t *testing.T) {
 	}
 }
 
-type brokenWriter struct{}
-
-var errBroken = errors.New("disk full")
-
-func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
-
 func TestAFailingWriterIsReported(t *testing.T) {
-	for format, render := range renderers {
-		if err := render(brokenWriter{}, troubled(t)); !errors.Is(err, errBroken) {
+	for format, render := range renderers() {
+		if err := render(sample.Broken{}, sample.Troubled()); !errors.Is(err, io.ErrShortWrite) {
 			t.Errorf("%s: got error %v, want the writer's", format, err)
 		}
 	}
 }
 
 func TestRenderingChangesNoRecording(t *testing.T) {
-	r := troubled(t)
-	for format, render := range renderers {
-		if err := render(io.Discard, r); err != nil {
-			t.Fatal(err)
-		}
-		if !reflect.DeepEqual(r, troubled(t)) {
-			t.Fatalf("%s changed the recording", format)
+	for name, made := range map[string]func() *recording.Recording{"troubled": sample.Troubled, "two machines": sample.TwoMachines,
+		"snapshot": sample.Snapshot} {
+		r := made()
+		for format, render := range renderers() {
+			if err := render(io.Discard, r); err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(r, made()) {
+				t.Fatalf("%s, %s: the recording is changed", name, format)
+			}
 		}
 	}
+}
+
+func TestARecordingCannotDriveTheTerminal(t *testing.T) {
+	client, server := sample.Ends()
+	for name, r := range map[string]*recording.Recording{"one machine": sample.New(), "two": sample.TwoMachines(),
+		"one kernel": sample.OneKernel(), "the client's end": client, "the server's end": server, "snapshot": sample.Snapshot()} {
+		r.Interrupted = "somehow"
+		for _, m := range r.Machines {
+			m.Interrupted = "somehow"
+			if m.Load != nil {
+				m.Load.Failures = []recording.Failure{{Count: 1}}
+			}
+		}
+		sample.Forge(r, "\x1b]0;owned\x07\u202e\r\n")
+		for format, render := range renderers() {
+			if strings.HasSuffix(format, "pprof") || strings.HasSuffix(format, "speedscope") { // read by programs
+				continue
+			}
+			text := sample.Render(t, func(w io.Writer) error { return render(w, r) })
+			if strings.ContainsAny(text, "\x1b\x07\r\u202e") {
+				i := strings.IndexAny(text, "\x1b\x07\r\u202e")
+				t.Errorf("%s, %s: control characters of the recording reached the output: %q", name, format, text[max(i-50, 0):i+10])
+			}
+		}
+	}
+}
+
+// What connprof did not open is not spoken of as if it had.
+func TestASnapshotSpeaksOfNoConnectionThatWasOpened(t *testing.T) {
+	r := sample.Snapshot()
+	shown := textOf(t, r)
+	page := regexp.MustCompile(`(?s)<(script|style).*?</(script|style)>`).ReplaceAllString(htmlOf(t, r), "")
+	sample.Has(t, shown, "40,004 TCP endpoints hold 156.6 MiB of slab pages "+
+		"79.6 MiB client + 77.0 MiB server + 3.49 KiB listener + 7.39 KiB unknown",
+		"nothing lost Run command connprof snapshot", "Endpoints of an unknown role CLOSE · 3", "2,521.0")
+	for _, word := range []string{"established", "requested", "connections/s", "One connection", "Load", "Trace against walk",
+		"Account against", "a connection<"} {
+		if strings.Contains(shown, word) || strings.Contains(page, word) {
+			t.Errorf("a snapshot speaks of %q:\n%s", word, shown)
+		}
+	}
+	diff := sample.Render(t, func(w io.Writer) error {
+		return text.Format{}.WriteDiff(w, report.Compare(sample.Snapshot(), sample.Record()))
+	})
+	sample.Has(t, diff, "nothing changed")
 }

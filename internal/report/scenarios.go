@@ -1,42 +1,53 @@
 package report
 
 import (
-	"io"
-
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/format"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
-// Scenarios writes one table of what an endpoint costs in every scenario: a row for each role and state of each
-// recording, in the recordings' order. Bytes are averages over the endpoints of a row. The error is w's.
-func Scenarios(w io.Writer, recordings []*account.Recording, opts TextOptions) error {
-	t := newTerminal(w, opts.Color)
-	tab := table{columns: []column{{title: "scenario", limit: 14}, {title: "role", limit: 10}, {title: "state", limit: 12},
-		{title: "endpoints", right: true}, {title: "object B each", right: true}, {title: "page B each", right: true},
-		{title: "buffer B each", right: true}, {title: "unexplained", right: true}}}
+// ScenarioLine is what an endpoint of one role and state costs in one scenario. Bytes are averages over the endpoints.
+type ScenarioLine struct {
+	Scenario             string // only in the scenario's first line
+	Role, State          string
+	Endpoints            string
+	Object, Page, Buffer string
+	Unexplained          string // of the kernel's growth, only in the first line of the end that it is of
+	Warn                 bool
+}
+
+// Scenarios has a line for each role and state of each recording, in the recordings' order.
+func Scenarios(recordings []*recording.Recording) []ScenarioLine {
+	var lines []ScenarioLine
 	for _, r := range recordings {
-		left := map[string]part{} // what is still to be said of a kernel, by the end that it has
-		for _, p := range accounts(r) {
-			left[p.role] = p
-		}
-		name := clean(r.Load.Scenario)
-		for _, row := range sortedRows(r) {
-			if row.Role == "listener" && r.Load.Scenario != "listen" {
-				continue // the run's own listener
-			}
-			share, warn := "", false
-			for _, end := range []string{"", row.Role} {
-				if p, found := left[end]; found {
-					share, warn = unexplainedShare(p.Recording)
-					delete(left, end)
-				}
-			}
-			tab.add(cell{name, normal}, cell{clean(row.Role), normal}, cell{clean(row.State), normal},
-				cell{count(row.Count), normal}, cell{each(row.ObjectBytes, row.Count), normal},
-				cell{each(row.PageBytes, row.Count), bold}, cell{each(row.BufferBytes, row.Count), normal},
-				cell{share, warnStyle(warn, normal)})
-			name = ""
-		}
+		lines = append(lines, scenarioLines(r)...)
 	}
-	t.table(&tab)
-	return t.flush()
+	return lines
+}
+
+func scenarioLines(r *recording.Recording) []ScenarioLine {
+	left := map[string]machine{} // what is still to be said of a kernel, by the end that it has
+	for _, m := range reconciled(r) {
+		left[m.end] = m
+	}
+	var lines []ScenarioLine
+	for _, row := range sortedRows(r) {
+		if row.Role == kernel.RoleListener && r.Scenario() != scenarioListen {
+			continue // the run's own listener
+		}
+		line := ScenarioLine{Role: row.Role.String(), State: format.Clean(row.State), Endpoints: format.Count(row.Count),
+			Object: format.Each(row.ObjectBytes, row.Count), Page: format.Each(row.PageBytes, row.Count),
+			Buffer: format.Each(row.BufferBytes, row.Count)}
+		if len(lines) == 0 {
+			line.Scenario = format.Clean(r.Scenario())
+		}
+		for _, end := range []string{"", line.Role} {
+			if m, found := left[end]; found {
+				line.Unexplained, line.Warn = unexplainedShare(m.Reconcile)
+				delete(left, end)
+			}
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }

@@ -1,174 +1,25 @@
 package report
 
-import (
-	"math"
-	"strconv"
-	"strings"
+import "github.com/connprof/connprof/internal/recording"
 
-	"github.com/connprof/connprof/internal/account"
-)
-
-// maxPoints is as many samples as a chart can show; a long hold has many more.
-const maxPoints = 600
-
-// timelineView is the run over time: two panels that share the time axis, because connections and bytes have no common
-// scale.
-type timelineView struct {
+// Timeline is the course of a run on one machine.
+type Timeline struct {
 	Label  string // whose, empty where there is one machine
-	Panels []panel
-	Ticks  []tick // of the time axis
-	Data   timelineData
+	Points []recording.TimelinePoint
 }
 
-// panel is one chart. Its SVG is 1000 wide and 100 high, stretched to the page by the browser.
-type panel struct {
-	Title, Unit string
-	Line, Area  string // SVG path data
-	Ticks       []tick
-	Class       string
-}
-
-// tick is a label at a place in percent, from the left or from the bottom.
-type tick struct {
-	At    string
-	Label string
-}
-
-// timelineData is what the crosshair shows.
-type timelineData struct {
-	Seconds     []float64   `json:"seconds"`
-	Established []int       `json:"established"`
-	Growth      []float64   `json:"growth"` // slab bytes since the first sample
-	Slab        []uint64    `json:"slab"`
-	Ranges      [][]float64 `json:"ranges"` // of seconds, established, growth: lowest and highest
-}
-
-// timelineOf is nil for fewer than two samples: a point is no course.
-func timelineOf(r *account.Recording) *timelineView {
-	points := thinned(r.Load.Timeline)
-	if len(points) < 2 {
-		return nil
+// timelinesOf are the courses of all machines, or one where they share the kernel whose memory it shows. A point is no
+// course.
+func timelinesOf(r *recording.Recording) []Timeline {
+	machines := reconciled(r)
+	if len(machines) == 0 {
+		machines = all(r)
 	}
-	var d timelineData
-	for _, p := range points {
-		d.Seconds = append(d.Seconds, finite(p.Seconds))
-		d.Established = append(d.Established, p.Established)
-		d.Slab = append(d.Slab, p.SlabBytes)
-		d.Growth = append(d.Growth, float64(p.SlabBytes)-float64(points[0].SlabBytes))
-	}
-	up := make([]float64, len(points))
-	for i, n := range d.Established {
-		up[i] = float64(n)
-	}
-	time := span(d.Seconds, 0)
-	conns := niceAxis(up, 10)
-	bytes := niceAxis(d.Growth, 2)
-	d.Ranges = [][]float64{time, {conns.low, conns.high}, {bytes.low, bytes.high}}
-	view := &timelineView{Data: d, Ticks: timeTicks(time)}
-	view.Panels = []panel{
-		newPanel("Connections", "established", "conns", d.Seconds, up, time, conns, func(v float64) string { return count(int64(v)) }),
-		newPanel("Slab memory", "growth since the first sample, from "+size(float64(points[0].SlabBytes)), "slab", d.Seconds,
-			d.Growth, time, bytes, func(v float64) string { return shortSize(v) }),
-	}
-	return view
-}
-
-// thinned keeps at most maxPoints samples, the first and the last among them.
-func thinned(points []account.TimelinePoint) []account.TimelinePoint {
-	if len(points) <= maxPoints {
-		return points
-	}
-	kept := make([]account.TimelinePoint, maxPoints)
-	for i := range kept {
-		kept[i] = points[i*(len(points)-1)/(maxPoints-1)]
-	}
-	return kept
-}
-
-// finite keeps a forged time from becoming an axis without an end; 1e9 s are 31 years.
-func finite(f float64) float64 {
-	if math.IsNaN(f) {
-		return 0
-	}
-	return min(max(f, -1e9), 1e9)
-}
-
-// span is the lowest and highest value, the given one included, and never empty.
-func span(values []float64, include float64) []float64 {
-	low, high := include, include
-	for _, v := range values {
-		low, high = min(low, v), max(high, v)
-	}
-	if low == high {
-		high = low + 1
-	}
-	return []float64{low, high}
-}
-
-type axis struct{ low, high, step float64 }
-
-// niceAxis takes steps of 1, 2 or 5 times a power of ten, or powers of two for bytes, so that labels are round.
-func niceAxis(values []float64, base float64) axis {
-	s := span(values, 0)
-	step := niceStep((s[1]-s[0])/3, base)
-	return axis{math.Floor(s[0]/step) * step, math.Ceil(s[1]/step) * step, step}
-}
-
-func niceStep(raw, base float64) float64 {
-	if base == 2 {
-		unit := math.Pow(1024, math.Floor(math.Log(max(raw, 1))/math.Log(1024)))
-		return max(niceStep(raw/unit, 10)*unit, 1)
-	}
-	power := math.Pow(10, math.Floor(math.Log10(raw)))
-	for _, m := range []float64{1, 2, 5} {
-		if raw <= m*power*1.0001 {
-			return m * power
+	var list []Timeline
+	for _, m := range machines {
+		if m.Load != nil && len(m.Load.Timeline) > 1 {
+			list = append(list, Timeline{m.label, m.Load.Timeline})
 		}
 	}
-	return 10 * power
-}
-
-func timeTicks(time []float64) []tick {
-	step := niceStep((time[1]-time[0])/6, 10)
-	var ticks []tick
-	for i := math.Ceil(time[0] / step); i*step <= time[1]*1.0001; i++ {
-		ticks = append(ticks, tick{place(i*step, time[0], time[1]), strconv.FormatFloat(i*step, 'g', 6, 64) + " s"})
-	}
-	return ticks
-}
-
-func newPanel(title, unit, class string, xs, ys, time []float64, a axis, label func(float64) string) panel {
-	p := panel{Title: title, Unit: unit, Class: class}
-	for i := 0; i <= 8 && a.low+float64(i)*a.step <= a.high+a.step/2; i++ {
-		v := a.low + float64(i)*a.step
-		p.Ticks = append(p.Ticks, tick{place(v, a.low, a.high), label(v)})
-	}
-	var line strings.Builder
-	for i := range xs {
-		command := " L"
-		if i == 0 {
-			command = "M"
-		}
-		line.WriteString(command + coordinate(1000*ratio(xs[i]-time[0], time[1]-time[0])) + " " +
-			coordinate(100-100*ratio(ys[i]-a.low, a.high-a.low)))
-	}
-	p.Line = line.String()
-	floor := coordinate(100 - 100*ratio(0-a.low, a.high-a.low))
-	p.Area = p.Line + " L" + coordinate(1000*ratio(xs[len(xs)-1]-time[0], time[1]-time[0])) + " " + floor +
-		" L" + coordinate(1000*ratio(xs[0]-time[0], time[1]-time[0])) + " " + floor + " Z"
-	return p
-}
-
-func place(v, low, high float64) string { return coordinate(100 * ratio(v-low, high-low)) }
-
-func coordinate(f float64) string { return strconv.FormatFloat(f, 'f', 2, 64) }
-
-// shortSize is size without decimals that an axis does not need: 50 MiB.
-func shortSize(b float64) string {
-	s := size(b)
-	value, unit, _ := strings.Cut(s, " ")
-	if strings.Contains(value, ".") {
-		value = strings.TrimRight(strings.TrimRight(value, "0"), ".")
-	}
-	return value + " " + unit
+	return list
 }

@@ -1,4 +1,5 @@
-// Package sockfilter gives sockets the classic BPF programs that say which packets they get. It imports nothing of the project.
+// Package sockfilter gives sockets the classic BPF programs that say which packets they get. It imports nothing of the
+// project.
 package sockfilter
 
 import (

@@ -26,7 +26,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 const (
@@ -58,15 +58,15 @@ func take(folder, name string, arguments []string) error {
 	if err != nil {
 		return err
 	}
-	recording := filepath.Join(folder, "recording.json")
-	program := exec.Command(name, append(arguments, "--hold", "1h", "-o", recording)...)
+	path := filepath.Join(folder, "recording.json")
+	program := exec.Command(name, append(arguments, "--hold", "1h", "-o", path)...)
 	program.Stdout, program.Stderr = os.Stdout, os.Stderr
 	if err := program.Start(); err != nil {
 		return err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- program.Wait() }()
-	if err := waitFor(recording, ended); err != nil {
+	if err := waitFor(path, ended); err != nil {
 		return errors.Join(err, program.Process.Kill())
 	}
 	texts, err := c.countAll()
@@ -86,17 +86,17 @@ func take(folder, name string, arguments []string) error {
 }
 
 // waitFor returns when the recording is whole. The program that wrote it now holds its connections.
-func waitFor(recording string, ended <-chan error) error {
+func waitFor(path string, ended <-chan error) error {
 	for start := time.Now(); time.Since(start) < patience; time.Sleep(100 * time.Millisecond) {
 		select {
 		case err := <-ended:
 			return fmt.Errorf("it ended before it had written its recording: %v", err)
 		default:
 		}
-		if _, err := os.Stat(recording); err != nil {
+		if _, err := os.Stat(path); err != nil {
 			continue
 		}
-		if _, err := account.ReadFile(recording); err == nil {
+		if _, err := recording.ReadFile(path); err == nil {
 			return nil
 		}
 	}

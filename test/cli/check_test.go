@@ -13,26 +13,26 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/checkreport"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
-	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/netcfg"
 )
 
 // checked is the document of a check.
-func checked(t *testing.T, r result) *report.Check {
+func checked(t *testing.T, r result) *checkreport.Document {
 	t.Helper()
-	doc := &report.Check{}
+	doc := &checkreport.Document{}
 	if err := json.Unmarshal([]byte(r.stdout), doc); err != nil {
 		t.Fatalf("%v: %v", err, r)
 	}
 	return doc
 }
 
-func limitOf(t *testing.T, doc *report.Check, name string) report.CheckLimit {
+func limitOf(t *testing.T, doc *checkreport.Document, name string) checkreport.Limit {
 	t.Helper()
-	i := slices.IndexFunc(doc.Limits, func(l report.CheckLimit) bool { return l.Name == name })
+	i := slices.IndexFunc(doc.Limits, func(l checkreport.Limit) bool { return l.Name == name })
 	if i < 0 {
 		t.Fatalf("no limit %q", name)
 	}
@@ -41,7 +41,7 @@ func limitOf(t *testing.T, doc *report.Check, name string) report.CheckLimit {
 
 func TestCheckExitsByWhetherTheyFit(t *testing.T) {
 	fits := connprof(t, "check", "--conns", "10", "--json").exits(t, exitDone)
-	if doc := checked(t, fits); !doc.Fits || doc.Conns != 10 || doc.Schema != report.CheckSchema || fits.stderr != "" {
+	if doc := checked(t, fits); !doc.Fits || doc.Conns != 10 || doc.Schema != checkreport.Schema || fits.stderr != "" {
 		t.Errorf("ten: %v", fits)
 	}
 	// 2,000,000,000 sockets are beyond fs.nr_open's largest value, if beyond nothing else.
@@ -170,7 +170,7 @@ func TestCheckRefusesNonsense(t *testing.T) {
 		{"--recording /no/such/file", exitFailed, []string{"/no/such/file", "no such file"}},
 		{"--recording " + foreign, exitFailed, []string{foreign, "not"}},
 		{"--restore --journal /no/such/place/j.json", exitFailed, []string{"nothing to restore", "/no/such/place/j.json", "--journal"}},
-		{"--restore --journal " + foreign, exitFailed, []string{foreign + " is no journal of connprof", "mv " + foreign}},
+		{"--restore --journal " + foreign, exitFailed, []string{"journal " + foreign + " is damaged", "mv " + foreign}},
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			connprof(t, append([]string{"check"}, strings.Fields(c.line)...)...).refuses(t, c.code, c.says...)
@@ -182,10 +182,11 @@ func TestCheckRefusesNonsense(t *testing.T) {
 // recordingOf writes a recording in which endpoints of a kernel cost so much.
 func recordingOf(t *testing.T, path, release string, client, server uint64) {
 	t.Helper()
-	rec := &account.Recording{Schema: account.Schema, Host: account.Host{Kernel: release}, Endpoints: []account.EndpointRow{
-		{Role: "client", State: "TIME_WAIT", Count: 10, PageBytes: 1},
-		{Role: "client", State: "ESTABLISHED", Count: 10, PageBytes: 10 * client},
-		{Role: "server", State: "ESTABLISHED", Count: 10, PageBytes: 10 * server}}}
+	m := &recording.Machine{Host: recording.Host{Kernel: release}, Endpoints: []recording.EndpointRow{
+		{Role: kernel.RoleClient, State: "TIME_WAIT", Count: 10, PageBytes: 1},
+		{Role: kernel.RoleClient, State: "ESTABLISHED", Count: 10, PageBytes: 10 * client},
+		{Role: kernel.RoleServer, State: "ESTABLISHED", Count: 10, PageBytes: 10 * server}}}
+	rec := &recording.Recording{Schema: recording.Schema, Kind: recording.KindRun, Machines: []*recording.Machine{m}}
 	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)

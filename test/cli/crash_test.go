@@ -1,11 +1,16 @@
 package cli
 
 import (
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/test/check"
 )
 
 // A ramp of crashConns at crashRate takes 4 s: the tests look for its middle in what it prints, not at the clock.
@@ -26,7 +31,7 @@ func nextRunWorks(t *testing.T) {
 	t.Helper()
 	cmd := command(t, "run", "--conns", "1k", "-o", "rec.json")
 	finish(t, cmd).exits(t, exitDone)
-	checkCounts(t, readRecording(t, cmd.Dir+"/rec.json"), 1000)
+	checkCounts(t, readOne(t, cmd.Dir+"/rec.json"), 1000)
 }
 
 // only checks which files a run left in its directory.
@@ -67,18 +72,15 @@ func TestASignalEndsTheRampAndAccountsForWhatIsUp(t *testing.T) {
 				c.untilUp(t, crashConns)
 				c.signal(t, s)
 				r := c.wait(t)
-				rec := readRecording(t, c.cmd.Dir+"/rec.json")
+				whole := readRecording(t, c.cmd.Dir+"/rec.json")
+				rec := onlyOne(t, whole)
 				up := rec.Load.Established
 				r.complains(t, exitFailed, "interrupted", strconv.Itoa(up)+" of 20000")
 				says(t, "stdout", r.stdout, "Client endpoints", "tcp_sock", "interrupted")
-				if up <= 0 || up >= crashConns || rec.Load.Failed != 0 || rec.Interrupted == "" {
-					t.Errorf("%d up, %d failed, interrupted %q", up, rec.Load.Failed, rec.Interrupted)
+				if up <= 0 || up >= crashConns || rec.Load.Failed != 0 || whole.Interrupted == "" {
+					t.Errorf("%d up, %d failed, interrupted %q", up, rec.Load.Failed, whole.Interrupted)
 				}
-				for _, role := range []string{"client", "server"} {
-					if row := endpointRow(t, rec, role); row.Count != up {
-						t.Errorf("%d %s endpoints, and %d connections up", row.Count, role, up)
-					}
-				}
+				holds(t, check.Endpoints(rec, kernel.RoleClient, up), check.Endpoints(rec, kernel.RoleServer, up))
 				only(t, c.cmd.Dir, "ep.csv", "page.html", "rec.json")
 			})
 			nextRunWorks(t)
@@ -122,8 +124,24 @@ func TestASignalEndsTheHold(t *testing.T) {
 		c.signal(t, syscall.SIGINT)
 		r := c.wait(t).exits(t, exitDone)
 		says(t, "stderr", r.stderr, "held for", "all 2000 connections are still up")
-		checkCounts(t, readRecording(t, c.cmd.Dir+"/rec.json"), 2000)
+		checkCounts(t, readOne(t, c.cmd.Dir+"/rec.json"), 2000)
 	})
+}
+
+// TestTheTracesOfARunAreSeen keeps leavesNoTrace honest: it looks at what a run makes while the run is up.
+func TestTheTracesOfARunAreSeen(t *testing.T) {
+	before := passing(t)
+	c := rampOf(t)
+	c.untilUp(t, crashConns)
+	during := passing(t)
+	for _, kind := range []string{"process ", "network namespace ", "BPF program ", "BPF map "} {
+		isNew := func(trace string) bool { return strings.HasPrefix(trace, kind) && !before[trace] }
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(during)), isNew) {
+			t.Errorf("a run that is up has no %s", kind)
+		}
+	}
+	c.signal(t, syscall.SIGINT)
+	c.wait(t)
 }
 
 // moments are when a run is killed, each told from what can be seen of it.
@@ -171,8 +189,7 @@ func TestTheDeathOfALoadProcessIsReported(t *testing.T) {
 					t.Fatal(err)
 				}
 				c.wait(t).complains(t, exitFailed, "the load "+role+" ended", "killed", "of 20000")
-				rec := readRecording(t, c.cmd.Dir+"/rec.json")
-				if !strings.Contains(rec.Interrupted, role) {
+				if rec := readRecording(t, c.cmd.Dir+"/rec.json"); !strings.Contains(rec.Interrupted, role) {
 					t.Errorf("the recording says interrupted: %q", rec.Interrupted)
 				}
 			})
@@ -186,7 +203,7 @@ func TestTheDeathOfALoadProcessIsReported(t *testing.T) {
 					t.Fatal(err)
 				}
 				c.wait(t).complains(t, exitFailed, "held", "the load "+role+" ended", "killed")
-				checkCounts(t, readRecording(t, c.cmd.Dir+"/rec.json"), 2000)
+				checkCounts(t, readOne(t, c.cmd.Dir+"/rec.json"), 2000)
 			})
 		})
 	}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/connprof/connprof/test/check"
 )
 
 // endpointList is the CSV of --endpoints.
@@ -68,9 +70,9 @@ func TestMainJobsEndpointsSumToTheAccount(t *testing.T) {
 			sums[list.field(row, "role")+" "+list.header[i]] += number(t, row[i])
 		}
 	}
-	for key, want := range pageBytes(j.recording) {
+	for key, want := range check.PageBytes(j.recording) {
 		// What endpoints share counts whole in each row.
-		if _, typ, _ := strings.Cut(key, " "); !slices.Contains(oneEach, typ) {
+		if _, typ, _ := strings.Cut(key, " "); !slices.Contains(check.OneEach, typ) {
 			continue
 		}
 		// The rows have one decimal.

@@ -10,14 +10,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/checkreport"
 )
 
-// example runs into a limit: the walk through docs/limits.md is made of these.
+// example runs into a limit: the walk through docs/guide/limits.md is made of these.
 type example struct {
 	limit   string // as connprof check names it
 	command string // to be pasted into a root shell in the repository's directory
-	// says is what the kernel and connprof answer. docs/limits.md has it too.
+	// says is what the kernel and connprof answer. docs/guide/limits.md has it too.
 	says []string
 	// needs is a file without which the kernel has no such limit; without is what connprof check says of it then.
 	needs, without string
@@ -50,18 +50,18 @@ for i in 1 2 3 4 5; do rmdir %s 2>/dev/null && break; sleep 0.2; done`, controll
 
 var examples = []example{
 	{limit: "client ports",
-		command: inNetns(`sysctl -qw net.ipv4.ip_local_port_range="40000 40009"`, "perl docs/hold.pl 11",
+		command: inNetns(`sysctl -qw net.ipv4.ip_local_port_range="40000 40009"`, "perl test/hold/hold.pl 11",
 			"connprof check --conns 11 --ips 1 --as client >/dev/null"),
 		says: []string{"connection 11: connect: Cannot assign requested address",
 			"11 connections as client do not fit: stopped at 10 by client ports (net.ipv4.ip_local_port_range); " +
 				"fix: sysctl -w net.ipv4.ip_local_port_range='40000 65535'"}},
 	{limit: "reserved ports",
 		command: inNetns(`sysctl -qw net.ipv4.ip_local_port_range="40000 40009" net.ipv4.ip_local_reserved_ports=40000-40003`,
-			"perl docs/hold.pl 10", "connprof check --conns 10 --ips 1 --as client | grep -A 1 ports"),
+			"perl test/hold/hold.pl 10", "connprof check --conns 10 --ips 1 --as client | grep -A 1 ports"),
 		says: []string{"connection 7: connect: Cannot assign requested address", "40000-40009 without 4 reserved ports",
 			"stopped at 6 by client ports"}},
 	{limit: "nofile (soft)",
-		command: inNetns("ulimit -Sn 100", "perl docs/hold.pl 100", "connprof check --conns 100 --as client >/dev/null"),
+		command: inNetns("ulimit -Sn 100", "perl test/hold/hold.pl 100", "connprof check --conns 100 --as client >/dev/null"),
 		says: []string{": socket: Too many open files",
 			"stopped at 84 by nofile (soft) (RLIMIT_NOFILE, ulimit -Sn); fix: ulimit -Sn 116"}},
 	{limit: "nofile (hard)",
@@ -83,12 +83,12 @@ var examples = []example{
 		says: []string{"60 connections with both ends do not fit: stopped at 50 by epoll watches (fs.epoll.max_user_watches); " +
 			"fix: sysctl -w fs.epoll.max_user_watches=120"}},
 	{limit: "threads (user)",
-		command: inNetns("setpriv --reuid 64321 --regid 64321 --clear-groups prlimit --nproc=10 perl - 20 fork <docs/hold.pl",
+		command: inNetns("setpriv --reuid 64321 --regid 64321 --clear-groups prlimit --nproc=10 perl - 20 fork <test/hold/hold.pl",
 			"ulimit -u 100", "connprof check --conns 100 --as server --threads-per-connection >/dev/null"),
 		says: []string{": fork: Resource temporarily unavailable",
 			"stopped at 84 by threads (user) (RLIMIT_NPROC, ulimit -u); fix: ulimit -u 116"}},
 	{limit: "cgroup pids", needs: "/proc/self/cgroup", without: "no limit",
-		command: inCgroup("pids", "connprof-30", "pids.max", "pids.max", "30", "perl docs/hold.pl 40 fork",
+		command: inCgroup("pids", "connprof-30", "pids.max", "pids.max", "30", "perl test/hold/hold.pl 40 fork",
 			"connprof check --conns 40 --as server --threads-per-connection >/dev/null"),
 		says: []string{": fork: Resource temporarily unavailable", "by cgroup pids (/sys/fs/cgroup/", "connprof-30/pids.max"}},
 	{limit: "threads (all)",
@@ -105,7 +105,7 @@ var examples = []example{
 		says: []string{"stopped at 50 by mappings (vm.max_map_count); fix: sysctl -w vm.max_map_count=1102"}},
 	{limit: "memory cgroup", needs: "/proc/self/cgroup", without: "no limit",
 		command: inCgroup("memory", "connprof-256", "memory.limit_in_bytes", "memory.max", "256M", "ulimit -Sn $(ulimit -Hn)",
-			`for i in 1 2 3 4 5; do unshare --net bash -c "ip link set lo up; perl docs/hold.pl 12000; true" & done; wait`,
+			`for i in 1 2 3 4 5; do unshare --net bash -c "ip link set lo up; perl test/hold/hold.pl 12000; true" & done; wait`,
 			`grep -h "^oom_kill [1-9]" $G/connprof-256/memory.{oom_control,events} 2>/dev/null`,
 			`connprof check --conns 31k 2>/dev/null | grep -A 2 "^  memory cgroup"`, "connprof run --conns 50k"),
 		says: []string{"oom_kill ", "connprof-256/memory.", "256.0 MiB", "too low", "the cgroup's OOM killer",
@@ -115,17 +115,17 @@ var examples = []example{
 			"connprof check --conns 500 --as client >/dev/null"),
 		says: []string{"by memory (MemAvailable); fix: --conns 2"}},
 	{limit: "accept queue",
-		command: inNetns("sysctl -qw net.core.somaxconn=4 net.ipv4.tcp_syn_retries=1", "perl docs/hold.pl 10 queue",
+		command: inNetns("sysctl -qw net.core.somaxconn=4 net.ipv4.tcp_syn_retries=1", "perl test/hold/hold.pl 10 queue",
 			"connprof check --conns 10 --as server | grep -A 2 somaxconn"),
 		says: []string{"connection 6: connect: Connection timed out", "net.core.somaxconn 4 10 warns*",
 			"> sysctl -w net.core.somaxconn=10"}},
 	{limit: "SYN backlog",
 		command: inNetns("sysctl -qw net.ipv4.tcp_syncookies=0 net.ipv4.tcp_max_syn_backlog=10 net.ipv4.tcp_syn_retries=1",
-			"perl docs/hold.pl 20 silent", "connprof check --conns 20 --as server | grep -A 2 tcp_max_syn_backlog"),
+			"perl test/hold/hold.pl 20 silent", "connprof check --conns 20 --as server | grep -A 2 tcp_max_syn_backlog"),
 		says: []string{"connection 10: connect: Connection timed out", "net.ipv4.tcp_max_syn_backlog 10 20 warns*",
 			"> sysctl -w net.ipv4.tcp_max_syn_backlog=20"}},
 	{limit: "TIME_WAIT",
-		command: inNetns("sysctl -qw net.ipv4.tcp_max_tw_buckets=5", "perl docs/hold.pl 20 close",
+		command: inNetns("sysctl -qw net.ipv4.tcp_max_tw_buckets=5", "perl test/hold/hold.pl 20 close",
 			"ss -Htan state time-wait | wc -l", "nstat -az TcpExtTCPTimeWaitOverflow",
 			"connprof check --conns 20 | grep -A 2 tcp_max_tw_buckets"),
 		says: []string{"20 connections\n5\n", "TcpExtTCPTimeWaitOverflow 15", "sockets closed beyond it skip TIME_WAIT",
@@ -201,15 +201,15 @@ func TestEveryExampleRunsIntoItsLimit(t *testing.T) {
 }
 
 func TestThePageHasEveryExampleAndItsAnswer(t *testing.T) {
-	page := string(readFile(t, "../../docs/limits.md"))
+	page := string(readFile(t, "../../docs/guide/limits.md"))
 	for _, e := range examples {
-		says(t, "docs/limits.md", page, e.command)
-		says(t, "docs/limits.md", blanks(page), e.says...)
+		says(t, "docs/guide/limits.md", page, e.command)
+		says(t, "docs/guide/limits.md", blanks(page), e.says...)
 	}
 }
 
 func TestEveryLimitHasAnExample(t *testing.T) {
-	var doc report.Check
+	var doc checkreport.Document
 	r := connprof(t, "check", "--conns", "1", "--json")
 	if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil {
 		t.Fatalf("%v: %v", err, r)

@@ -14,8 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // A number that nobody asked for is what the host can safely hold, with the limit that set it.
@@ -30,7 +31,7 @@ func TestDefaultNumberIsWhatFitsAndSaysWhatBoundsIt(t *testing.T) {
 	}
 	cmd := command(t, "run", "--allow-memory", "1", "-o", "rec.json")
 	r := finish(t, cmd).exits(t, exitDone)
-	rec := readRecording(t, cmd.Dir+"/rec.json")
+	rec := readOne(t, cmd.Dir+"/rec.json")
 	l := rec.Load
 	if l.Established != l.Requested || l.Requested == 0 || !strings.Contains(l.Capped, "memory") ||
 		!strings.Contains(l.Capped, "--allow-memory") {
@@ -39,7 +40,7 @@ func TestDefaultNumberIsWhatFitsAndSaysWhatBoundsIt(t *testing.T) {
 	// What was expected of a connection is what the account finds of all.
 	var pages uint64
 	for _, row := range rec.Endpoints {
-		if row.Role != "listener" {
+		if row.Role != kernel.RoleListener {
 			pages += row.PageBytes
 		}
 	}
@@ -71,14 +72,14 @@ func TestWhatTheFirstConnectionsCostDecidesWhetherTheRunGoesOn(t *testing.T) {
 }
 
 // reached is a run that something happens to in the middle of its ramp: what it then leaves and says.
-func reached(t *testing.T, c *child, happen func(), names ...string) *account.Recording {
+func reached(t *testing.T, c *child, happen func(), names ...string) *recording.Machine {
 	t.Helper()
 	c.untilUp(t, crashConns)
 	happen()
 	r := c.wait(t)
 	r.complains(t, exitFailed, append(names, "stopped early", "of 20000")...)
-	rec := readRecording(t, c.cmd.Dir+"/rec.json")
-	if up := rec.Load.Established; up <= 0 || up >= crashConns || endpointRow(t, rec, "client").Count < up {
+	rec := readOne(t, c.cmd.Dir+"/rec.json")
+	if up := rec.Load.Established; up <= 0 || up >= crashConns || established(t, rec, kernel.RoleClient).Count < up {
 		t.Errorf("%d connections up, and %+v", up, rec.Endpoints)
 	}
 	says(t, "stdout", r.stdout, append(names, "interrupted", "Client endpoints", "tcp_sock")...)
@@ -196,7 +197,7 @@ func TestAMemoryCgroupBoundsTheDefaultNumber(t *testing.T) {
 	g.set(t, 256<<20)
 	cmd := confined(t, "cgroup="+g.dir, "run", "-o", "rec.json")
 	finish(t, cmd).exits(t, exitDone)
-	l := readRecording(t, cmd.Dir+"/rec.json").Load
+	l := readOne(t, cmd.Dir+"/rec.json").Load
 	if l.Established != l.Requested || l.Requested > 128<<20/limits.LeastConnectionBytes || !strings.Contains(l.Capped, g.dir) {
 		t.Errorf("%+v, want all of a number that %s set", l, g.dir)
 	}

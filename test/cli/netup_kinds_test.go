@@ -157,12 +157,12 @@ func (h hosts) has(t *testing.T, device, journal, admins string) {
 // hasAliases checks that an interface has twenty addresses more, those of IPv4 with labels that count from the first.
 func (h hosts) hasAliases(t *testing.T, device, admins, first, label string) {
 	t.Helper()
-	plan, err := netcfg.PlanAliases(first, 20)
+	wanted, err := netcfg.Consecutive(first, 20)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{admins: device}
-	for i, p := range plan {
+	for i, p := range wanted {
 		// A longer number leaves less of the name.
 		number := fmt.Sprintf(":cp%d", i)
 		name, _, _ := strings.Cut(label, ":")
@@ -174,7 +174,7 @@ func (h hosts) hasAliases(t *testing.T, device, admins, first, label string) {
 	}
 	for i, a := range got {
 		w, ok := want[a]
-		if plan[0].Addr().Is6() {
+		if wanted[0].Addr().Is6() {
 			w = ""
 		}
 		if !ok || labels[i] != w {

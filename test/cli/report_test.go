@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/pprof/profile"
+
+	"github.com/connprof/connprof/test/check"
 )
 
 // Reports are made as a user without root, from a file that this user may only read.
@@ -65,7 +67,7 @@ func TestReportWritesAProfileForPprof(t *testing.T) {
 		}
 		sums[s.Label["role"][0]+" "+s.Label["type"][0]] += uint64(s.Value[value])
 	}
-	sameBytes(t, "the profile", sums, pageBytes(mainJob(t).recording))
+	sameBytes(t, "the profile", sums, check.PageBytes(mainJob(t).recording))
 }
 
 func TestReportWritesFoldedStacks(t *testing.T) {
@@ -79,7 +81,7 @@ func TestReportWritesFoldedStacks(t *testing.T) {
 		frames := strings.Split(line[:i], ";")
 		sums[frames[0]+" "+frames[len(frames)-1]] += n
 	}
-	sameBytes(t, "the folded stacks", sums, pageBytes(mainJob(t).recording))
+	sameBytes(t, "the folded stacks", sums, check.PageBytes(mainJob(t).recording))
 }
 
 func TestReportWritesSpeedscope(t *testing.T) {
@@ -101,7 +103,7 @@ func TestReportWritesSpeedscope(t *testing.T) {
 	}
 	// Each role's bytes are in one profile; a profile of all roles together may come with them.
 	var want, got uint64
-	for key, n := range pageBytes(mainJob(t).recording) {
+	for key, n := range check.PageBytes(mainJob(t).recording) {
 		if strings.HasPrefix(key, "client ") {
 			want += n
 		}
@@ -139,7 +141,7 @@ func TestReportWritesCSV(t *testing.T) {
 	for _, row := range rows[1:] {
 		sums[row[column["role"]]+" "+row[column["type"]]] += uint64(number(t, row[column["page_bytes"]]))
 	}
-	sameBytes(t, "the rows", sums, pageBytes(mainJob(t).recording))
+	sameBytes(t, "the rows", sums, check.PageBytes(mainJob(t).recording))
 }
 
 func sameBytes(t *testing.T, what string, got, want map[string]uint64) {
@@ -200,8 +202,10 @@ func TestReportOfADamagedRecordingSaysSo(t *testing.T) {
 		"empty": {}, "blank": []byte("\n\n"), "text": []byte("once upon a time\n"), "binary": {0x7f, 'E', 'L', 'F', 0, 1},
 		"a list": []byte("[1, 2]"), "null": []byte("null"), "a number": []byte("5"), "a string": []byte(`"connprof"`),
 		"no schema": []byte(`{"load": {}}`), "an odd schema": []byte(`{"schema": 5}`),
-		"a later schema": bytes.Replace(whole, []byte("recording/1"), []byte("recording/9"), 1),
-		"another shape":  []byte(`{"schema": "connprof.recording/1", "load": 5}`),
+		"a later schema": bytes.Replace(whole, []byte("recording/2"), []byte("recording/9"), 1),
+		"another shape":  []byte(`{"schema": "connprof.recording/2", "machines": 5}`),
+		"no machine":     []byte(`{"schema": "connprof.recording/2", "machines": []}`),
+		"of schema 1":    []byte(`{"schema": "connprof.recording/1", "load": 5}`),
 		"two in one":     append(bytes.Clone(whole), whole...),
 		"damaged gzip":   bytes.Replace(zipped, zipped[len(zipped)/2:len(zipped)/2+8], []byte("\x00\x00\x00\x00\xff\xff\xff\xff"), 1),
 	}
@@ -230,14 +234,19 @@ func TestReportOfADamagedRecordingSaysSo(t *testing.T) {
 	connprof(t, "report", t.TempDir()).refuses(t, exitFailed, "directory")
 }
 
-// A recording may leave out anything but its schema: fields may be added, and old recordings lack them.
+// A recording may leave out anything but its schema and one machine: fields may be added, and old recordings lack them.
 func TestReportOfARecordingThatSaysLittle(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "little.json")
-	if err := os.WriteFile(path, []byte(`{"schema": "connprof.recording/1", "later": {"field": 1}}`), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	connprof(t, "report", path).exits(t, exitDone)
-	for _, f := range formats {
-		connprof(t, "report", path, "--"+f.flag, "-").exits(t, exitDone)
+	for schema, text := range map[string]string{
+		"1": `{"schema": "connprof.recording/1", "later": {"field": 1}}`,
+		"2": `{"schema": "connprof.recording/2", "machines": [{"later": 1}], "later": {"field": 1}}`,
+	} {
+		path := filepath.Join(t.TempDir(), schema+".json")
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		connprof(t, "report", path).exits(t, exitDone)
+		for _, f := range formats {
+			connprof(t, "report", path, "--"+f.flag, "-").exits(t, exitDone)
+		}
 	}
 }

@@ -5,15 +5,15 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // shares are the paths of a recording's graph, each with its share of all bytes.
-func shares(rec *account.Recording) map[string]float64 {
+func shares(rec *recording.Machine) map[string]float64 {
 	total := 0.0
 	paths := map[string]float64{}
 	for _, s := range rec.Stacks {
-		paths[strings.Join(append([]string{s.Role, s.Type}, s.Frames...), "\n")] += float64(s.Bytes)
+		paths[strings.Join(append([]string{s.Role.String(), s.Type}, s.Frames...), "\n")] += float64(s.Bytes)
 		total += float64(s.Bytes)
 	}
 	for p := range paths {
@@ -29,7 +29,7 @@ func TestTheSameRunTwiceGivesTheSameGraph(t *testing.T) {
 	first := mainJob(t).recording
 	cmd := command(t, "run", "--ips", "20", "--conns", "20k", "-o", "rec.json")
 	finish(t, cmd).exits(t, exitDone)
-	second := readRecording(t, cmd.Dir+"/rec.json")
+	second := readOne(t, cmd.Dir+"/rec.json")
 	a, b := shares(first), shares(second)
 	for p := range b {
 		a[p] += 0
@@ -43,7 +43,7 @@ func TestTheSameRunTwiceGivesTheSameGraph(t *testing.T) {
 	if stated <= 0 || apart > 8*stated {
 		t.Errorf("the graphs are %.2f %% apart, the stated error of both is %.2f %%", 100*apart, 100*stated)
 	}
-	for _, rec := range []*account.Recording{first, second} {
+	for _, rec := range []*recording.Machine{first, second} {
 		if rec.Sampling.SymbolisedRatio < 0.99 {
 			t.Errorf("%.2f %% of the bytes lie under symbolised frames, want 99 %%", 100*rec.Sampling.SymbolisedRatio)
 		}

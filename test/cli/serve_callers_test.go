@@ -225,7 +225,7 @@ func TestCallersThatWasteTheServersTime(t *testing.T) {
 		_, _ = c.Write([]byte("\x02\x7f\xff\xff\xff"))
 		<-link.Done()
 	})
-	p.plans(t, serve)
+	p.requests(t, serve)
 	// A thousand buffers of one frame each would be 64 MiB, and one frame of the claimed length 2 GiB.
 	peak := residentKiB(t, serve.pid(), "VmHWM")
 	t.Logf("serve had %d KiB resident before all of that, and %d at most", before, peak)

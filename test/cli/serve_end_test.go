@@ -6,7 +6,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/test/check"
 )
 
 // The ends of runs between two hosts that do not end as planned. Each end says in one line what became of the other, and
@@ -48,13 +50,14 @@ func (p pair) goesOn(t *testing.T, serve *child) {
 }
 
 // oneEnd checks the recording of an end that has lost the other: it has what was up there, and says why it is alone.
-func oneEnd(t *testing.T, path, role string) *account.Recording {
+func oneEnd(t *testing.T, path string, role kernel.Role) *recording.Machine {
 	t.Helper()
 	rec := readRecording(t, path)
-	if rec.Peer != nil || rec.Load.End != role || !strings.Contains(rec.Interrupted, lostPeer) {
-		t.Errorf("a recording of the %s end with peer %v, interrupted %q", rec.Load.End, rec.Peer != nil, rec.Interrupted)
+	m := onlyOne(t, rec)
+	if m.Load.End != role || !strings.Contains(rec.Interrupted, lostPeer) {
+		t.Errorf("a recording of the %s end, interrupted %q", m.Load.End, rec.Interrupted)
 	}
-	return rec
+	return m
 }
 
 func TestASignalToEitherOfTwoHosts(t *testing.T) {
@@ -68,11 +71,13 @@ func TestASignalToEitherOfTwoHosts(t *testing.T) {
 			run := p.ramping(t)
 			r := run.ends(t, syscall.SIGINT)
 			rec := readRecording(t, run.cmd.Dir+"/rec.json")
-			up := rec.Load.Established
+			client, _ := bothEnds(t, rec)
+			up := client.Load.Established
 			r.complains(t, exitFailed, "interrupted", fmt.Sprintf("%d of 20000", up))
-			if up <= 0 || up >= crashConns || endpointRow(t, rec, "client").Count != up || endpointRow(t, rec, "server").Count != up {
-				t.Errorf("%d up, and endpoints %+v", up, rec.Endpoints)
+			if up <= 0 || up >= crashConns {
+				t.Errorf("%d of %d connections up", up, crashConns)
 			}
+			checkUp(t, rec, up)
 			serve.tells(t, "session 1 is over", fmt.Sprint(up))
 			p.goesOn(t, serve)
 		})
@@ -92,15 +97,15 @@ func TestASignalToEitherOfTwoHosts(t *testing.T) {
 			s := serve.ends(t, syscall.SIGINT).exits(t, exitDone)
 			run.wait(t).complains(t, exitFailed, "the server says: connprof serve was interrupted", "of 20000")
 			rec := readRecording(t, run.cmd.Dir+"/rec.json")
-			up := rec.Load.Established
-			if up <= 0 || up >= crashConns || endpointRow(t, rec, "client").Count != up || endpointRow(t, rec, "server").Count != up {
-				t.Errorf("%d up, and endpoints %+v", up, rec.Endpoints)
+			client, _ := bothEnds(t, rec)
+			up := client.Load.Established
+			if up <= 0 || up >= crashConns {
+				t.Errorf("%d of %d connections up", up, crashConns)
 			}
+			checkUp(t, rec, up)
 			says(t, "serve", s.stdout, "Server endpoints", fmt.Sprintf("session 1 failed with %d connections up: connprof serve was "+
 				"interrupted", up))
-			if n := endpointRow(t, readRecording(t, serve.cmd.Dir+"/server-1.json"), "server").Count; n != up {
-				t.Errorf("the server kept %d endpoints of %d", n, up)
-			}
+			holds(t, check.Endpoints(readOne(t, serve.cmd.Dir+"/server-1.json"), kernel.RoleServer, up))
 		})
 	})
 	t.Run("the serve's hold", func(t *testing.T) {
@@ -138,7 +143,7 @@ func TestAKillOfEitherOfTwoHosts(t *testing.T) {
 			serve := p.serve(t, "-o", "server.json")
 			p.ramping(t).ends(t, syscall.SIGKILL)
 			serve.tells(t, "session 1 failed", lostPeer, "closed the control connection")
-			oneEnd(t, serve.cmd.Dir+"/server-1.json", "server")
+			oneEnd(t, serve.cmd.Dir+"/server-1.json", kernel.RoleServer)
 			p.goesOn(t, serve)
 		})
 	})
@@ -156,7 +161,7 @@ func TestAKillOfEitherOfTwoHosts(t *testing.T) {
 			run := p.ramping(t)
 			serve.ends(t, syscall.SIGKILL)
 			run.wait(t).complains(t, exitFailed, lostPeer, "closed the control connection", "this end only", "of 20000")
-			oneEnd(t, run.cmd.Dir+"/rec.json", "client")
+			oneEnd(t, run.cmd.Dir+"/rec.json", kernel.RoleClient)
 		})
 		again := p.serve(t)
 		p.goesOn(t, again)

@@ -11,8 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote/peer"
 	"github.com/connprof/connprof/netcfg"
+	"github.com/connprof/connprof/test/check"
 )
 
 // The tests of runs between two machines have two namespaces in their place, with a cable between them: near, from which
@@ -181,11 +184,18 @@ func (p pair) nextRun(t *testing.T) {
 	t.Helper()
 	c := p.run(t, "--ips", "1", "--conns", "500")
 	c.wait(t).exits(t, exitDone)
-	rec := readRecording(t, c.cmd.Dir+"/rec.json")
-	if rec.Load.Established != 500 || endpointRow(t, rec, "client").Count != 500 || endpointRow(t, rec, "server").Count != 500 {
-		t.Errorf("the next run has %+v, want 500 connections at both ends", rec.Load)
-	}
+	checkUp(t, readRecording(t, c.cmd.Dir+"/rec.json"), 500)
 	p.gone(t)
+}
+
+// checkUp checks that n connections are up at the connecting end, and that both ends' accounts have them.
+func checkUp(t *testing.T, rec *recording.Recording, n int) {
+	t.Helper()
+	client, server := bothEnds(t, rec)
+	if client.Load.Established != n {
+		t.Errorf("want %d connections up: %+v", n, client.Load)
+	}
+	holds(t, check.Endpoints(client, kernel.RoleClient, n), check.Endpoints(server, kernel.RoleServer, n))
 }
 
 func addressAt(ip string, port int) string {

@@ -9,7 +9,9 @@ import (
 
 	"github.com/vishvananda/netlink"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/test/check"
 )
 
 // Networks that lose, delay or refuse what they should carry. The tests spend their time waiting: they do it together.
@@ -64,9 +66,9 @@ func TestNetworksThatAreCut(t *testing.T) {
 		run := p.run(t, "--ips", "1", "--conns", "3k")
 		run.wait(t).complains(t, exitFailed, "0 of 3000", "a firewall that drops SYNs is the likely cause",
 			"let TCP ports 8091 of "+farIP+" through from "+nearIP)
-		rec := readRecording(t, run.cmd.Dir+"/rec.json")
-		if rec.Load.Established != 0 || rec.Peer == nil || rec.Peer.Load.Established != 0 {
-			t.Errorf("want no connection, and both ends' accounts: %+v, %v", rec.Load, rec.Peer)
+		client, server := bothEnds(t, readRecording(t, run.cmd.Dir+"/rec.json"))
+		if client.Load.Established != 0 || server.Load.Established != 0 {
+			t.Errorf("want no connection: %+v, %+v", client.Load, server.Load)
 		}
 		serve.tells(t, "session 1 is over: 0 connections")
 		c.lose(losing(0))
@@ -156,21 +158,16 @@ func TestNetworksThatAreCut(t *testing.T) {
 
 // bothLose waits until both ends have noticed that they hear nothing of each other any more. Each says so in one line and
 // has an account of its own end.
-func (p pair) bothLose(t *testing.T, serve, run *child) (near, far *account.Recording) {
+func (p pair) bothLose(t *testing.T, serve, run *child) (near, far *recording.Machine) {
 	t.Helper()
 	run.wait(t).complains(t, exitFailed, silent, "the report has this end only")
 	serve.tells(t, "session 1 failed with ", silent)
-	near = oneEnd(t, run.cmd.Dir+"/rec.json", "client")
-	far = oneEnd(t, serve.cmd.Dir+"/server-1.json", "server")
-	for role, rec := range map[string]*account.Recording{"client": near, "server": far} {
-		n := 0
-		for _, row := range rec.Endpoints { // beside those whose handshake was cut off
-			if row.Role == role && row.State == "ESTABLISHED" {
-				n += row.Count
-			}
-		}
-		if n != rec.Load.Established || n == 0 {
-			t.Errorf("the %s's report has %d endpoints, and %d connections up", role, n, rec.Load.Established)
+	near = oneEnd(t, run.cmd.Dir+"/rec.json", kernel.RoleClient)
+	far = oneEnd(t, serve.cmd.Dir+"/server-1.json", kernel.RoleServer)
+	for _, m := range []*recording.Machine{near, far} { // beside those whose handshake was cut off
+		n, _ := check.Objects(m, m.End(), kernel.StateEstablished.String())
+		if n != m.Load.Established || n == 0 {
+			t.Errorf("the %s's report has %d endpoints, and %d connections up", m.End(), n, m.Load.Established)
 		}
 	}
 	says(t, "the run's report", run.stdout.String(), "Client endpoints", "tcp_sock")

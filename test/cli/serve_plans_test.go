@@ -10,32 +10,34 @@ import (
 	"testing"
 	"time"
 
+	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/remote/peer"
 )
 
-// aPlan is one that a serve accepts, from an address that near does not have.
-func aPlan() *peer.Plan {
-	return &peer.Plan{Host: "near", Program: "test", Clients: []netip.Addr{netip.MustParseAddr("10.79.9.9")}, Connections: 1000,
-		Ports: 1, Scenario: "idle"}
+// aRequest is one that a serve accepts, from an address that near does not have.
+func aRequest() *peer.Request {
+	return &peer.Request{Host: "near", Program: "test", Clients: []netip.Addr{netip.MustParseAddr("10.79.9.9")}, Connections: 1000,
+		Ports: 1, Scenario: "idle", Payload: 4096}
 }
 
-// plans are those of somebody who knows the token and asks for too much.
-func (p pair) plans(t *testing.T, serve *child) {
+// requests are those of somebody who knows the token and asks for too much.
+func (p pair) requests(t *testing.T, serve *child) {
 	many := make([]netip.Addr, peer.MaxClients)
 	for i := range many { // no two of them follow each other
 		many[i] = netip.AddrFrom4([4]byte{10, 80, byte(i), 1})
 	}
-	for name, change := range map[string]func(*peer.Plan){
-		"two thousand million connections": func(q *peer.Plan) { q.Connections, q.Exact = peer.MaxConnections, true },
-		"a thousand ports":                 func(q *peer.Plan) { q.Ports = peer.MaxPorts },
-		"an unknown scenario":              func(q *peer.Plan) { q.Scenario = "time-wait" },
-		"addresses of the other family":    func(q *peer.Plan) { q.Clients = []netip.Addr{netip.MustParseAddr("fd79::9")} },
+	for name, change := range map[string]func(*peer.Request){
+		"two thousand million connections": func(q *peer.Request) { q.Connections, q.Exact = peer.MaxConnections, true },
+		"a thousand ports":                 func(q *peer.Request) { q.Ports = experiment.MaxPorts },
+		"a payload beyond every buffer":    func(q *peer.Request) { q.Payload = 1 << 30 },
+		"an unknown scenario":              func(q *peer.Request) { q.Scenario = "time-wait" },
+		"addresses of the other family":    func(q *peer.Request) { q.Clients = []netip.Addr{netip.MustParseAddr("fd79::9")} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, link := p.admitted(t)
-			plan := aPlan()
-			change(plan)
-			if err := link.Send(plan); err != nil {
+			wanted := aRequest()
+			change(wanted)
+			if err := link.Send(wanted); err != nil {
 				t.Fatal(err)
 			}
 			var refusal *peer.RefusedError
@@ -45,22 +47,22 @@ func (p pair) plans(t *testing.T, serve *child) {
 			serve.tells(t, refusal.Reason[:min(len(refusal.Reason), 30)])
 		})
 	}
-	for name, change := range map[string]func(*peer.Plan){
-		"as many as it can hold": func(q *peer.Plan) { q.Connections, q.Ports, q.Clients = peer.MaxConnections, 20, many },
-		"scattered addresses":    func(q *peer.Plan) { q.Clients = many },
+	for name, change := range map[string]func(*peer.Request){
+		"as many as it can hold": func(q *peer.Request) { q.Connections, q.Ports, q.Clients = peer.MaxConnections, 20, many },
+		"scattered addresses":    func(q *peer.Request) { q.Clients = many },
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, link := p.admitted(t)
-			plan := aPlan()
-			change(plan)
-			if err := link.Send(plan); err != nil {
+			wanted := aRequest()
+			change(wanted)
+			if err := link.Send(wanted); err != nil {
 				t.Fatal(err)
 			}
 			ready, err := peer.Await[*peer.Ready](link, time.Minute, peer.Unexpected)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if ready.Connections > plan.Connections || plan.Ports == 20 && ready.Capped == "" {
+			if ready.Connections > wanted.Connections || wanted.Ports == 20 && ready.Capped == "" {
 				t.Errorf("it is ready for %+v", ready)
 			}
 			link.Close()
@@ -84,7 +86,7 @@ func TestMoreNetworksThanAFilterHasRoomForAreRefused(t *testing.T) {
 	})
 	serve := p.serve(t)
 	_, link := p.admittedAt(t, farIP6)
-	plan := aPlan()
+	plan := aRequest()
 	plan.Clients = nil
 	for i := range peer.MaxClients {
 		plan.Clients = append(plan.Clients, netip.AddrFrom16([16]byte{0xfd, byte(i), 15: 1}))

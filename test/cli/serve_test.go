@@ -8,7 +8,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/test/check"
 )
 
 // betweenConns is how many connections the large runs between hosts open.
@@ -41,7 +43,8 @@ func TestRunsBetweenTwoHosts(t *testing.T) {
 		serve.wait(t).exits(t, exitDone)
 		rec := readRecording(t, run.cmd.Dir+"/rec.json")
 		checkBetween(t, rec, 2000)
-		for _, h := range slices.Concat(rec.Hooks, rec.Peer.Hooks) {
+		client, server := bothEnds(t, rec)
+		for _, h := range slices.Concat(client.Hooks, server.Hooks) {
 			if h.Kind != "tracepoint" && h.Name != "walk" {
 				t.Errorf("hook %+v, want a tracepoint", h)
 			}
@@ -56,57 +59,50 @@ func TestRunsBetweenTwoHosts(t *testing.T) {
 	})
 }
 
-// large is one of the two schemes, held until the kernel's own list of sockets has been read. Interrupts on top of a probe,
-// and slab memory that is not the run's, are the doing of whatever else runs on the host: then it is done again.
-func (p pair) large(t *testing.T, ips, ports, conns int) {
-	for attempt := 1; ; attempt++ {
-		serve := p.serve(t, "--once", "-o", "server.json")
-		run := p.run(t, "--ips", fmt.Sprint(ips), "--ports", fmt.Sprint(ports), "--conns", fmt.Sprint(conns), "--hold", "1h")
-		run.holding(t)
-		near, far := p.listed(t, ports)
-		if near[tcpEstablished] != conns || far[tcpEstablished] != conns || far[tcpListen] != ports {
-			t.Errorf("the kernel lists %v and %v, want %d connections and %d listeners", near, far, conns, ports)
-		}
-		r := run.ends(t, syscall.SIGINT).exits(t, exitDone)
-		says(t, "stderr", r.stderr, "held for", fmt.Sprintf("all %d connections are still up", conns))
-		s := serve.wait(t).exits(t, exitDone)
-		says(t, "serve", s.stdout, fmt.Sprintf("session 1 is over: %d connections accepted and accounted for", conns),
-			"wrote server.json")
-		p.gone(t)
-		rec, server := readRecording(t, run.cmd.Dir+"/rec.json"), readRecording(t, serve.cmd.Dir+"/server.json")
-		misses := rec.Losses.RecursionMisses + rec.Peer.Losses.RecursionMisses
-		t.Logf("%.0f connections/s, %+.4f of the slab unexplained, %d probes skipped", rec.Load.ConnectsPerSecond,
-			rec.Reconcile.UnexplainedRatio, misses)
-		if (rec.Reconcile.UnexplainedRatio > maxUnexplained || misses > 0) && attempt < 3 {
-			continue
-		}
-		checkBetween(t, rec, conns)
-		checkServers(t, server, rec, conns)
-		if rec.Reconcile.UnexplainedRatio > maxUnexplained {
-			t.Errorf("%.3f of the slab growth is unexplained: %+v", rec.Reconcile.UnexplainedRatio, rec.Reconcile)
-		}
-		if rec.Load.ClientAddresses != ips || rec.Load.ServerPorts != ports {
-			t.Errorf("the recording has %d addresses and %d ports", rec.Load.ClientAddresses, rec.Load.ServerPorts)
-		}
-		checkSpread(t, rec, ips, conns)
-		return
+// large is one of the two schemes, held until the kernel's own list of sockets has been read.
+func (p pair) large(t *testing.T, ips, ports, conns int) *recording.Recording {
+	t.Helper()
+	serve := p.serve(t, "--once", "-o", "server.json")
+	run := p.run(t, "--ips", fmt.Sprint(ips), "--ports", fmt.Sprint(ports), "--conns", fmt.Sprint(conns), "--hold", "1h")
+	run.holding(t)
+	near, far := p.listed(t, ports)
+	if near[tcpEstablished] != conns || far[tcpEstablished] != conns || far[tcpListen] != ports {
+		t.Errorf("the kernel lists %v and %v, want %d connections and %d listeners", near, far, conns, ports)
 	}
+	r := run.ends(t, syscall.SIGINT).exits(t, exitDone)
+	says(t, "stderr", r.stderr, "held for", fmt.Sprintf("all %d connections are still up", conns))
+	s := serve.wait(t).exits(t, exitDone)
+	says(t, "serve", s.stdout, fmt.Sprintf("session 1 is over: %d connections accepted and accounted for", conns),
+		"wrote server.json")
+	p.gone(t)
+	rec, kept := readRecording(t, run.cmd.Dir+"/rec.json"), readRecording(t, serve.cmd.Dir+"/server.json")
+	checkBetween(t, rec, conns)
+	checkServers(t, kept, rec, conns)
+	client, server := bothEnds(t, rec)
+	if client.Load.ClientAddresses != ips || client.Load.ServerPorts != ports {
+		t.Errorf("the recording has %d addresses and %d ports", client.Load.ClientAddresses, client.Load.ServerPorts)
+	}
+	holds(t, check.Spread(client, ips, conns), check.Listeners(server, ports))
+	t.Logf("%.0f connections/s, %+.4f of the slab unexplained, %d and %d probes skipped", client.Load.ConnectsPerSecond,
+		client.Reconcile.UnexplainedRatio, client.Losses.RecursionMisses, server.Losses.RecursionMisses)
+	return rec
 }
 
-// checkBetween checks the recording of a run between two hosts: each connection is there at both ends, for the trace and for
-// the walk. An end's trace is short where the kernel has skipped probes, and says so.
-func checkBetween(t *testing.T, rec *account.Recording, n int) {
+// bothEnds are the two machines of a run between two hosts.
+func bothEnds(t *testing.T, rec *recording.Recording) (client, server *recording.Machine) {
 	t.Helper()
-	checkEnds(t, rec, n)
-	for _, end := range []struct {
-		role string
-		rec  *account.Recording
-	}{{"client", rec}, {"server", rec.Peer}} {
-		if row := endpointRow(t, rec, end.role); row.Count != n {
-			t.Errorf("%d %s endpoints, want %d", row.Count, end.role, n)
-		}
-		checkTrace(t, end.rec, end.role, min(n, 5000))
+	client, server, err := check.Two(rec)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return client, server
+}
+
+// checkBetween checks the recording of a run between two hosts on one kernel: each connection is there at both ends, for the
+// trace and for the walk.
+func checkBetween(t *testing.T, rec *recording.Recording, n int) {
+	t.Helper()
+	holds(t, check.IdleBetween(rec, n), check.OneKernel(rec))
 }
 
 // besideOthers has a connection from the first of the local ports that a run would take. The bind bucket of that port is none
@@ -128,74 +124,27 @@ func (p pair) besideOthers(t *testing.T) {
 }
 
 // checkEnds checks what is so in every scenario.
-func checkEnds(t *testing.T, rec *account.Recording, n int) {
+func checkEnds(t *testing.T, rec *recording.Recording, n int) {
 	t.Helper()
-	if l := rec.Load; l.End != "client" || l.Requested != n || l.Established != n || l.Failed != 0 || rec.Interrupted != "" {
-		t.Errorf("want %d of %d connections established: %+v, interrupted %q", n, n, l, rec.Interrupted)
-	}
-	if rec.Peer == nil {
-		t.Fatal("the server's account is missing")
-	}
-	if l := rec.Peer.Load; l.End != "server" || l.Established != n || rec.Peer.Interrupted != "" {
-		t.Errorf("the server has %+v, interrupted %q", l, rec.Peer.Interrupted)
-	}
-	near, far := rec.Trace, rec.Peer.Trace
-	if near.ClientOpens != n || near.ServerOpens != 0 || far.ServerOpens != n || far.ClientOpens != 0 {
-		t.Errorf("the traces saw %d and %d client, %d and %d server endpoints open, want each at its own end", near.ClientOpens,
-			far.ClientOpens, near.ServerOpens, far.ServerOpens)
-	}
-	if !rec.Reconcile.BothEnds {
-		t.Error("both ends are on one kernel, and are not reconciled together")
-	}
-	for _, l := range []account.Losses{rec.Losses, rec.Peer.Losses} {
-		if l.RecursionMisses = 0; l != (account.Losses{}) {
-			t.Errorf("losses: %+v", l)
-		}
-	}
-}
-
-// checkTrace checks that one end's trace and walk of the batch agree, and that they are of this end's objects.
-// Skipped probes may make the trace fall short of the walk, by so many at most in all.
-func checkTrace(t *testing.T, rec *account.Recording, role string, batch int) {
-	t.Helper()
-	if rec.Trace.BatchConnections != batch {
-		t.Errorf("%s: a batch of %d connections, want %d", role, rec.Trace.BatchConnections, batch)
-	}
-	compared, missing := map[string]bool{}, 0
-	for _, row := range rec.Trace.Types {
-		if row.Role != role && row.Role != "listener" {
-			t.Errorf("the %s compares %s %s", role, row.Role, row.Type)
-		}
-		missing += row.Walk - row.Trace
-		if row.Trace > row.Walk || missing > int(rec.Losses.RecursionMisses) {
-			t.Errorf("%s %s: %d by the %s's trace, %d by its walk, %d short so far; losses %+v", row.Role, row.Type, row.Trace, role,
-				row.Walk, missing, rec.Losses)
-		}
-		if row.Role == role && row.Walk == batch {
-			compared[row.Type] = true
-		}
-	}
-	for _, typ := range oneEach {
-		if !compared[typ] {
-			t.Errorf("%s %s is not compared, or not for %d endpoints: %+v", role, typ, batch, rec.Trace.Types)
-		}
-	}
+	holds(t, check.Between(rec, n), check.OneKernel(rec))
 }
 
 // checkServers holds the recording that a serve has kept against what the run made of it.
-func checkServers(t *testing.T, server, joint *account.Recording, n int) {
+func checkServers(t *testing.T, kept, joint *recording.Recording, n int) {
 	t.Helper()
-	if server.Load.End != "server" || server.Peer != nil || server.Load.Established != n {
-		t.Errorf("the server kept %+v", server.Load)
+	own := onlyOne(t, kept)
+	_, sent := bothEnds(t, joint)
+	if own.Load.End != kernel.RoleServer || own.Load.Established != n {
+		t.Errorf("the server kept %+v", own.Load)
 	}
-	if slices.ContainsFunc(server.Endpoints, func(e account.EndpointRow) bool { return e.Role == "client" }) {
-		t.Errorf("the server's own recording has client endpoints: %+v", server.Endpoints)
+	if slices.ContainsFunc(own.Endpoints, func(e recording.EndpointRow) bool { return e.Role == kernel.RoleClient }) {
+		t.Errorf("the server's own recording has client endpoints: %+v", own.Endpoints)
 	}
-	if kept, sent := endpointRow(t, server, "server"), endpointRow(t, joint, "server"); kept.Count != sent.Count ||
-		kept.PageBytes != sent.PageBytes || kept.BufferBytes != sent.BufferBytes {
-		t.Errorf("the server kept %+v and sent %+v", kept, sent)
+	a, b := established(t, own, kernel.RoleServer), established(t, sent, kernel.RoleServer)
+	if a.Count != b.Count || a.PageBytes != b.PageBytes || a.BufferBytes != b.BufferBytes {
+		t.Errorf("the server kept %+v and sent %+v", a, b)
 	}
-	if strings.Contains(strings.Join(append(server.Command, joint.Command...), " "), serveToken) {
+	if strings.Contains(strings.Join(append(kept.Command, joint.Command...), " "), serveToken) {
 		t.Error("the token is in a recording")
 	}
 }
@@ -210,24 +159,25 @@ func (p pair) scenario(t *testing.T, name string) {
 	p.gone(t)
 	rec := readRecording(t, run.cmd.Dir+"/rec.json")
 	checkEnds(t, rec, conns)
-	states := map[string]string{"client": "ESTABLISHED", "server": "ESTABLISHED"}
+	client, server := bothEnds(t, rec)
+	states := map[*recording.Machine]string{client: "ESTABLISHED", server: "ESTABLISHED"}
 	if name == "half-closed" {
-		states = map[string]string{"client": "FIN_WAIT2", "server": "CLOSE_WAIT"}
+		states = map[*recording.Machine]string{client: "FIN_WAIT2", server: "CLOSE_WAIT"}
 	}
 	// What is queued is charged with the kernel's own overhead, and never with less than there is.
-	queued := map[string]string{"unread": "server", "unread-client": "client"}[name]
-	for role, state := range states {
-		row := account.EndpointRow{}
-		for _, r := range rec.Endpoints {
-			if r.Role == role && r.Count > row.Count {
+	queued := map[string]*recording.Machine{"unread": server, "unread-client": client}[name]
+	for m, state := range states {
+		row := recording.EndpointRow{}
+		for _, r := range m.Endpoints {
+			if r.Role == m.End() && r.Count > row.Count {
 				row = r
 			}
 		}
 		if row.State != state || row.Count != conns {
-			t.Errorf("%d %s endpoints in %s, want %d in %s", row.Count, role, row.State, conns, state)
+			t.Errorf("%d %s endpoints in %s, want %d in %s", row.Count, m.End(), row.State, conns, state)
 		}
-		if full := row.BufferBytes >= conns*payload; full != (role == queued) {
-			t.Errorf("%d buffer bytes of %s endpoints, and %q has %d of each", row.BufferBytes, role, queued, payload)
+		if full := row.BufferBytes >= conns*payload; full != (m == queued) {
+			t.Errorf("%d buffer bytes of %s endpoints in scenario %s, with %d sent to each", row.BufferBytes, m.End(), name, payload)
 		}
 	}
 }
@@ -240,8 +190,9 @@ func (p pair) overIPv6(t *testing.T) {
 	p.gone(t)
 	rec := readRecording(t, run.cmd.Dir+"/rec.json")
 	checkEnds(t, rec, 6000)
-	checkSpread(t, rec, 20, 6000)
-	for _, a := range rec.Addresses {
+	client, server := bothEnds(t, rec)
+	holds(t, check.Spread(client, 20, 6000))
+	for _, a := range slices.Concat(client.Addresses, server.Addresses) {
 		if !strings.HasPrefix(a.Address, "fd79::") {
 			t.Errorf("an address of the other family: %v", a.Address)
 		}
@@ -255,11 +206,10 @@ func (p pair) withoutProfile(t *testing.T) {
 	s := serve.wait(t).exits(t, exitDone)
 	says(t, "serve", s.stdout, "20000 connections accepted")
 	p.gone(t)
-	rec := readRecording(t, run.cmd.Dir+"/rec.json")
-	if rec.Load.Established != 20_000 || rec.Peer == nil || rec.Peer.Load.Established != 20_000 {
-		t.Errorf("want 20,000 connections at both ends: %+v, the server %+v", rec.Load, rec.Peer)
-	}
-	if len(rec.Endpoints) > 0 || len(rec.Peer.Endpoints) > 0 {
-		t.Errorf("there is an account: %+v", rec.Endpoints)
+	client, server := bothEnds(t, readRecording(t, run.cmd.Dir+"/rec.json"))
+	for _, m := range []*recording.Machine{client, server} {
+		if m.Load.Established != 20_000 || m.Profiled() || m.Trace != nil || m.Reconcile != nil {
+			t.Errorf("want 20,000 connections and no account: %+v, %+v", m.Load, m.Endpoints)
+		}
 	}
 }

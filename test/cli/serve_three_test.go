@@ -7,7 +7,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/remote/peer"
+	"github.com/connprof/connprof/test/check"
 )
 
 // three are two connecting hosts, each with a cable of its own to the accepting one.
@@ -70,22 +72,11 @@ func TestTwoHostsAtOnceAreServedOnPortsOfTheirOwn(t *testing.T) {
 // checkOwn checks that a run has its own endpoints at both ends, and nobody else's.
 func checkOwn(t *testing.T, run *child, conns, ports int) {
 	t.Helper()
-	rec := readRecording(t, run.cmd.Dir+"/rec.json")
 	// What the kernel's memory has grown by is the other run's, too; the counts are not.
-	if rec.Trace.ClientOpens != conns || rec.Peer.Trace.ServerOpens != conns {
-		t.Errorf("the traces saw %d and %d endpoints open, want %d", rec.Trace.ClientOpens, rec.Peer.Trace.ServerOpens, conns)
-	}
-	listeners := 0
-	for _, row := range rec.Endpoints {
-		if row.Role == "listener" {
-			listeners += row.Count
-		} else if row.Count != conns || row.State != "ESTABLISHED" {
-			t.Errorf("%d %s endpoints in %s, want %d", row.Count, row.Role, row.State, conns)
-		}
-	}
-	if listeners != ports {
-		t.Errorf("%d listeners, want %d", listeners, ports)
-	}
+	client, server := bothEnds(t, readRecording(t, run.cmd.Dir+"/rec.json"))
+	holds(t, check.Opens(client, conns, kernel.RoleClient), check.Opens(server, conns, kernel.RoleServer),
+		check.Endpoints(client, kernel.RoleClient, conns), check.Endpoints(server, kernel.RoleServer, conns),
+		check.Listeners(server, ports))
 }
 
 func TestOneSessionTooManyIsRefused(t *testing.T) {
@@ -98,7 +89,7 @@ func TestOneSessionTooManyIsRefused(t *testing.T) {
 	var links []*peer.Link
 	for range most {
 		_, link := p.admitted(t)
-		if err := link.Send(aPlan()); err != nil {
+		if err := link.Send(aRequest()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := peer.Await[*peer.Ready](link, childLimit, peer.Unexpected); err != nil {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/connprof/connprof/bpf"
 )
 
 // traces is everything on the host that a run might leave or change, a line each.
@@ -46,18 +48,18 @@ func fixed(t testing.TB) traces {
 	return found
 }
 
-// passing are the traces that come and go with processes: the test's own, and those of whatever else runs.
+// passing are the traces that come and go with connprof's processes. Whatever else begins on the host meanwhile has others.
 func passing(t testing.TB) traces {
 	t.Helper()
 	found := traces{}
 	for _, pid := range processes() {
 		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 		found[fmt.Sprintf("process %d %s", pid, comm)] = true
-	}
-	links, _ := filepath.Glob("/proc/[0-9]*/task/[0-9]*/ns/net")
-	for _, link := range links {
-		if name, err := os.Readlink(link); err == nil {
-			found["network namespace "+name] = true
+		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*/ns/net", pid))
+		for _, link := range links {
+			if name, err := os.Readlink(link); err == nil {
+				found["network namespace "+name] = true
+			}
 		}
 	}
 	for id := ebpf.ProgramID(0); ; {
@@ -65,18 +67,70 @@ func passing(t testing.TB) traces {
 		if err != nil {
 			break // the last
 		}
-		id = next
-		found[fmt.Sprintf("BPF program %d", id)] = true
+		if id = next; ofConnprof(programName(id)) {
+			found[fmt.Sprintf("BPF program %d", id)] = true
+		}
 	}
 	for id := ebpf.MapID(0); ; {
 		next, err := ebpf.MapGetNextID(id)
 		if err != nil {
 			break
 		}
-		id = next
-		found[fmt.Sprintf("BPF map %d", id)] = true
+		if id = next; ofConnprof(mapName(id)) {
+			found[fmt.Sprintf("BPF map %d", id)] = true
+		}
 	}
 	return found
+}
+
+// bpfNames are what connprof's programs and maps are called.
+var bpfNames = func() map[string]bool {
+	names := map[string]bool{}
+	for _, load := range []func() (*ebpf.CollectionSpec, error){bpf.LoadAccept, bpf.LoadConnect, bpf.LoadSlab, bpf.LoadState,
+		bpf.LoadWalk} {
+		spec, err := load()
+		if err != nil {
+			panic(err)
+		}
+		for name := range spec.Programs {
+			names[short(name)] = true
+		}
+		for name := range spec.Maps {
+			names[short(name)] = true
+		}
+	}
+	return names
+}()
+
+// short is a name as the kernel keeps it (BPF_OBJ_NAME_LEN).
+func short(name string) string { return name[:min(len(name), 15)] }
+
+func ofConnprof(name string) bool { return bpfNames[name] }
+
+func programName(id ebpf.ProgramID) string {
+	p, err := ebpf.NewProgramFromID(id)
+	if err != nil {
+		return "" // it is gone
+	}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil {
+		return ""
+	}
+	return info.Name
+}
+
+func mapName(id ebpf.MapID) string {
+	m, err := ebpf.NewMapFromID(id)
+	if err != nil {
+		return ""
+	}
+	defer m.Close()
+	info, err := m.Info()
+	if err != nil {
+		return ""
+	}
+	return info.Name
 }
 
 // leavesNoTrace runs f and checks that the host is then as it was before. Memory and namespaces are freed by the

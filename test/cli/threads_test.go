@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // threadsOf counts the threads of a process as the kernel lists them, 0 when it is gone.
@@ -31,9 +31,9 @@ func TestEachConnectionIsServedByAThreadAndNoneIsLeft(t *testing.T) {
 		r := c.wait(t).exits(t, exitDone)
 		says(t, "stdout", r.stdout, "Two servers", "thread/epoll", "connections/s", "switches a connection", "kernel stacks",
 			"beside the threads'", "task_struct")
-		rec := readRecording(t, c.cmd.Dir+"/rec.json")
+		rec := readOne(t, c.cmd.Dir+"/rec.json")
 		checkCounts(t, rec, n)
-		if l := rec.Load; l.ServerModel != account.ModelThread || l.ComparedWith == nil || l.ComparedWith.Established != n {
+		if l := rec.Load; l.ServerModel != recording.ModelThread || l.ComparedWith == nil || l.ComparedWith.Established != n {
 			t.Errorf("%+v", l)
 		}
 		// The report says it again.
@@ -89,8 +89,8 @@ func TestASignalInTheFirstOfTwoRunsAccountsForThatOne(t *testing.T) {
 		c.untilUp(t, 5000)
 		c.signal(t, syscall.SIGINT)
 		c.wait(t).complains(t, exitFailed, "interrupted", "of 5000")
-		rec := readRecording(t, c.cmd.Dir+"/rec.json")
-		if l := rec.Load; l.ServerModel != account.ModelEpoll || l.ComparedWith != nil || l.Established <= 0 {
+		rec := readOne(t, c.cmd.Dir+"/rec.json")
+		if l := rec.Load; l.ServerModel != recording.ModelEpoll || l.ComparedWith != nil || l.Established <= 0 {
 			t.Errorf("%+v", l)
 		}
 		rows := strings.Count(string(readFile(t, c.cmd.Dir+"/ep.csv")), "\n")
@@ -101,12 +101,12 @@ func TestASignalInTheFirstOfTwoRunsAccountsForThatOne(t *testing.T) {
 }
 
 // stoppedThreads checks what a run leaves whose server could not go on.
-func stoppedThreads(t *testing.T, c *child, names ...string) *account.Recording {
+func stoppedThreads(t *testing.T, c *child, names ...string) *recording.Machine {
 	t.Helper()
 	r := c.wait(t)
 	r.complains(t, exitFailed, append(names, "stopped early", "of 2000")...)
-	rec := readRecording(t, c.cmd.Dir+"/rec.json")
-	if up := rec.Load.Established; rec.Load.ServerModel != account.ModelThread || up >= 2000 || rec.Load.ComparedWith == nil {
+	rec := readOne(t, c.cmd.Dir+"/rec.json")
+	if up := rec.Load.Established; rec.Load.ServerModel != recording.ModelThread || up >= 2000 || rec.Load.ComparedWith == nil {
 		t.Errorf("%+v", rec.Load)
 	}
 	says(t, "stdout", r.stdout, append(names, "interrupted")...)
@@ -183,7 +183,7 @@ func TestACgroupThatAllowsFewerThreadsIsNamed(t *testing.T) {
 	// A number that nobody asked for is what fits.
 	cmd := confined(t, "cgroup="+dir, "run", "--threads-per-connection", "-o", "rec.json")
 	finish(t, cmd).exits(t, exitDone)
-	if l := readRecording(t, cmd.Dir+"/rec.json").Load; l.Established != l.Requested || l.Requested < 500 || l.Requested > 700 ||
+	if l := readOne(t, cmd.Dir+"/rec.json").Load; l.Established != l.Requested || l.Requested < 500 || l.Requested > 700 ||
 		!strings.Contains(l.Capped, dir+"/pids.max = 700") {
 		t.Errorf("%+v", l)
 	}

@@ -123,10 +123,10 @@ func TestAForcedRungIsTakenOrItsAbsenceExplained(t *testing.T) {
 				r.refuses(t, exitFailed, c.kind, "leave out --hooks fentry")
 			default:
 				r.exits(t, exitDone)
-				rec := readRecording(t, cmd.Dir+"/rec.json")
+				rec := readOne(t, cmd.Dir+"/rec.json")
 				checkCounts(t, rec, 500)
 				for _, h := range rec.Hooks[:2] {
-					if !strings.HasSuffix(h.Kind, c.kind) && !strings.HasPrefix(h.Kind, strings.TrimSuffix(c.kind, "probe")) {
+					if !strings.HasSuffix(string(h.Kind), c.kind) && !strings.HasPrefix(string(h.Kind), strings.TrimSuffix(c.kind, "probe")) {
 						t.Errorf("--hooks %s gave %+v", c.kind, h)
 					}
 				}

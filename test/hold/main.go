@@ -1,4 +1,4 @@
-// Command hold is docs/hold.pl where there is no perl: an ordinary program that opens TCP connections one by one, holds
+// Command hold is test/hold/hold.pl where there is no perl: an ordinary program that opens TCP connections one by one, holds
 // them all, and ends at the first error. It is for limits of the whole host, which the tests run into in a virtual machine.
 //
 //	hold N                 another process accepts them

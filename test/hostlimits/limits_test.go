@@ -35,7 +35,7 @@ const childLimit = 2 * time.Minute
 const ordinary = 64321
 
 func TestMain(m *testing.M) {
-	if _, err := os.Stat(wire.PlanPath); err != nil || os.Getenv("CONNPROF_TEST_PROGRAM") != connprof {
+	if _, err := os.Stat(wire.JobPath); err != nil || os.Getenv("CONNPROF_TEST_PROGRAM") != connprof {
 		fmt.Fprintln(os.Stderr, "these tests lower limits of the whole host: make test-vm runs them in a virtual machine of their own")
 		os.Exit(1)
 	}
@@ -474,7 +474,7 @@ func row(table, name string) string {
 	return text
 }
 
-// keep sends the transcript to the host, which holds docs/limits.md against it.
+// keep sends the transcript to the host, which holds docs/guide/limits.md against it.
 func (s *transcript) keep(t *testing.T, name string) {
 	t.Log("\n" + s.String())
 	file := filepath.Join(wire.OutDir, wire.LimitsDir, name+".txt")

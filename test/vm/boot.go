@@ -85,11 +85,11 @@ func Boot(ctx context.Context, config Config) (*Result, error) {
 		files[wire.ModulePath(m.Name)] = filepath.Join(config.ModuleDir, m.Name+".ko")
 	}
 	initramfs := filepath.Join(dir, "initramfs.cpio")
-	plan := wire.Plan{Modules: modules, Commands: config.Commands}
+	job := wire.Job{Modules: modules, Commands: config.Commands}
 	if config.Cable != nil {
-		plan.Address = config.Cable.Address
+		job.Address = config.Cable.Address
 	}
-	if err := writeInitramfs(initramfs, init, files, plan); err != nil {
+	if err := writeInitramfs(initramfs, init, files, job); err != nil {
 		return nil, fmt.Errorf("write the initramfs: %w", err)
 	}
 	return runMachine(ctx, config, machine{

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/test/check"
 )
 
 // ownCaches names the cache that the kernel creates for each type, which is where its objects are when nothing is
@@ -43,21 +45,21 @@ const (
 	kmallocSlack = 40
 )
 
-// census is a run's recording and how many objects each cache held at that time.
+// census is what a run recorded and how many objects each cache held at that time.
 type census struct {
-	recording *account.Recording
-	objects   map[string]int
+	machine *recording.Machine
+	objects map[string]int
 }
 
-// named is a recording and how an error calls it.
+// named is an account and how an error calls it.
 type named struct {
 	name string
-	*account.Recording
+	*recording.Machine
 }
 
 // checkSameAccount wants two accounts with the same objects: by role, state and type the same count and bytes.
 func checkSameAccount(one, other named) error {
-	a, b := objectsOf(one.Recording), objectsOf(other.Recording)
+	a, b := objectsOf(one.Machine), objectsOf(other.Machine)
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(a)) {
 		if a[key] != b[key] {
@@ -74,7 +76,7 @@ func checkSameAccount(one, other named) error {
 
 // checkMerging wants the same account with merging and without.
 func checkMerging(with, without census) error {
-	return checkSameAccount(named{"merged", with.recording}, named{"not merged", without.recording})
+	return checkSameAccount(named{"merged", with.machine}, named{"not merged", without.machine})
 }
 
 type amount struct {
@@ -83,10 +85,10 @@ type amount struct {
 }
 
 // objectsOf is the account without the names of the caches, which are the one thing that merging may change.
-func objectsOf(r *account.Recording) map[string]amount {
+func objectsOf(m *recording.Machine) map[string]amount {
 	all := map[string]amount{}
-	for _, row := range r.Endpoints {
-		name := row.Role + " " + row.State
+	for _, row := range m.Endpoints {
+		name := row.Role.String() + " " + row.State
 		all[name] = amount{row.Count, row.ObjectBytes, row.PageBytes}
 		for _, o := range row.Objects {
 			sum := all[name+" "+o.Type]
@@ -97,9 +99,9 @@ func objectsOf(r *account.Recording) map[string]amount {
 }
 
 // checkOwnCaches wants each type under the name of its own cache.
-func checkOwnCaches(r *account.Recording) error {
+func checkOwnCaches(m *recording.Machine) error {
 	var errs []error
-	for _, row := range r.Endpoints {
+	for _, row := range m.Endpoints {
 		for _, o := range row.Objects {
 			want, own := ownCaches[o.Type]
 			switch {
@@ -116,9 +118,9 @@ func checkOwnCaches(r *account.Recording) error {
 }
 
 // mergedTypes lists the types that the account found under another name than their own cache's.
-func mergedTypes(r *account.Recording) []string {
+func mergedTypes(m *recording.Machine) []string {
 	found := map[string]bool{}
-	for _, row := range r.Endpoints {
+	for _, row := range m.Endpoints {
 		for _, o := range row.Objects {
 			if own, ok := ownCaches[o.Type]; ok && o.Cache != own {
 				found[o.Type] = true
@@ -132,11 +134,11 @@ func mergedTypes(r *account.Recording) []string {
 // difference leaves out what the processes and the rest of the machine have. A cache must have grown by what the
 // account has in it; one that the account does not know must not have grown with the connections.
 func checkCensus(small, large census) error {
-	accounted := byCache(large.recording)
-	for cache, n := range byCache(small.recording) {
+	accounted := byCache(large.machine)
+	for cache, n := range byCache(small.machine) {
 		accounted[cache] -= n
 	}
-	conns := large.recording.Load.Established - small.recording.Load.Established
+	conns := large.machine.Load.Established - small.machine.Load.Established
 	var errs []error
 	for _, cache := range slices.Sorted(maps.Keys(large.objects)) {
 		grown := large.objects[cache] - small.objects[cache]
@@ -169,9 +171,9 @@ func slackOf(cache string, known bool, conns int) int {
 	return processSlack
 }
 
-func byCache(r *account.Recording) map[string]int {
+func byCache(m *recording.Machine) map[string]int {
 	sums := map[string]int{}
-	for _, row := range r.Endpoints {
+	for _, row := range m.Endpoints {
 		for _, o := range row.Objects {
 			sums[o.Cache] += o.Count
 		}
@@ -181,15 +183,15 @@ func byCache(r *account.Recording) map[string]int {
 
 // goodCensus is what a run with n connections on a machine without merging should give.
 func goodCensus(n int) census {
-	c := census{recording: &account.Recording{Load: account.Load{Established: n}}, objects: map[string]int{
+	c := census{machine: &recording.Machine{Load: &recording.Load{Established: n}}, objects: map[string]int{
 		"vmap_area": 300}}
-	for _, role := range roles {
-		row := account.EndpointRow{Role: role, State: "ESTABLISHED", Count: n}
+	for _, role := range check.Roles {
+		row := recording.EndpointRow{Role: role, State: "ESTABLISHED", Count: n}
 		for _, kind := range slices.Sorted(maps.Keys(ownCaches)) {
-			row.Objects = append(row.Objects, account.ObjectRow{Type: kind, Cache: ownCaches[kind], Count: n, ObjectBytes: 64})
+			row.Objects = append(row.Objects, recording.ObjectRow{Type: kind, Cache: ownCaches[kind], Count: n, ObjectBytes: 64})
 		}
-		row.Objects = append(row.Objects, account.ObjectRow{Type: "lsm_sock", Cache: "kmalloc-16", Count: n})
-		c.recording.Endpoints = append(c.recording.Endpoints, row)
+		row.Objects = append(row.Objects, recording.ObjectRow{Type: "lsm_sock", Cache: "kmalloc-16", Count: n})
+		c.machine.Endpoints = append(c.machine.Endpoints, row)
 	}
 	for _, cache := range append(slices.Collect(maps.Values(ownCaches)), "kmalloc-16") {
 		c.objects[cache] = 57 + 2*n
@@ -199,17 +201,17 @@ func goodCensus(n int) census {
 
 func TestControlFindsWhatIsWrong(t *testing.T) {
 	check := func(small, large census) error {
-		return errors.Join(checkMerging(goodCensus(4020), large), checkOwnCaches(large.recording), checkCensus(small, large))
+		return errors.Join(checkMerging(goodCensus(4020), large), checkOwnCaches(large.machine), checkCensus(small, large))
 	}
 	if err := check(goodCensus(20), goodCensus(4020)); err != nil {
 		t.Errorf("a good control experiment: %v", err)
 	}
-	if got := mergedTypes(goodCensus(20).recording); len(got) != 0 {
+	if got := mergedTypes(goodCensus(20).machine); len(got) != 0 {
 		t.Errorf("merged types where nothing is merged: %v", got)
 	}
-	object := func(c census, kind string) *account.ObjectRow {
-		objects := c.recording.Endpoints[0].Objects
-		return &objects[slices.IndexFunc(objects, func(o account.ObjectRow) bool { return o.Type == kind })]
+	object := func(c census, kind string) *recording.ObjectRow {
+		objects := c.machine.Endpoints[0].Objects
+		return &objects[slices.IndexFunc(objects, func(o recording.ObjectRow) bool { return o.Type == kind })]
 	}
 	for name, c := range map[string]struct {
 		spoil func(census)
@@ -217,7 +219,7 @@ func TestControlFindsWhatIsWrong(t *testing.T) {
 	}{
 		"count":   {func(c census) { object(c, "file").Count-- }, "client ESTABLISHED file: {count:4020"},
 		"bytes":   {func(c census) { object(c, "file").PageBytes = 9 }, "client ESTABLISHED file: {count:4020"},
-		"role":    {func(c census) { c.recording.Endpoints[0].Role = "other" }, "other ESTABLISHED: none merged"},
+		"role":    {func(c census) { c.machine.Endpoints[0].Role = kernel.RoleUnknown }, "unknown ESTABLISHED: none merged"},
 		"cache":   {func(c census) { object(c, "epitem").Cache = "pid" }, `epitem: cache "pid", its own is "eventpoll_epi"`},
 		"nowhere": {func(c census) { object(c, "lsm_sock").Cache = "" }, `lsm_sock: cache "", want one of kmalloc's`},
 		"no such": {func(c census) { object(c, "epitem").Cache = "gone" }, `cache "gone": the account has 4020`},

@@ -33,8 +33,8 @@ func buildInit(ctx context.Context, dir string) (string, error) {
 	return binary, nil
 }
 
-// writeInitramfs makes the archive that the kernel unpacks as its root: the init process, the plan, the files.
-func writeInitramfs(archive, init string, files map[string]string, plan wire.Plan) error {
+// writeInitramfs makes the archive that the kernel unpacks as its root: the init process, the job, the files.
+func writeInitramfs(archive, init string, files map[string]string, job wire.Job) error {
 	f, err := os.Create(archive)
 	if err != nil {
 		return err
@@ -42,7 +42,7 @@ func writeInitramfs(archive, init string, files map[string]string, plan wire.Pla
 	defer f.Close()
 	// Not compressed: the emulated processor takes seconds to unpack what this machine packs.
 	buffered := bufio.NewWriterSize(f, 1<<20)
-	if err := fillInitramfs(buffered, init, files, plan); err != nil {
+	if err := fillInitramfs(buffered, init, files, job); err != nil {
 		return err
 	}
 	if err := buffered.Flush(); err != nil {
@@ -51,7 +51,7 @@ func writeInitramfs(archive, init string, files map[string]string, plan wire.Pla
 	return f.Close()
 }
 
-func fillInitramfs(w io.Writer, init string, files map[string]string, plan wire.Plan) error {
+func fillInitramfs(w io.Writer, init string, files map[string]string, job wire.Job) error {
 	a := archive{cpio.Newc.Writer(w)}
 	for _, dir := range []string{"dev", "proc", "sys", "tmp", "run", "root", "etc", "var/lib", wire.OutDir} {
 		if err := a.add(cpio.Directory(dir, dirPerm)); err != nil {
@@ -62,11 +62,11 @@ func fillInitramfs(w io.Writer, init string, files map[string]string, plan wire.
 	if err := a.add(cpio.CharDev("dev/console", 0o600, 5, 1)); err != nil {
 		return err
 	}
-	text, err := json.Marshal(plan)
+	text, err := json.Marshal(job)
 	if err != nil {
 		return err
 	}
-	if err := a.add(cpio.StaticFile(wire.PlanPath, string(text), 0o644)); err != nil {
+	if err := a.add(cpio.StaticFile(wire.JobPath, string(text), 0o644)); err != nil {
 		return err
 	}
 	if err := a.addHostFile("init", init); err != nil {

@@ -43,10 +43,10 @@ func TestInitramfsHasInitPlanAndFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	plan := wire.Plan{Commands: []wire.Command{{Argv: []string{"/bin/program", "-x"}, Dir: "/bin"}}}
+	job := wire.Job{Commands: []wire.Command{{Argv: []string{"/bin/program", "-x"}, Dir: "/bin"}}}
 	archive := filepath.Join(dir, "initramfs")
 	files := map[string]string{"/bin/program": program, "/bin/testdata/data": data}
-	if err := writeInitramfs(archive, program, files, plan); err != nil {
+	if err := writeInitramfs(archive, program, files, job); err != nil {
 		t.Fatal(err)
 	}
 	names, entries := unpacked(t, archive)
@@ -71,18 +71,18 @@ func TestInitramfsHasInitPlanAndFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got wire.Plan
+	var got wire.Job
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
 	if len(got.Commands) != 1 || got.Commands[0].Argv[1] != "-x" {
-		t.Errorf("the plan in the initramfs is %+v, want %+v", got, plan)
+		t.Errorf("the job in the initramfs is %+v, want %+v", got, job)
 	}
 }
 
 func TestInitramfsRefusesAFolder(t *testing.T) {
 	dir := t.TempDir()
-	err := writeInitramfs(filepath.Join(dir, "initramfs"), dir, nil, wire.Plan{})
+	err := writeInitramfs(filepath.Join(dir, "initramfs"), dir, nil, wire.Job{})
 	if err == nil || !strings.Contains(err.Error(), "no regular file") {
 		t.Errorf("error is %v, want one about no regular file", err)
 	}
@@ -97,7 +97,7 @@ func TestTheSameContentMakesTheSameInitramfs(t *testing.T) {
 			t.Fatal(err)
 		}
 		archive := filepath.Join(dir, name)
-		if err := writeInitramfs(archive, program, map[string]string{"/bin/program": program, "/a": program}, wire.Plan{}); err != nil {
+		if err := writeInitramfs(archive, program, map[string]string{"/bin/program": program, "/a": program}, wire.Job{}); err != nil {
 			t.Fatal(err)
 		}
 		content, err := os.ReadFile(archive)

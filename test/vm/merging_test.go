@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/test/check"
 	"github.com/connprof/connprof/test/vm/wire"
 )
 
@@ -34,14 +35,14 @@ func TestMergingChangesNoType(t *testing.T) {
 		merged := takeCensus(t, version, "merged", "", controlLarge, files)
 		large := takeCensus(t, version, "unmerged", unmerged, controlLarge, files)
 		small := takeCensus(t, version, "unmerged-small", unmerged, controlSmall, files)
-		found := mergedTypes(merged.recording)
+		found := mergedTypes(merged.machine)
 		t.Logf("types that share a cache when merging is on: %s", strings.Join(found, ", "))
 		if len(found) == 0 {
 			t.Error("no type shares a cache: this kernel does not merge, and there is nothing to compare")
 		}
 		for what, err := range map[string]error{
 			"the account with merging and without": checkMerging(merged, large),
-			"the caches without merging":           checkOwnCaches(large.recording),
+			"the caches without merging":           checkOwnCaches(large.machine),
 			"the account against the caches":       checkCensus(small, large),
 		} {
 			if err != nil {
@@ -68,11 +69,11 @@ func takeCensus(t *testing.T, version, label, more string, conns int, files map[
 			t.Fatal(c.Output)
 		}
 	}
-	r := readRecording(t, result.Files, recordingName)
-	if err := checkLoad(r, conns); err != nil {
+	m := readOne(t, result.Files, recordingName)
+	if err := check.Load(m, conns); err != nil {
 		t.Error(err)
 	}
-	return census{r, leastObjects(t, result)}
+	return census{m, leastObjects(t, result)}
 }
 
 // leastObjects is how many objects of each cache were active in the count that found the fewest.

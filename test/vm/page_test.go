@@ -25,11 +25,11 @@ func withoutAmounts(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// checkPage holds docs/limits.md against what was typed and answered in the virtual machine: the page has all of it, with
+// checkPage holds docs/guide/limits.md against what was typed and answered in the virtual machine: the page has all of it, with
 // other amounts.
 func checkPage(t *testing.T, files map[string][]byte) {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join("..", "docs", "limits.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "guide", "limits.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func checkPage(t *testing.T, files map[string][]byte) {
 		}
 		found++
 		if err := hasTranscript(string(page), string(transcript)); err != nil {
-			t.Errorf("docs/limits.md on %s: %v", strings.TrimSuffix(path.Base(name), ".txt"), err)
+			t.Errorf("docs/guide/limits.md on %s: %v", strings.TrimSuffix(path.Base(name), ".txt"), err)
 		}
 	}
 	if found == 0 {

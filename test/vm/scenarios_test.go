@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/load"
+	"github.com/connprof/connprof/test/check"
 	"github.com/connprof/connprof/test/vm/wire"
 )
 
@@ -16,7 +17,7 @@ import (
 const scenarioConns = 5000
 
 // TestScenarios holds every scenario's connections under each kernel. With CONNPROF_VM_OUT set it leaves the recordings
-// that `make scenario-table` makes docs/scenarios.md from.
+// that `make scenario-table` makes docs/results/scenarios.md from.
 func TestScenarios(t *testing.T) {
 	needQemu(t)
 	files := map[string]string{"/connprof": buildCommand(t, t.TempDir(), "./cmd/connprof")}
@@ -28,8 +29,8 @@ func TestScenarios(t *testing.T) {
 		}
 		for _, s := range load.Scenarios {
 			t.Run(s.Name, func(t *testing.T) {
-				r := readRecording(t, result.Files, "recording-"+s.Name+".json")
-				if err := checkScenario(r, s, scenarioConns); err != nil {
+				m := readOne(t, result.Files, "recording-"+s.Name+".json")
+				if err := check.AloneIn(m, s, scenarioConns); err != nil {
 					t.Error(err)
 				}
 			})

@@ -13,9 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote/peer"
+	"github.com/connprof/connprof/test/check"
 	"github.com/connprof/connprof/test/vm/wire"
 )
 
@@ -136,39 +137,29 @@ func twoCommand(args ...string) wire.Command {
 
 // checkTwo holds the joint recording against what must be so, each machine's part by itself, and the server's against the
 // one that the server has kept.
-func checkTwo(joint, kept *account.Recording, s scheme) error {
-	client, server := joint.Parts()
-	if server == nil {
-		return errors.New("the client's recording has no server's part")
+func checkTwo(joint, kept *recording.Recording, s scheme) error {
+	client, server, err := check.Two(joint)
+	if err != nil {
+		return err
 	}
-	errs := []error{checkSchema(joint), checkLoad(joint, twoConns), checkAddresses(client, s.ips, twoConns),
-		checkHook(client, "connect", rungOf[string(kernel.KindAuto)], twoConns), checkHook(server, "accept", rungOf[string(kernel.KindAuto)], twoConns)}
-	for role, r := range map[string]*account.Recording{"client": client, "server": server} {
-		// A network card interrupts tracepoint programs, and what the kernel then does for arriving packets is skipped.
-		for _, err := range []error{checkEndpoints(r, role, twoConns), checkLosses(r, true),
-			checkTraceIsWalk(r, []string{role}, r.Losses.RecursionMisses > 0), checkAlone(r)} {
-			if err != nil {
-				errs = append(errs, fmt.Errorf("the %s's part: %w", role, err))
-			}
+	own, err := check.One(kept)
+	if err != nil {
+		return fmt.Errorf("what the server has kept: %w", err)
+	}
+	rung := rungOf[kernel.KindAuto]
+	errs := []error{check.IdleBetween(joint, twoConns), check.TwoKernels(joint), check.Spread(client, s.ips, twoConns),
+		check.Rung(client, kernel.HookConnect, rung), check.Hits(client, kernel.HookConnect, twoConns),
+		check.Rung(server, kernel.HookAccept, rung), check.Hits(server, kernel.HookAccept, twoConns)}
+	for _, m := range joint.Machines {
+		if err := check.Growth(m, mostUnexplained); err != nil {
+			errs = append(errs, fmt.Errorf("the %s's part: %w", m.End(), err))
 		}
 	}
-	if client.Host.Boot == server.Host.Boot || joint.Reconcile.BothEnds {
-		errs = append(errs, fmt.Errorf("both ends are taken for one kernel: boots %q and %q", client.Host.Boot, server.Host.Boot))
-	}
-	if kept.Load.Established != twoConns || kept.Host.Kernel != server.Host.Kernel || kept.Load.ServerPorts != s.ports {
-		errs = append(errs, fmt.Errorf("the server has kept %+v of kernel %s", kept.Load, kept.Host.Kernel))
+	if own.Load.Established != twoConns || own.Host.Kernel != server.Host.Kernel || own.Load.ServerPorts != s.ports {
+		errs = append(errs, fmt.Errorf("the server has kept %+v of kernel %s", own.Load, own.Host.Kernel))
 	}
 	return errors.Join(errs...)
 }
 
 // mostUnexplained is of one end's growth. It is little where there are few connections, and a fresh machine fills its caches.
 const mostUnexplained = 0.10
-
-// checkAlone wants a machine's account to explain its own kernel's growth.
-func checkAlone(r *account.Recording) error {
-	if rec := r.Reconcile; rec.SlabDeltaBytes <= 0 || rec.UnexplainedRatio > mostUnexplained || rec.UnexplainedRatio < -mostUnexplained {
-		return fmt.Errorf("%.1f %% of %d bytes of growth are unexplained, want at most %.0f %%", 100*rec.UnexplainedRatio,
-			rec.SlabDeltaBytes, 100*mostUnexplained)
-	}
-	return nil
-}

@@ -20,8 +20,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/test/check"
 	"github.com/connprof/connprof/test/vm/wire"
 )
 
@@ -29,8 +30,9 @@ import (
 // without tests is left out. Of the program's own tests it is those of the commands that change the host: the others
 // need a shell, take minutes on an emulated processor, or ask the kernel nothing.
 var testPackages = []testPackage{{folder: "netcfg", parallel: waiting}, {folder: "load"}, {folder: "loader"}, {folder: "internal/limits"},
-	{folder: "internal/account"}, {folder: "internal/experiment"}, {folder: "internal/kernel"}, {folder: "test/cli", run: "Netup|Netdown", skip: "BadInput|Help",
-		parallel: waiting}, {folder: hostLimits, kernels: []string{"6.12"}}}
+	{folder: "internal/account"}, {folder: "internal/experiment"}, {folder: "internal/measure"}, {folder: "internal/kernel"},
+	{folder: "test/cli", run: "Netup|Netdown|Growth", skip: "BadInput|Help", parallel: waiting},
+	{folder: hostLimits, kernels: []string{"6.12"}}}
 
 // hostLimits are the tests that lower limits of the whole host, half a minute's worth. On the other kernels they run with
 // CONNPROF_VM_ALL set.
@@ -182,8 +184,8 @@ func testKernel(t *testing.T, version string, p programs) {
 			})
 			continue
 		}
-		hooks := string(kernel.HookChoices[i-len(tests)])
-		t.Run("main job by "+hooks, func(t *testing.T) { checkMainJob(t, c, hooks, result.Files) })
+		hooks := kernel.HookChoices[i-len(tests)]
+		t.Run("main job by "+string(hooks), func(t *testing.T) { checkMainJob(t, c, hooks, result.Files) })
 	}
 }
 
@@ -309,27 +311,50 @@ func checkEnd(t *testing.T, c wire.CommandResult) {
 	}
 }
 
+// rungOf is the kind of rung that connect and accept must get by each value of --hooks. Every stock kernel of the matrix
+// offers all of them.
+var rungOf = map[kernel.HookKind]kernel.HookKind{
+	kernel.KindAuto:       kernel.KindKprobe,
+	kernel.KindKprobe:     kernel.KindKprobe,
+	kernel.KindFentry:     kernel.KindFentry,
+	kernel.KindTracepoint: kernel.KindTracepoint,
+}
+
 // checkMainJob holds the run's recording against what must be so, and its account against that of the run by itself.
-func checkMainJob(t *testing.T, c wire.CommandResult, hooks string, files map[string][]byte) {
+func checkMainJob(t *testing.T, c wire.CommandResult, hooks kernel.HookKind, files map[string][]byte) {
 	t.Logf("%s took %.1f s\n%s", strings.Join(c.Argv, " "), c.Seconds, c.Output)
 	checkEnd(t, c)
-	r := readRecording(t, files, recordingBy(hooks))
-	if err := checkRecording(r, hooks, mainIPs, mainConns); err != nil {
+	m := readOne(t, files, recordingBy(string(hooks)))
+	errs := []error{check.Alone(m, rungOf[hooks], mainIPs, mainConns), check.Stacks(m)}
+	if hooks == kernel.KindAuto {
+		errs = append(errs, check.Hooks(m))
+	}
+	if err := errors.Join(errs...); err != nil {
 		t.Errorf("the recording:\n%v", err)
 	}
-	auto := readRecording(t, files, recordingBy(string(kernel.KindAuto)))
-	if err := checkSameAccount(named{"by auto", auto}, named{"by " + hooks, r}); err != nil {
+	auto := readOne(t, files, recordingBy(string(kernel.KindAuto)))
+	if err := checkSameAccount(named{"by auto", auto}, named{"by " + string(hooks), m}); err != nil {
 		t.Errorf("the account:\n%v", err)
 	}
 }
 
-func readRecording(t *testing.T, files map[string][]byte, name string) *account.Recording {
+func readRecording(t *testing.T, files map[string][]byte, name string) *recording.Recording {
 	t.Helper()
-	r, err := account.Read(bytes.NewReader(files[name]))
+	r, err := recording.Read(bytes.NewReader(files[name]))
 	if err != nil {
 		t.Fatalf("read %s: %v", name, err)
 	}
 	return r
+}
+
+// readOne reads the recording of a run on one machine.
+func readOne(t *testing.T, files map[string][]byte, name string) *recording.Machine {
+	t.Helper()
+	m, err := check.One(readRecording(t, files, name))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return m
 }
 
 // checkTestRun reports a package's tests: what they printed, what failed, and what was skipped without leave.

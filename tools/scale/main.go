@@ -1,5 +1,5 @@
 // Command scale runs connprof with more and more connections and prints what grows: one row a run, as Markdown, and a
-// chart as SVG. docs/scale.md shows what it prints.
+// chart as SVG. docs/results/scale.md shows what it prints.
 //
 //	go run ./tools/scale [-chart FILE] PROGRAM [CONNECTIONS...]
 package main
@@ -15,8 +15,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // sizes are the default numbers of connections.
@@ -63,18 +63,18 @@ func measure(program string, conns []string, chart string) error {
 
 // point is what one run was like. Times are seconds.
 type point struct {
-	*account.Recording
+	*recording.Machine
 	// tearDown is from the printed account to the command's end; memoryBack from there until Slab was within 3 % of
 	// what it was before.
 	tearDown, memoryBack float64
 }
 
-func runOne(program, conns, recording string) (point, error) {
+func runOne(program, conns, file string) (point, error) {
 	before, err := kernel.ReadMeminfo()
 	if err != nil {
 		return point{}, err
 	}
-	cmd := exec.Command(program, "run", "--ips", "20", "--conns", conns, "-o", recording)
+	cmd := exec.Command(program, "run", "--ips", "20", "--conns", conns, "-o", file)
 	progress, err := cmd.StderrPipe()
 	if err != nil {
 		return point{}, err
@@ -95,8 +95,12 @@ func runOne(program, conns, recording string) (point, error) {
 	}
 	p := point{tearDown: time.Since(printed).Seconds()}
 	p.memoryBack = untilBack(before["Slab"])
-	p.Recording, err = account.ReadFile(recording)
-	return p, err
+	rec, err := recording.ReadFile(file)
+	if err != nil {
+		return point{}, err
+	}
+	p.Machine = rec.Machines[0]
+	return p, nil
 }
 
 // untilBack waits until Slab is within 3 % of before, for a minute at most.
@@ -116,7 +120,7 @@ const header = `| connections | established | connections/s | last tenth | secon
 `
 
 func (p point) row() string {
-	l, c := &p.Load, &p.Cost
+	l, c := p.Load, &p.Cost
 	n := float64(l.Established)
 	profiler := float64(c.ProfilerRSSBytes + c.BPFMapBytes)
 	return fmt.Sprintf("| %s | %s | %s | %.2f | %.1f | %.2f | %.2f | %.0f | %.0f | %.0f | %.0f | %.2f %% | %.1f | %.1f |",
@@ -128,7 +132,7 @@ func (p point) row() string {
 func (p point) pageBytes() float64 {
 	sum := 0.0
 	for _, row := range p.Endpoints {
-		if row.Role != "listener" {
+		if row.Role != kernel.RoleListener {
 			sum += float64(row.PageBytes)
 		}
 	}

@@ -8,21 +8,22 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // at is a run of n connections with some points of its timeline.
-func at(n int, points ...account.TimelinePoint) point {
-	r := &account.Recording{}
+func at(n int, points ...recording.TimelinePoint) point {
+	r := &recording.Machine{Load: &recording.Load{}, Reconcile: &recording.Reconcile{}}
 	r.Load.Requested, r.Load.Established, r.Load.FirstConnectSeconds, r.Load.Timeline = n, n, 1, points
 	r.Load.ConnectSeconds, r.Cost.AccountSeconds, r.Cost.ProfilerRSSBytes = 2, 1, 1<<20
-	r.Endpoints = []account.EndpointRow{{Role: "client", PageBytes: uint64(n) * 4000}, {Role: "listener", PageBytes: 9999}}
-	return point{Recording: r}
+	r.Endpoints = []recording.EndpointRow{{Role: kernel.RoleClient, PageBytes: uint64(n) * 4000}, {Role: kernel.RoleListener, PageBytes: 9999}}
+	return point{Machine: r}
 }
 
 func TestLastTenthIsHeldAgainstTheFirst(t *testing.T) {
 	// 100 in the first second, and from then on half as many.
-	p := at(1000, account.TimelinePoint{Seconds: 2, Established: 100}, account.TimelinePoint{Seconds: 20, Established: 1000})
+	p := at(1000, recording.TimelinePoint{Seconds: 2, Established: 100}, recording.TimelinePoint{Seconds: 20, Established: 1000})
 	if got := p.lastTenth(); math.Abs(got-0.5) > 1e-9 {
 		t.Errorf("%v, want 0.5", got)
 	}

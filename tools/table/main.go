@@ -1,10 +1,10 @@
 // Command table prints what recordings say of one endpoint, side by side, as Markdown: a table for each role and state,
-// a row for each object type, a column for each recording. docs/measured.md shows what it prints.
+// a row for each object type, a column for each machine of them. docs/results/endpoint.md shows what it prints.
 //
 //	go run ./tools/table RECORDING...
 //
 // With --scenarios it writes one table into a page instead, between that page's markers: a row for each scenario, role and
-// state, a column for each kernel. docs/scenarios.md is that page.
+// state, a column for each kernel. docs/results/scenarios.md is that page.
 //
 //	go run ./tools/table --scenarios PAGE RECORDING...
 package main
@@ -19,7 +19,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func main() {
@@ -38,30 +39,33 @@ func main() {
 
 // compare reads the recordings and writes their tables: into the page, or to standard output without one.
 func compare(paths []string, page string) error {
-	var recordings []*account.Recording
+	var machines []*recording.Machine
 	for _, path := range paths {
-		r, err := account.ReadFile(path)
+		r, err := recording.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		recordings = append(recordings, r)
+		machines = append(machines, r.Machines...)
 	}
 	if page != "" {
-		return scenarioPage(page, recordings)
+		return scenarioPage(page, machines)
 	}
-	write(os.Stdout, recordings)
+	write(os.Stdout, machines)
 	return nil
 }
 
 // key names a table: the endpoints of one role in one state.
-type key struct{ role, state string }
+type key struct {
+	role  kernel.Role
+	state string
+}
 
-// write prints the tables in the order of the rows in the recordings. The few listeners are no cost of a connection.
-func write(w io.Writer, recordings []*account.Recording) {
+// write prints the tables in the order of the rows of the machines. The few listeners are no cost of a connection.
+func write(w io.Writer, machines []*recording.Machine) {
 	var keys []key
-	for _, r := range recordings {
-		for _, row := range r.Endpoints {
-			if k := (key{row.Role, row.State}); row.Role != "listener" && !slices.Contains(keys, k) {
+	for _, m := range machines {
+		for _, row := range m.Endpoints {
+			if k := (key{row.Role, row.State}); row.Role != kernel.RoleListener && !slices.Contains(keys, k) {
 				keys = append(keys, k)
 			}
 		}
@@ -70,26 +74,26 @@ func write(w io.Writer, recordings []*account.Recording) {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		writeTable(w, k, recordings)
+		writeTable(w, k, machines)
 	}
 }
 
 // cost is what one endpoint has of a type, in bytes.
 type cost struct{ object, page float64 }
 
-// column is what one recording says. Without such endpoints it has no types.
+// column is what one machine says. Without such endpoints it has no types.
 type column struct {
 	kernel string
 	total  cost
 	types  map[string]cost
 }
 
-func writeTable(w io.Writer, k key, recordings []*account.Recording) {
+func writeTable(w io.Writer, k key, machines []*recording.Machine) {
 	var columns []column
-	for _, r := range recordings {
-		columns = append(columns, columnOf(k, r))
+	for _, m := range machines {
+		columns = append(columns, columnOf(k, m))
 	}
-	line(w, k.role+" "+k.state, columns, func(c column) string { return c.kernel })
+	line(w, k.role.String()+" "+k.state, columns, func(c column) string { return c.kernel })
 	line(w, "---", columns, func(column) string { return "---:" })
 	for _, kind := range typesOf(columns) {
 		line(w, kind, columns, func(c column) string {
@@ -115,9 +119,9 @@ func line(w io.Writer, first string, columns []column, cell func(column) string)
 	fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
 }
 
-func columnOf(k key, r *account.Recording) column {
-	c := column{kernel: series(r.Host.Kernel), types: map[string]cost{}}
-	for _, row := range r.Endpoints {
+func columnOf(k key, m *recording.Machine) column {
+	c := column{kernel: series(m.Host.Kernel), types: map[string]cost{}}
+	for _, row := range m.Endpoints {
 		if row.Role != k.role || row.State != k.state || row.Count == 0 {
 			continue
 		}

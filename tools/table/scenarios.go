@@ -10,7 +10,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/load"
 )
 
@@ -21,32 +22,36 @@ const (
 )
 
 // end is what a row of the scenario table is about: the endpoints of one role in one state, in one scenario.
-type end struct{ scenario, role, state string }
+type end struct {
+	scenario string
+	role     kernel.Role
+	state    string
+}
 
-// published are the figures for a 3.10 kernel that docs/measured.md names the source of: kB of 1,024 bytes, here as
+// published are the figures for a 3.10 kernel that docs/results/endpoint.md names the source of: kB of 1,024 bytes, here as
 // bytes. There the client closed and its process was gone: connprof's scenario of the like is orphaned.
 var published = map[end]string{
-	{"idle", "client", "ESTABLISHED"}:    "3,420",
-	{"idle", "server", "ESTABLISHED"}:    "3,123",
-	{"orphaned", "client", "FIN_WAIT2"}:  "406",
-	{"orphaned", "server", "CLOSE_WAIT"}: "3,379",
-	{"time-wait", "client", "TIME_WAIT"}: "346–420",
+	{"idle", kernel.RoleClient, "ESTABLISHED"}:    "3,420",
+	{"idle", kernel.RoleServer, "ESTABLISHED"}:    "3,123",
+	{"orphaned", kernel.RoleClient, "FIN_WAIT2"}:  "406",
+	{"orphaned", kernel.RoleServer, "CLOSE_WAIT"}: "3,379",
+	{"time-wait", kernel.RoleClient, "TIME_WAIT"}: "346–420",
 }
 
 // kernelRuns are one kernel's recordings, by scenario.
 type kernelRuns struct {
-	host account.Host
-	runs map[string]*account.Recording
+	host recording.Host
+	runs map[string]*recording.Machine
 }
 
 // scenarioPage writes the tables of the recordings into a page, between its markers.
-func scenarioPage(path string, recordings []*account.Recording) error {
+func scenarioPage(path string, machines []*recording.Machine) error {
 	page, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
 	var block strings.Builder
-	if err := writeScenarios(&block, recordings); err != nil {
+	if err := writeScenarios(&block, machines); err != nil {
 		return err
 	}
 	text, err := replaceBlock(string(page), block.String())
@@ -67,36 +72,39 @@ func replaceBlock(page, block string) (string, error) {
 }
 
 // writeScenarios prints where the recordings are from, the table of page bytes and that of object bytes.
-func writeScenarios(w io.Writer, recordings []*account.Recording) error {
-	kernels, err := byKernel(recordings)
+func writeScenarios(w io.Writer, machines []*recording.Machine) error {
+	kernels, err := byKernel(machines)
 	if err != nil {
 		return err
 	}
-	ends := endsOf(recordings)
+	ends := endsOf(machines)
 	writeHosts(w, kernels)
 	fmt.Fprintf(w, "\nPage bytes an endpoint:\n\n")
-	writeEnds(w, ends, kernels, func(row account.EndpointRow) uint64 { return row.PageBytes }, true)
+	writeEnds(w, ends, kernels, func(row recording.EndpointRow) uint64 { return row.PageBytes }, true)
 	fmt.Fprintf(w, "\nObject bytes an endpoint:\n\n")
-	writeEnds(w, ends, kernels, func(row account.EndpointRow) uint64 { return row.ObjectBytes }, false)
+	writeEnds(w, ends, kernels, func(row recording.EndpointRow) uint64 { return row.ObjectBytes }, false)
 	fmt.Fprintf(w, "\nBuffer bytes an endpoint, where there are any:\n\n")
-	writeEnds(w, withBuffers(ends, recordings), kernels, func(row account.EndpointRow) uint64 { return row.BufferBytes },
+	writeEnds(w, withBuffers(ends, machines), kernels, func(row recording.EndpointRow) uint64 { return row.BufferBytes },
 		false)
 	return nil
 }
 
 // byKernel sorts the recordings into one column a kernel, the oldest first.
-func byKernel(recordings []*account.Recording) ([]kernelRuns, error) {
+func byKernel(machines []*recording.Machine) ([]kernelRuns, error) {
 	var kernels []kernelRuns
-	for _, r := range recordings {
-		i := slices.IndexFunc(kernels, func(k kernelRuns) bool { return k.host.Kernel == r.Host.Kernel })
+	for _, m := range machines {
+		if m.Load == nil {
+			return nil, fmt.Errorf("a recording on kernel %s is of no run: it has no scenario", m.Host.Kernel)
+		}
+		i := slices.IndexFunc(kernels, func(k kernelRuns) bool { return k.host.Kernel == m.Host.Kernel })
 		if i < 0 {
 			i = len(kernels)
-			kernels = append(kernels, kernelRuns{r.Host, map[string]*account.Recording{}})
+			kernels = append(kernels, kernelRuns{m.Host, map[string]*recording.Machine{}})
 		}
-		if _, twice := kernels[i].runs[r.Load.Scenario]; twice {
-			return nil, fmt.Errorf("two recordings of scenario %s on kernel %s", r.Load.Scenario, r.Host.Kernel)
+		if _, twice := kernels[i].runs[m.Load.Scenario]; twice {
+			return nil, fmt.Errorf("two recordings of scenario %s on kernel %s", m.Load.Scenario, m.Host.Kernel)
 		}
-		kernels[i].runs[r.Load.Scenario] = r
+		kernels[i].runs[m.Load.Scenario] = m
 	}
 	if len(kernels) == 0 {
 		return nil, errors.New("no recordings")
@@ -120,12 +128,12 @@ func numbers(release string) []int {
 }
 
 // endsOf lists what the recordings have rows for. The listener that every run has is a row only where it is the subject.
-func endsOf(recordings []*account.Recording) []end {
+func endsOf(machines []*recording.Machine) []end {
 	var ends []end
-	for _, r := range recordings {
-		for _, row := range r.Endpoints {
-			e := end{r.Load.Scenario, row.Role, row.State}
-			if (e.role != "listener" || e.scenario == "listen") && !slices.Contains(ends, e) {
+	for _, m := range machines {
+		for _, row := range m.Endpoints {
+			e := end{m.Load.Scenario, row.Role, row.State}
+			if (e.role != kernel.RoleListener || e.scenario == "listen") && !slices.Contains(ends, e) {
 				ends = append(ends, e)
 			}
 		}
@@ -142,24 +150,24 @@ func rank(scenario string) int {
 }
 
 // withBuffers leaves out the ends that have no byte queued in any recording.
-func withBuffers(ends []end, recordings []*account.Recording) []end {
+func withBuffers(ends []end, machines []*recording.Machine) []end {
 	return slices.DeleteFunc(slices.Clone(ends), func(e end) bool {
-		return !slices.ContainsFunc(recordings, func(r *account.Recording) bool {
-			row, ok := rowOf(r, e)
+		return !slices.ContainsFunc(machines, func(m *recording.Machine) bool {
+			row, ok := rowOf(m, e)
 			return ok && row.BufferBytes > 0
 		})
 	})
 }
 
-func rowOf(r *account.Recording, e end) (account.EndpointRow, bool) {
-	if r == nil || r.Load.Scenario != e.scenario {
-		return account.EndpointRow{}, false
+func rowOf(m *recording.Machine, e end) (recording.EndpointRow, bool) {
+	if m == nil || m.Load.Scenario != e.scenario {
+		return recording.EndpointRow{}, false
 	}
-	i := slices.IndexFunc(r.Endpoints, func(row account.EndpointRow) bool { return row.Role == e.role && row.State == e.state })
-	if i < 0 || r.Endpoints[i].Count == 0 {
-		return account.EndpointRow{}, false
+	i := slices.IndexFunc(m.Endpoints, func(row recording.EndpointRow) bool { return row.Role == e.role && row.State == e.state })
+	if i < 0 || m.Endpoints[i].Count == 0 {
+		return recording.EndpointRow{}, false
 	}
-	return r.Endpoints[i], true
+	return m.Endpoints[i], true
 }
 
 func writeHosts(w io.Writer, kernels []kernelRuns) {
@@ -174,8 +182,8 @@ func writeHosts(w io.Writer, kernels []kernelRuns) {
 // connections is how many each run had up, from the fewest to the most.
 func (k kernelRuns) connections() string {
 	var all []int
-	for _, r := range k.runs {
-		all = append(all, r.Load.Established)
+	for _, m := range k.runs {
+		all = append(all, m.Load.Established)
 	}
 	if least, most := slices.Min(all), slices.Max(all); least != most {
 		return grouped(least) + " to " + grouped(most)
@@ -185,7 +193,7 @@ func (k kernelRuns) connections() string {
 
 // writeEnds prints a row an end and a column a kernel. With more, there are the published figures too, and each
 // scenario ends with what its runs left unexplained.
-func writeEnds(w io.Writer, ends []end, kernels []kernelRuns, bytes func(account.EndpointRow) uint64, more bool) {
+func writeEnds(w io.Writer, ends []end, kernels []kernelRuns, bytes func(recording.EndpointRow) uint64, more bool) {
 	head, rule := "| scenario | role | state |", "| --- | --- | --- |"
 	if more {
 		head, rule = head+" 3.10, published |", rule+" ---: |"
@@ -199,7 +207,7 @@ func writeEnds(w io.Writer, ends []end, kernels []kernelRuns, bytes func(account
 		if i > 0 && ends[i-1].scenario == e.scenario {
 			name = ""
 		}
-		cells := []string{name, e.role, e.state}
+		cells := []string{name, e.role.String(), e.state}
 		if more {
 			cells = append(cells, published[e])
 		}
@@ -216,7 +224,7 @@ func writeEnds(w io.Writer, ends []end, kernels []kernelRuns, bytes func(account
 func writeRow(w io.Writer, cells []string) { fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")) }
 
 // each is the bytes of one endpoint, a dash where the kernel's run has none such.
-func (k kernelRuns) each(e end, bytes func(account.EndpointRow) uint64) string {
+func (k kernelRuns) each(e end, bytes func(recording.EndpointRow) uint64) string {
 	row, ok := rowOf(k.runs[e.scenario], e)
 	if !ok {
 		return "–"
@@ -230,8 +238,8 @@ func writeUnexplained(w io.Writer, scenario string, kernels []kernelRuns) {
 	cells := []string{"", "*unexplained*", "", ""}
 	for _, k := range kernels {
 		cell := "–"
-		if r := k.runs[scenario]; r != nil {
-			cell = fmt.Sprintf("*%.2f %%*", 100*r.Reconcile.UnexplainedRatio)
+		if m := k.runs[scenario]; m != nil && m.Reconcile != nil {
+			cell = fmt.Sprintf("*%.2f %%*", 100*m.Reconcile.UnexplainedRatio)
 		}
 		cells = append(cells, cell)
 	}

@@ -6,28 +6,29 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
-func scenario(release, name string, ratio float64, rows ...account.EndpointRow) *account.Recording {
-	return &account.Recording{Host: account.Host{Kernel: release, CPUs: 2, MemoryBytes: 2 << 30},
-		Load: account.Load{Scenario: name, Established: 2000}, Endpoints: rows,
-		Reconcile: account.Reconcile{UnexplainedRatio: ratio}}
+func scenario(release, name string, ratio float64, rows ...recording.EndpointRow) *recording.Machine {
+	return &recording.Machine{Host: recording.Host{Kernel: release, CPUs: 2, MemoryBytes: 2 << 30},
+		Load: &recording.Load{Scenario: name, Established: 2000}, Endpoints: rows,
+		Reconcile: &recording.Reconcile{UnexplainedRatio: ratio}}
 }
 
-func row(role, state string, object, page, buffer uint64) account.EndpointRow {
-	return account.EndpointRow{Role: role, State: state, Count: 2, ObjectBytes: object, PageBytes: page, BufferBytes: buffer}
+func row(role kernel.Role, state string, object, page, buffer uint64) recording.EndpointRow {
+	return recording.EndpointRow{Role: role, State: state, Count: 2, ObjectBytes: object, PageBytes: page, BufferBytes: buffer}
 }
 
-func listener() account.EndpointRow { return row("listener", "LISTEN", 2, 2, 0) }
+func listener() recording.EndpointRow { return row(kernel.RoleListener, "LISTEN", 2, 2, 0) }
 
 func TestScenariosOfAllKernelsMakeOneTable(t *testing.T) {
 	var out strings.Builder
-	err := writeScenarios(&out, []*account.Recording{
-		scenario("6.12.1-cloud", "time-wait", 0.25, row("client", "TIME_WAIT", 512, 520, 0), listener()),
-		scenario("6.12.1-cloud", "idle", 0.001, row("client", "ESTABLISHED", 8001, 9001, 0),
-			row("server", "ESTABLISHED", 8000, 8999, 20), listener()),
-		scenario("6.1.0", "idle", 0, row("client", "ESTABLISHED", 6000, 7000, 0), listener()),
+	err := writeScenarios(&out, []*recording.Machine{
+		scenario("6.12.1-cloud", "time-wait", 0.25, row(kernel.RoleClient, "TIME_WAIT", 512, 520, 0), listener()),
+		scenario("6.12.1-cloud", "idle", 0.001, row(kernel.RoleClient, "ESTABLISHED", 8001, 9001, 0),
+			row(kernel.RoleServer, "ESTABLISHED", 8000, 8999, 20), listener()),
+		scenario("6.1.0", "idle", 0, row(kernel.RoleClient, "ESTABLISHED", 6000, 7000, 0), listener()),
 		scenario("6.1.0", "listen", 0, listener()),
 	})
 	if err != nil {
@@ -79,7 +80,7 @@ func TestKernelsAreOrderedByNumber(t *testing.T) {
 }
 
 func TestTheSameScenarioTwiceOnAKernelIsAnError(t *testing.T) {
-	twice := []*account.Recording{scenario("6.1.0", "idle", 0, listener()), scenario("6.1.0", "idle", 0, listener())}
+	twice := []*recording.Machine{scenario("6.1.0", "idle", 0, listener()), scenario("6.1.0", "idle", 0, listener())}
 	err := writeScenarios(&strings.Builder{}, twice)
 	if err == nil || !strings.Contains(err.Error(), "two recordings of scenario idle on kernel 6.1.0") {
 		t.Errorf("error is %v", err)
@@ -92,7 +93,7 @@ func TestOnlyTheBlockOfAPageIsWritten(t *testing.T) {
 		if err := os.WriteFile(page, []byte("before\n"+blockBegin+"\n"+old+blockEnd+"\nafter\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := scenarioPage(page, []*account.Recording{scenario("6.1.0", "listen", 0, listener())}); err != nil {
+		if err := scenarioPage(page, []*recording.Machine{scenario("6.1.0", "listen", 0, listener())}); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(page)

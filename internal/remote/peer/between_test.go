@@ -59,19 +59,27 @@ func converse(t *testing.T, a, b net.Conn) (errs [2]error) {
 			if errs[i] = o.link.Send(said); errs[i] != nil {
 				return
 			}
-			select {
-			case m := <-o.link.Messages():
+			heard := func(m Message) {
 				if !reflect.DeepEqual(m, expected) {
 					t.Errorf("%#v was said, and %#v heard", expected, m)
 				}
+			}
+			select {
+			case m := <-o.link.Messages():
+				heard(m)
 			case <-o.link.Done():
-				errs[i] = o.link.Err()
+				select {
+				case m := <-o.link.Messages(): // it was said before the end
+					heard(m)
+				default:
+					errs[i] = o.link.Err()
+				}
 			}
 		})
 	}
 	ready := &Ready{Host: "far", FirstPort: 8091, Backlog: 4096, Connections: 10}
-	say(0, client, aPlan, ready)
-	say(1, server, ready, aPlan)
+	say(0, client, aRequest, ready)
+	say(1, server, ready, aRequest)
 	both.Wait()
 	return errs
 }

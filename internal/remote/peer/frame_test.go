@@ -31,7 +31,7 @@ func TestALengthAloneAllocatesNothing(t *testing.T) {
 
 func TestAFrameThatIsCutOffIsNoMessage(t *testing.T) {
 	var whole bytes.Buffer
-	if err := writeFrame(&whole, aPlan); err != nil {
+	if err := writeFrame(&whole, aRequest); err != nil {
 		t.Fatal(err)
 	}
 	for n := range whole.Len() {
@@ -70,7 +70,7 @@ func FuzzDecode(f *testing.F) {
 // FuzzFrame has a frame's reader look at anything: it makes room for no more than a frame may have, and what it lets through
 // may be said.
 func FuzzFrame(f *testing.F) {
-	for _, m := range []Message{aPlan, &Bye{}, &Chunk{[]byte("abc")}, &Refusal{"no"}} {
+	for _, m := range []Message{aRequest, &Bye{}, &Chunk{[]byte("abc")}, &Refusal{"no"}} {
 		var b bytes.Buffer
 		if err := writeFrame(&b, m); err != nil {
 			f.Fatal(err)

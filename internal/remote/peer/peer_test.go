@@ -2,10 +2,12 @@ package peer
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"net"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -110,7 +112,10 @@ func TestAnEndThatDoesNotReadDoesNotKeepTheOther(t *testing.T) {
 				ended <- err
 				return
 			}
-			sent <- struct{}{}
+			select {
+			case sent <- struct{}{}:
+			case <-l.Done(): // nobody counts any more
+			}
 		}
 	}()
 	for full := false; !full; {
@@ -127,12 +132,12 @@ func TestAnEndThatDoesNotReadDoesNotKeepTheOther(t *testing.T) {
 	}
 }
 
-var aPlan = &Plan{Host: "box", Program: "1.0", Clients: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Connections: 10,
+var aRequest = &Request{Host: "box", Program: "1.0", Clients: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Connections: 10,
 	Ports: 1, Scenario: "idle"}
 
 func TestEveryMessageArrivesAsItWasSent(t *testing.T) {
 	client, server := linked(t)
-	for _, m := range []Message{aPlan, &Ready{Host: "far", FirstPort: 8091, Backlog: 4096, Connections: 10},
+	for _, m := range []Message{aRequest, &Ready{Host: "far", FirstPort: 8091, Backlog: 4096, Connections: 10},
 		&Refusal{Reason: "no"}, &Begin{}, &Begun{}, &Rest{5}, &Rested{5, "x", ""},
 		&Act{1}, &Acted{"y"}, &Measure{}, &Chunk{[]byte{0, 1, 255}}, &Measured{3, ""}, &Taken{}, &Bye{}} {
 		for _, way := range []struct{ from, to *Link }{{client, server}, {server, client}} {
@@ -171,7 +176,22 @@ func TestARecordingArrivesWhole(t *testing.T) {
 
 func TestARecordingThatUnpacksWithoutEndIsRefused(t *testing.T) {
 	client, server := linked(t)
-	go func() { _ = server.SendRecording(make([]byte, maxUnpacked+1)) }()
+	const member = 1 << 20
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(make([]byte, member)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	endless := bytes.Repeat(packed.Bytes(), maxUnpacked/member+1) // what is packed may be one piece after another
+	go func() {
+		for piece := range slices.Chunk(endless, chunkBytes) {
+			_ = server.Send(&Chunk{piece})
+		}
+		_ = server.Send(&Measured{Bytes: len(endless)})
+	}()
 	if _, err := client.ReceiveRecording(time.Minute, Unexpected); err == nil || !strings.Contains(err.Error(), "unpacked") {
 		t.Errorf("error %v, want one about the unpacked size", err)
 	}
@@ -193,7 +213,7 @@ func TestAPeerThatHangsUpIsLost(t *testing.T) {
 	}
 }
 
-// A server that refuses a session does so while its client, which has just proved itself, tells its plan.
+// A server that refuses a session does so while its client, which has just proved itself, says what it wants.
 func TestLastWordsReachAnEndThatIsTalking(t *testing.T) {
 	for range 50 {
 		client, server := linked(t)
@@ -204,7 +224,7 @@ func TestLastWordsReachAnEndThatIsTalking(t *testing.T) {
 		go func() { server.Close(); close(closed) }()
 		var sent error
 		for sent == nil {
-			sent = client.Send(aPlan)
+			sent = client.Send(aRequest)
 		}
 		_, awaited := Await[*Ready](client, time.Minute, Unexpected)
 		for _, err := range []error{sent, awaited} {
@@ -224,20 +244,19 @@ func TestMessagesThatSayTheImpossibleAreRefused(t *testing.T) {
 		}
 		return list
 	}
-	with := func(change func(*Plan)) *Plan { p := *aPlan; change(&p); return &p }
+	with := func(change func(*Request)) *Request { p := *aRequest; change(&p); return &p }
 	for name, m := range map[string]Message{
-		"no address":            with(func(p *Plan) { p.Clients = nil }),
-		"an invalid one":        with(func(p *Plan) { p.Clients = []netip.Addr{{}} }),
-		"two families":          with(func(p *Plan) { p.Clients = address("192.0.2.1", "2001:db8::1") }),
-		"a zone":                with(func(p *Plan) { p.Clients = address("fe80::1%eth0") }),
-		"all addresses":         with(func(p *Plan) { p.Clients = address("0.0.0.0") }),
-		"IPv4 in IPv6":          with(func(p *Plan) { p.Clients = address("::ffff:192.0.2.1") }),
-		"no connection":         with(func(p *Plan) { p.Connections = 0 }),
-		"too many":              with(func(p *Plan) { p.Connections = MaxConnections + 1 }),
-		"no port":               with(func(p *Plan) { p.Ports = 0 }),
-		"too many ports":        with(func(p *Plan) { p.Ports = MaxPorts + 1 }),
-		"a negative payload":    with(func(p *Plan) { p.Payload = -1 }),
-		"an escape sequence":    with(func(p *Plan) { p.Host = "\x1b[2J" }),
+		"no address":            with(func(p *Request) { p.Clients = nil }),
+		"an invalid one":        with(func(p *Request) { p.Clients = []netip.Addr{{}} }),
+		"two families":          with(func(p *Request) { p.Clients = address("192.0.2.1", "2001:db8::1") }),
+		"a zone":                with(func(p *Request) { p.Clients = address("fe80::1%eth0") }),
+		"all addresses":         with(func(p *Request) { p.Clients = address("0.0.0.0") }),
+		"IPv4 in IPv6":          with(func(p *Request) { p.Clients = address("::ffff:192.0.2.1") }),
+		"no connection":         with(func(p *Request) { p.Connections = 0 }),
+		"too many":              with(func(p *Request) { p.Connections = MaxConnections + 1 }),
+		"ports below nothing":   with(func(p *Request) { p.Ports = -1 }),
+		"a negative payload":    with(func(p *Request) { p.Payload = -1 }),
+		"an escape sequence":    with(func(p *Request) { p.Host = "\x1b[2J" }),
 		"a long text":           &Refusal{strings.Repeat("x", maxText+1)},
 		"a port beyond":         &Ready{FirstPort: 70_000, Backlog: 1, Connections: 1},
 		"a negative count":      &Progress{Established: -1},

@@ -2,7 +2,7 @@
 // under test.
 //
 // As process 1 it mounts what programs expect, starts itself a second time as the runner, and buries orphans until the
-// runner is done; then it powers the machine off. The runner executes the plan's commands one after the other and
+// runner is done; then it powers the machine off. The runner executes the job's commands one after the other and
 // sends what came of them over the second serial port (package wire). Two processes, because process 1 must wait for
 // any child while the runner must wait for its own.
 //
@@ -21,7 +21,7 @@ const runnerName = "runner"
 
 func main() {
 	if os.Args[0] == runnerName {
-		if err := runPlan(); err != nil {
+		if err := runJob(); err != nil {
 			fmt.Println("init:", err)
 			os.Exit(1)
 		}

@@ -27,9 +27,9 @@ const resultPort = "/dev/ttyS1"
 // in the virtual machine's memory until then.
 const maxOutput = 8 << 20
 
-// runPlan carries out the plan. Each result is sent as soon as it is there: when a later command takes the machine
+// runJob carries out the plan. Each result is sent as soon as it is there: when a later command takes the machine
 // down, the earlier ones are not lost.
-func runPlan() error {
+func runJob() error {
 	port, err := openPort()
 	if err != nil {
 		return err
@@ -50,25 +50,25 @@ func carryOut(port io.Writer) error {
 	if err := wire.WriteJSON(port, wire.BootFrame, boot); err != nil {
 		return err
 	}
-	text, err := os.ReadFile(wire.PlanPath)
+	text, err := os.ReadFile(wire.JobPath)
 	if err != nil {
 		return err
 	}
-	var plan wire.Plan
-	if err := json.Unmarshal(text, &plan); err != nil {
-		return fmt.Errorf("read %s: %w", wire.PlanPath, err)
+	var job wire.Job
+	if err := json.Unmarshal(text, &job); err != nil {
+		return fmt.Errorf("read %s: %w", wire.JobPath, err)
 	}
-	for _, m := range plan.Modules {
+	for _, m := range job.Modules {
 		if err := load(m); err != nil {
 			return err
 		}
 	}
-	if plan.Address != "" {
-		if err := addressEth0(plan.Address); err != nil {
+	if job.Address != "" {
+		if err := addressEth0(job.Address); err != nil {
 			return err
 		}
 	}
-	for _, c := range plan.Commands {
+	for _, c := range job.Commands {
 		if err := wire.WriteJSON(port, wire.CommandFrame, execute(c)); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-// Package wire is what the test on the host and the init process in the virtual machine have in common: the plan the
+// Package wire is what the test on the host and the init process in the virtual machine have in common: the job the
 // host puts into the initramfs, and the stream of results that comes back over a serial line of its own.
 //
 // The stream is text, so that it survives a terminal's line discipline and can be read by eye. It is a sequence of
@@ -25,8 +25,8 @@ import (
 	"strings"
 )
 
-// PlanPath is where the init process finds its Plan in the initramfs.
-const PlanPath = "/vmtest.json"
+// JobPath is where the init process finds its Job in the initramfs.
+const JobPath = "/vmtest.json"
 
 // ModulePath is where the init process finds a module in the initramfs.
 func ModulePath(name string) string { return "/modules/" + name + ".ko" }
@@ -54,8 +54,8 @@ type Module struct {
 	Params string `json:"params"` // as insmod takes them: KEY=VALUE, apart by blanks
 }
 
-// Plan is what the init process is to do.
-type Plan struct {
+// Job is what the init process is to do.
+type Job struct {
 	Modules  []Module  `json:"modules"` // loaded in this order, before the first command
 	Address  string    `json:"address"` // of the interface eth0, as ADDRESS/LENGTH; the interface is left alone when empty
 	Commands []Command `json:"commands"`

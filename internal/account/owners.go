@@ -1,0 +1,73 @@
+package account
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+)
+
+// Owner is the processes that have sockets open, one or several together.
+type Owner struct {
+	PIDs      []int  // lowest first, at least one
+	Comm      string // of the first
+	UID       uint32
+	Cgroup    string // path
+	Container string // its ID, empty where there is none
+}
+
+// Owners tells who has a socket open. Sockets are known by their files: that is what processes share and hand on.
+type Owners interface {
+	// Owner is who has the struct file at that address open, nil where no process has. It gives the same pointer for all
+	// files of the same processes.
+	Owner(file uint64) *Owner
+}
+
+// OwnersByFile is the owners of all files, by the address of the struct file.
+type OwnersByFile map[uint64]*Owner
+
+// Owner is the owner of a file, nil where the map has none.
+func (o OwnersByFile) Owner(file uint64) *Owner { return o[file] }
+
+// ownerOf is who has an endpoint, or why no process has it.
+func ownerOf(owners Owners, e *kernel.Endpoint) (recording.OwnerKind, *Owner) {
+	switch {
+	case e.Objects[kernel.TimewaitSock] > 0:
+		return recording.OwnerTimeWait, nil
+	case e.Objects[kernel.RequestSock] > 0:
+		return recording.OwnerRequest, nil
+	case e.Dead:
+		return recording.OwnerOrphan, nil
+	case e.Unaccepted():
+		return recording.OwnerAcceptQueue, nil
+	case e.File == 0:
+		return recording.OwnerKernel, nil
+	}
+	if o := owners.Owner(e.File); o != nil {
+		return recording.OwnerProcess, o
+	}
+	return recording.OwnerInFlight, nil
+}
+
+// pid is the first process, 0 for no owner.
+func (o *Owner) pid() int {
+	if o == nil || len(o.PIDs) == 0 {
+		return 0
+	}
+	return o.PIDs[0]
+}
+
+func (o *Owner) compare(p *Owner) int {
+	switch {
+	case o == p:
+		return 0
+	case o == nil:
+		return -1
+	case p == nil:
+		return 1
+	}
+	return cmp.Or(slices.Compare(o.PIDs, p.PIDs), strings.Compare(o.Comm, p.Comm), cmp.Compare(o.UID, p.UID),
+		strings.Compare(o.Cgroup, p.Cgroup), strings.Compare(o.Container, p.Container))
+}

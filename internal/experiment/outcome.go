@@ -1,0 +1,146 @@
+package experiment
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/load"
+)
+
+// settle is how long the kernel gets to finish what the last handshakes left to softirqs and RCU. What a scenario has
+// closed is freed later and in batches: then slab memory is watched until it no longer falls.
+const (
+	settle     = 100 * time.Millisecond
+	settleStep = 300 * time.Millisecond
+	settleMost = 5 * time.Second
+)
+
+func (s *Stage) comeToRest() {
+	time.Sleep(settle)
+	if !s.plan.Scenario.Closes() {
+		return
+	}
+	last := slabNow()
+	for end := time.Now().Add(settleMost); time.Now().Before(end); {
+		time.Sleep(settleStep)
+		now := slabNow()
+		if now >= last {
+			return
+		}
+		last = now
+	}
+}
+
+// slabNow is Slab in /proc/meminfo, 0 where it cannot be read: the account's own reading reports that.
+func slabNow() uint64 {
+	info, _ := kernel.ReadMeminfo()
+	return info["Slab"]
+}
+
+// Measure makes the account of what is up, and a recording of it. Lost says that the other end is no longer heard of.
+func (s *Stage) Measure(watch *Watch, lost bool) (*recording.Recording, error) {
+	s.fillLoad(watch, lost)
+	if err := s.profile.account(s); err != nil {
+		return nil, err
+	}
+	o := &s.plan.Options
+	return &recording.Recording{Schema: recording.Schema, Created: time.Now().UTC().Truncate(time.Second), Version: o.Version,
+		Command: o.Command, Kind: recording.KindRun, Interrupted: watch.interrupt,
+		Machines: []*recording.Machine{s.machine}}, nil
+}
+
+func (s *Stage) note(text string) { s.machine.Notes = append(s.machine.Notes, text) }
+
+// fillLoad writes down what the load engine did.
+func (s *Stage) fillLoad(watch *Watch, lost bool) {
+	p := s.engine.Progress()
+	l := s.machine.Load
+	l.Timeline = watch.timeline
+	l.Established, l.Failed = s.up(p, lost), p.Failed
+	if p.Last > p.First && p.First > 0 {
+		l.ConnectSeconds = (p.Last - p.First).Seconds()
+		l.ConnectsPerSecond = float64(p.Established) / l.ConnectSeconds
+	}
+	if p.First > 0 {
+		sinceFirst := load.Monotonic() - p.First
+		l.FirstConnectSeconds = (time.Since(s.plan.Options.Started) - sinceFirst).Seconds()
+	}
+	l.Failures = []recording.Failure{}
+	for _, f := range s.engine.Failures() {
+		l.Failures = append(l.Failures, recording.Failure{Step: f.Step, Error: f.Errno.Error(), Count: f.Count})
+	}
+	if n := s.engine.PortsInUse(); n > 0 {
+		s.note(fmt.Sprintf("%d attempts met a local port in use and took another", n))
+	}
+	client, server := s.engine.PIDs()
+	l.ProcessRSSBytes = kernel.ResidentBytes(client) + kernel.ResidentBytes(server)
+	s.fillServer(l)
+}
+
+// up is how many connections are up. The accepting end counts its own: the client's last word may be on its way, or lost. So
+// does a connecting end that no longer hears of the other.
+func (s *Stage) up(p load.Progress, lost bool) int {
+	switch {
+	case s.plan.Ends.Elsewhere(kernel.RoleClient):
+		return p.Accepted
+	case lost:
+		return p.Established
+	}
+	return p.Up()
+}
+
+// noteDoubts writes down what limits the figures. What the load engine says is up is held against what the walk has found.
+func (s *Stage) noteDoubts() {
+	l, scenario := s.machine.Load, s.plan.Scenario
+	up := l.Established
+	for _, end := range []struct {
+		role  kernel.Role
+		state string
+	}{{kernel.RoleClient, scenario.Client}, {kernel.RoleServer, scenario.Server}} {
+		if end.state == "" || s.plan.Ends.Elsewhere(end.role) {
+			continue
+		}
+		if walked := s.machine.CountIn(end.role, end.state); walked != up {
+			s.note(fmt.Sprintf("the load engine had %d connections up and the walk found %d %s endpoints in %s", up, walked,
+				end.role, end.state))
+			l.Established = min(l.Established, walked)
+		}
+	}
+	if s.others.company() {
+		s.note("another connprof ran at the same time: its memory is part of the slab growth, not of the account")
+	}
+}
+
+// hold keeps the connections open for the time asked for and checks at its end that all still are.
+func hold(ctx context.Context, stage *Stage, watch *Watch, peer Peer) error {
+	o := &stage.plan.Options
+	if o.Hold <= 0 || watch.interrupt != "" {
+		return nil
+	}
+	begun := time.Now()
+	select {
+	case <-time.After(o.Hold):
+	case <-o.Stop:
+	case <-ctx.Done():
+		return nil
+	case <-stage.engine.Ended():
+		return fmt.Errorf("while the connections were held: %w", stage.engine.Err())
+	case <-peer.Gone():
+		return fmt.Errorf("while the connections were held: %w", peer.Err())
+	}
+	l := stage.machine.Load
+	l.HoldSeconds = time.Since(begun).Seconds()
+	still, err := stage.profile.stillUp(stage)
+	if err != nil {
+		return err
+	}
+	l.LostInHold = l.Established - still
+	if l.LostInHold != 0 {
+		return fmt.Errorf("%d of %d connections were lost while they were held, for %.1f s", l.LostInHold, l.Established,
+			l.HoldSeconds)
+	}
+	return nil
+}

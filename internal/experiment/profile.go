@@ -1,0 +1,148 @@
+package experiment
+
+import (
+	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/measure"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/load"
+	"github.com/connprof/connprof/loader"
+)
+
+// profile is what a run learns from the kernel of the connections that it opens.
+type profile interface {
+	// hooks lists what the probes got.
+	hooks() []recording.Hook
+	// know is told which processes are the load's, 0 for one that is not on this host.
+	know(client, server int) error
+	// baseline takes the first look at slab memory.
+	baseline() (account.Snapshot, error)
+	// batchSize is how many connections are looked at closely before there are more, 0 for none.
+	batchSize() int
+	// takeBatch looks at them. Rest, in the middle of it, lets the other end do so. It finds what a client and a server
+	// endpoint cost, in slab pages.
+	takeBatch(connections int, rest func() error) (client, server uint64, err error)
+	// traceArranging begins to trace what brings a number of connections into their scenario.
+	traceArranging(conns int) error
+	// account writes what there is into the machine's part of the recording.
+	account(*Stage) error
+	// stillUp counts the connections that are in their scenario's states.
+	stillUp(*Stage) (int, error)
+	close()
+}
+
+// unprofiled is a run's load alone.
+type unprofiled struct{}
+
+func (unprofiled) hooks() []recording.Hook             { return []recording.Hook{} }
+func (unprofiled) know(int, int) error                 { return nil }
+func (unprofiled) baseline() (account.Snapshot, error) { return measure.ReadSlabs() }
+func (unprofiled) batchSize() int                      { return 0 }
+func (unprofiled) traceArranging(int) error            { return nil }
+func (unprofiled) account(*Stage) error                { return nil }
+func (unprofiled) close()                              {}
+
+func (unprofiled) takeBatch(int, func() error) (client, server uint64, err error) { return 0, 0, nil }
+
+func (unprofiled) stillUp(s *Stage) (int, error) {
+	p := s.engine.Progress()
+	return p.Up() - p.Lost, nil
+}
+
+// profiled is a run with probes on.
+type profiled struct {
+	*measure.Measurement
+	ends *Ends
+	size int
+}
+
+func startProfile(p *Plan, network loader.Netns) (profile, error) {
+	if p.Options.NoProfile {
+		return unprofiled{}, nil
+	}
+	m, err := measure.Start(measure.Config{Networks: []loader.Netns{network}, Ports: p.Ends.probed(), Owns: p.Ends.owns, Services: p.Ends.services(),
+		Force: p.Options.Hooks, Endpoints: 2 * p.Conns, SampleInterval: sampleInterval(p.batchSize())})
+	if err != nil {
+		return nil, err
+	}
+	return profiled{m, p.Ends, p.batchSize()}, nil
+}
+
+func (p profiled) hooks() []recording.Hook             { return p.Hooks() }
+func (p profiled) baseline() (account.Snapshot, error) { return p.Baseline() }
+func (p profiled) batchSize() int                      { return p.size }
+func (p profiled) close()                              { p.Close() }
+
+func (p profiled) know(client, server int) error {
+	if err := p.SetRoles(client, server, !p.ends.private()); err != nil || p.ends.Here != kernel.RoleServer {
+		return err
+	}
+	return p.SampleAccepted()
+}
+
+func (p profiled) takeBatch(connections int, rest func() error) (client, server uint64, err error) {
+	if err := p.TakeBatch(connections); err != nil {
+		return 0, 0, err
+	}
+	if err := rest(); err != nil {
+		return 0, 0, err
+	}
+	if err := p.LeaveAllocations(); err != nil {
+		return 0, 0, err
+	}
+	return p.EndpointBytes()
+}
+
+func (p profiled) traceArranging(conns int) error { return p.TraceArranging(sampleInterval(conns)) }
+
+// threadCaches serve what the kernel makes for a thread: itself and its number; for its stack in the kernel an area of
+// addresses with the list of its pages; for its stack in user space two mappings, with what leads from a page back to
+// one, and their places in the process's tree of mappings.
+var threadCaches = []string{"task_struct", "pid", "vmap_area", "vm_struct", "kmalloc-32", "kmalloc-64", "kmalloc-96", "vm_area_struct",
+	"anon_vma", "anon_vma_chain", "maple_node"}
+
+func (p profiled) account(s *Stage) error {
+	s.comeToRest()
+	after, err := measure.ReadSlabs()
+	if err != nil {
+		return err
+	}
+	var list *measure.List
+	if to := s.plan.Options.Endpoints; to != nil {
+		list = &measure.List{To: to, Owners: s.owners()}
+	}
+	if err := p.Account(s.machine, after, list); err != nil {
+		return err
+	}
+	if s.plan.Options.ThreadPerConnection {
+		account.FillThreads(s.machine, p.Before(), after, account.Listed(threadCaches, p.Aliases()))
+	}
+	if last := s.engine.Progress().Last; last > 0 {
+		s.machine.Cost.AccountSeconds = (load.Monotonic() - last).Seconds()
+	}
+	s.noteDoubts()
+	return nil
+}
+
+// owners names the load processes, which no longer need to be looked up by then.
+func (s *Stage) owners() account.Processes {
+	client, server := s.engine.PIDs()
+	return account.Processes{ClientPID: client, ServerPID: server, Comm: kernel.Comm}
+}
+
+func (p profiled) stillUp(s *Stage) (int, error) {
+	ends, err := p.Count()
+	in := s.plan.Scenario
+	clients := ends[measure.End{Role: kernel.RoleClient, State: in.Client}]
+	servers := ends[measure.End{Role: kernel.RoleServer, State: in.Server}]
+	switch {
+	case in.Listens:
+		return ends[measure.End{Role: kernel.RoleListener, State: kernel.StateListen.String()}], err
+	case in.Server == "" || p.ends.Elsewhere(kernel.RoleServer):
+		return clients, err
+	case p.ends.Elsewhere(kernel.RoleClient):
+		return servers, err
+	default:
+		return min(clients, servers), err
+	}
+}

@@ -1,0 +1,181 @@
+package experiment
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/load"
+	"github.com/connprof/connprof/netcfg"
+)
+
+// firstServerPort is the first of the server's ports; it is the published experiment's.
+const firstServerPort = 8090
+
+// Stage is what stands while a run lasts: the network, the load processes and the probes. What they find out is gathered in
+// one machine's part of a recording.
+type Stage struct {
+	plan    *Plan
+	network *netcfg.Private
+	engine  *load.Engine
+	profile profile
+	others  *presence
+	machine *recording.Machine
+	before  account.Snapshot
+	serving serving // before the first connection, where servers are compared
+}
+
+// Open makes everything ready for the first connection.
+func Open(plan *Plan) (*Stage, error) {
+	s := &Stage{plan: plan, profile: unprofiled{}, others: announce()}
+	if err := s.open(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Stage) open() error {
+	if err := s.enterNetwork(); err != nil {
+		return err
+	}
+	// The two take time and do not need each other. An error of one is reported once both are done, so that Close finds what
+	// there is to end.
+	started := make(chan error, 1)
+	go func() { started <- s.startLoad() }()
+	p, err := startProfile(s.plan, s.network)
+	if err == nil {
+		s.profile = p
+	}
+	if err := errors.Join(err, <-started); err != nil {
+		return err
+	}
+	s.machine = s.newMachine()
+	if err := s.profile.know(s.engine.PIDs()); err != nil {
+		return err
+	}
+	if told := s.plan.Options.Hooked; told != nil && !s.plan.Options.NoProfile {
+		told(s.machine.Hooks)
+	}
+	return nil
+}
+
+// enterNetwork makes the run's own network, or takes the host's where the other end is on another machine.
+func (s *Stage) enterNetwork() (err error) {
+	o, ends := &s.plan.Options, s.plan.Ends
+	if !ends.private() {
+		s.network, err = netcfg.Own()
+		return err
+	}
+	s.network, err = netcfg.NewPrivate(netcfg.Config{ClientAddresses: o.IPs, IPv6: o.IPv6, Sockets: 2 * s.plan.Conns})
+	if err != nil {
+		return err
+	}
+	ends.Server = s.network.Server
+	ends.SetClients(s.network.Clients)
+	ends.SetPorts(firstServerPort, o.Ports)
+	return nil
+}
+
+func (s *Stage) startLoad() error {
+	o := &s.plan.Options
+	config := s.plan.Ends.loadConfig(load.Config{Connections: s.plan.Conns, Rate: o.Rate, Timeout: handshakeTimeout,
+		Scenario: s.plan.Scenario.Name, Payload: o.Payload, ThreadPerConnection: o.ThreadPerConnection})
+	engine, err := load.Start(config, s.network.Start)
+	if err != nil {
+		return err
+	}
+	s.engine = engine
+	return nil
+}
+
+func (s *Stage) newMachine() *recording.Machine {
+	release, hardware := kernel.Release()
+	p := s.plan
+	load := &recording.Load{End: p.Ends.Here, Scenario: p.Scenario.Name, ClientAddresses: p.Options.IPs,
+		ServerPorts: p.Options.Ports, Requested: p.Conns, Capped: p.Capped}
+	m := &recording.Machine{
+		Host:  recording.Host{Kernel: release, CPUs: runtime.NumCPU(), MemoryBytes: p.memory.TotalBytes, Machine: hardware},
+		Hooks: s.profile.hooks(), Load: load, Notes: []string{},
+		Endpoints: []recording.EndpointRow{}, Top: []recording.TopEndpoint{}, Stacks: []recording.Stack{},
+	}
+	if !p.Ends.private() {
+		m.Name, m.Host.Boot = kernel.HostName(), kernel.BootID()
+		load.ClientAddresses, load.ServerPorts = len(p.Ends.Clients), len(p.Ends.Ports)
+	}
+	return m
+}
+
+// Plan is what is being opened.
+func (s *Stage) Plan() *Plan { return s.plan }
+
+// Engine is the load.
+func (s *Stage) Engine() *load.Engine { return s.engine }
+
+// Baseline takes the first look at the kernel's memory.
+func (s *Stage) Baseline() (err error) {
+	if s.before, err = s.profile.baseline(); err != nil || !s.plan.compares {
+		return err
+	}
+	_, server := s.engine.PIDs()
+	s.serving, err = readServing(server)
+	return err
+}
+
+// TakeBatch looks closely at the first connections, which are up and at rest, and makes the plan anew by what one costs. Rest
+// lets the other end do so too, before there are more. Without a profile there is nothing to look at.
+func (s *Stage) TakeBatch(connections int, rest func() error) error {
+	if s.profile.batchSize() == 0 {
+		return nil
+	}
+	client, server, err := s.profile.takeBatch(connections, func() error {
+		if err := rest(); err != nil {
+			return err
+		}
+		s.engine.Limit(s.plan.Conns)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	l := s.machine.Load
+	l.ExpectedBytes = client + server
+	if s.machine.Plan, err = s.plan.Replan(client, server); err != nil {
+		return fmt.Errorf("after the first %d: %w", connections, err)
+	}
+	l.Requested, l.Capped = s.plan.Conns, s.plan.Capped
+	s.engine.Limit(s.plan.Conns)
+	return nil
+}
+
+// arrangeTimeout is how long bringing all connections into the scenario may take.
+const arrangeTimeout = time.Minute
+
+// TraceArranging has what the scenario's steps allocate traced, if it has any.
+func (s *Stage) TraceArranging() error {
+	if !s.plan.Scenario.Acts() {
+		return nil
+	}
+	return s.profile.traceArranging(s.plan.Conns)
+}
+
+// Act takes this host's part in a step of the scenario.
+func (s *Stage) Act(step int) error {
+	return s.engine.ArrangeStep(s.plan.Scenario, step, arrangeTimeout)
+}
+
+// Close ends what still runs. The kernel does the same if this process dies before it.
+func (s *Stage) Close() {
+	s.profile.close()
+	if s.engine != nil {
+		s.engine.End()
+	}
+	if s.network != nil {
+		s.network.Close()
+	}
+	s.others.leave()
+}

@@ -1,0 +1,47 @@
+package recording
+
+import "github.com/connprof/connprof/internal/kernel"
+
+// Group is endpoints of one owner, role, state, and listener or service. What the account was not divided by is empty or 0.
+type Group struct {
+	Netns     uint32 `json:"netns,omitempty"` // inode number of the network namespace
+	Cgroup    string `json:"cgroup,omitempty"`
+	Container string `json:"container,omitempty"`
+	PID       int    `json:"pid"` // the first of PIDs; 0: no process
+	// PIDs is all processes that have the endpoints open, where they are several: a master and its workers.
+	PIDs  []int       `json:"pids,omitempty"`
+	Comm  string      `json:"comm,omitempty"`
+	UID   uint32      `json:"uid"`
+	Owner OwnerKind   `json:"owner,omitempty"`
+	Role  kernel.Role `json:"role"`
+	State string      `json:"state"`
+	// Listener is the address and port that a server's end was accepted at, Service those that a client's end goes to;
+	// Other where there were too many to list.
+	Listener    string `json:"listener,omitempty"`
+	Service     string `json:"service,omitempty"`
+	Count       int    `json:"count"`
+	ObjectBytes uint64 `json:"object_bytes"`
+	PageBytes   uint64 `json:"page_bytes"`
+	BufferBytes uint64 `json:"buffer_bytes"` // RxBytes, TxBytes and option memory
+	RxBytes     uint64 `json:"rx_bytes"`     // receive queue and backlog, by the kernel's accounting
+	TxBytes     uint64 `json:"tx_bytes"`     // send queue, by the kernel's accounting
+}
+
+// OwnerKind says who has an endpoint, or why no process has it.
+type OwnerKind string
+
+// The kinds of owners.
+const (
+	OwnerProcess     OwnerKind = "process"
+	OwnerAcceptQueue OwnerKind = "accept_queue" // nobody yet: it waits to be accepted
+	OwnerOrphan      OwnerKind = "orphan"       // closed by its process, not yet by the protocol
+	OwnerTimeWait    OwnerKind = "time_wait"
+	OwnerRequest     OwnerKind = "request"     // a handshake that is not complete
+	OwnerInFlight    OwnerKind = "in_flight"   // no process has its file open: it is in a message, or io_uring's
+	OwnerKernel      OwnerKind = "kernel"      // a socket without file: the kernel's own
+	OwnerUnreachable OwnerKind = "unreachable" // known by the books alone, see SocketBook
+	OwnerOther       OwnerKind = "other"       // of many kinds: what is beyond the bound on groups
+)
+
+// Other stands for the listeners or services that are beyond the bound on groups.
+const Other = "other"

@@ -1,0 +1,62 @@
+package export
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/connprof/connprof/internal/format"
+	"github.com/connprof/connprof/internal/report"
+)
+
+// CSV writes one row for each role, state and object type. Sizes are bytes.
+type CSV struct{}
+
+// Write keeps the recording's order.
+func (CSV) Write(w io.Writer, r *report.Report) error {
+	rows := [][]string{{"role", "state", "type", "cache", "count", "object_bytes", "page_bytes", "endpoints",
+		"page_bytes_per_endpoint"}}
+	for _, row := range r.Recording.Rows() {
+		for _, o := range row.Objects {
+			rows = append(rows, []string{row.Role.String(), format.Clean(row.State), format.Clean(o.Type), format.Clean(o.Cache),
+				strconv.Itoa(o.Count), strconv.FormatUint(o.ObjectBytes, 10), strconv.FormatUint(o.PageBytes, 10), strconv.Itoa(row.Count),
+				plainEach(o.PageBytes, row.Count)})
+		}
+	}
+	return writeCSV(w, rows)
+}
+
+// WriteDiff has a row for what either recording has; sizes are page bytes an endpoint. change_percent is empty where the
+// older recording has none.
+func (CSV) WriteDiff(w io.Writer, d *report.Diff) error {
+	rows := [][]string{{"role", "state", "type", "cache", "old_endpoints", "new_endpoints", "old_page_bytes_per_endpoint",
+		"new_page_bytes_per_endpoint", "change_bytes_per_endpoint", "change_percent"}}
+	for _, row := range d.Rows {
+		for _, o := range row.Objects {
+			change, percent := o.IsBytes-o.WasBytes, ""
+			if o.WasBytes != 0 {
+				percent = format.Plain(100 * change / o.WasBytes)
+			}
+			rows = append(rows, []string{row.Role.String(), row.State, o.Type, o.Cache, strconv.Itoa(row.Was), strconv.Itoa(row.Is),
+				format.Plain(o.WasBytes), format.Plain(o.IsBytes), format.Plain(change), percent})
+		}
+	}
+	return writeCSV(w, rows)
+}
+
+// plainEach is empty where there is no endpoint to divide by: 0 would be a claim.
+func plainEach(total uint64, n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return format.Trimmed(total, uint64(n), 4)
+}
+
+func writeCSV(w io.Writer, rows [][]string) error {
+	out := csv.NewWriter(w)
+	if err := out.WriteAll(rows); err != nil {
+		return fmt.Errorf("write csv: %w", err)
+	}
+	return nil
+}
