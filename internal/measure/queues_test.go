@@ -78,6 +78,14 @@ func bufferBytes(rec *recording.Machine, role kernel.Role) uint64 {
 	return sum
 }
 
+// wantSkipped wants n endpoints that the walk says it has not followed to their end.
+func (s *scene) wantSkipped(n uint64) {
+	s.t.Helper()
+	if got := s.plain.ledger.Skipped(); got != n {
+		s.t.Errorf("the walk has not followed %d endpoints to their end, want %d", got, n)
+	}
+}
+
 // wantBuffers wants the buffer bytes of both roles to be the kernel's own.
 func (s *scene) wantBuffers(rec *recording.Machine, clients, servers []int) {
 	s.t.Helper()
@@ -109,9 +117,7 @@ func TestWhatIsSentOrUnsentIsTheSenders(t *testing.T) {
 			if bufferBytes(rec, kernel.RoleClient) == 0 {
 				t.Error("nothing is queued: the test would prove nothing")
 			}
-			if got := s.plain.ledger.Skipped(); got != 0 {
-				t.Errorf("the walk has not followed %d endpoints", got)
-			}
+			s.wantSkipped(0)
 		})
 	}
 }
@@ -146,9 +152,7 @@ func TestQueuesBeyondTheWalksReachAreALossThatIsCounted(t *testing.T) {
 	s.drop(servers...)
 	s.send(messages, clients...)
 	s.finish(0)
-	if got := s.plain.ledger.Skipped(); got != n {
-		t.Errorf("%d endpoints said not to be followed, want %d", got, n)
-	}
+	s.wantSkipped(n)
 }
 
 // Over loopback the sender keeps an sk_buff, and the receiver has its clone. They are one object.
@@ -229,9 +233,7 @@ func TestSegmentsOutOfOrderAreTheReceivers(t *testing.T) {
 	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", queued(0, all, all))
 	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", queued(0, 0, 0))
 	s.wantBuffers(rec, clients, servers)
-	if got := s.plain.ledger.Skipped(); got != 0 {
-		t.Errorf("the walk has not followed %d endpoints", got)
-	}
+	s.wantSkipped(0)
 }
 
 func TestHeadsOfDifferentSizesAreALossThatIsCounted(t *testing.T) {
@@ -246,9 +248,7 @@ func TestHeadsOfDifferentSizesAreALossThatIsCounted(t *testing.T) {
 	}
 	rec, _ := s.finish(0)
 	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", queued(0, 6*n, 6*n))
-	if got := s.plain.ledger.Skipped(); got != n {
-		t.Errorf("%d endpoints said not to be followed, want %d", got, n)
-	}
+	s.wantSkipped(n)
 }
 
 // inject sends segments of so many bytes to a client's peer as if they came from the client, all ahead of what was sent,
