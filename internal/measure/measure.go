@@ -226,7 +226,7 @@ func (m *Measurement) TraceArranging(sampleInterval int) error {
 
 // Close takes the probes off. The kernel does the same if this process dies before.
 func (m *Measurement) Close() {
-	m.rest()
+	_ = m.rest()         // an account has told of it; without one nothing that the trace lacks is told
 	_ = m.probes.Close() // detached in any case: the descriptors close with the process
 }
 

@@ -19,7 +19,6 @@ const Width = 100
 type Style string
 
 // The styles.
-
 const (
 	Normal  Style = ""
 	Bold    Style = "\x1b[1m"

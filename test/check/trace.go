@@ -111,10 +111,10 @@ func Hooks(m *recording.Machine) error {
 	var errs []error
 	names := []kernel.HookName{}
 	for _, h := range m.Hooks {
-		name := kernel.HookName(h.Name)
+		name := h.Name
 		names = append(names, name)
 		rung := name == kernel.HookConnect || name == kernel.HookAccept
-		if !h.Attached || h.Kind == "" || h.Function == "" || rung && kernel.HookKind(h.Kind) != kernel.KindKprobe && h.Note == "" {
+		if !h.Attached || h.Kind == "" || h.Function == "" || rung && h.Kind != kernel.KindKprobe && h.Note == "" {
 			errs = append(errs, fmt.Errorf("hook %+v: want it attached, its rung, and why it has no better one", h))
 		}
 	}
@@ -133,9 +133,9 @@ func Hits(m *recording.Machine, name kernel.HookName, conns int, exact ...kernel
 	exact = append(exact, kernel.KindKprobe)
 	hits, all := 0, false
 	for _, h := range m.Hooks {
-		if kernel.HookName(h.Name) == name {
+		if h.Name == name {
 			hits += int(h.Hits)
-			all = all || slices.Contains(exact, kernel.HookKind(h.Kind))
+			all = all || slices.Contains(exact, h.Kind)
 		}
 	}
 	if hits != conns && (all || !Short(hits, conns, skipped(m))) {
@@ -149,11 +149,11 @@ func Rung(m *recording.Machine, name kernel.HookName, kind kernel.HookKind) erro
 	var errs []error
 	found := false
 	for _, h := range m.Hooks {
-		if kernel.HookName(h.Name) != name {
+		if h.Name != name {
 			continue
 		}
 		found = true
-		if kernel.HookKind(h.Kind) != kind || !h.Attached {
+		if h.Kind != kind || !h.Attached {
 			errs = append(errs, fmt.Errorf("hook %s on %s: kind %q, attached %v (%s), want an attached %s", name, h.Function, h.Kind,
 				h.Attached, h.Note, kind))
 		}
