@@ -15,7 +15,9 @@ type Owner struct {
 	Comm      string // of the first
 	UID       uint32
 	Cgroup    string // path
+	Unit      string // the systemd unit, empty where there is none
 	Container string // its ID, empty where there is none
+	Pod       string // UID of the Kubernetes pod, empty where there is none
 }
 
 // Owners tells who has a socket open. Sockets are known by their files: that is what processes share and hand on.

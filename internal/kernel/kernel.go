@@ -6,6 +6,7 @@ package kernel
 import (
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // State is a TCP state, numbered as in include/net/tcp_states.h.
@@ -61,6 +62,25 @@ type Endpoint struct {
 	Objects       [NumObjectTypes]uint8
 	Buffers       Buffers
 	SKBHeadBytes  uint32 // of the first queued sk_buff whose head comes from a slab
+	Live          Live   // zero where the walk was not asked for it
+}
+
+// Live is what a look at a running host asks of an endpoint beside its objects.
+type Live struct {
+	Inode  uint64 // of the socket's file, 0 where there is none
+	Cgroup uint64 // ID of the cgroup that made the socket (sk_cgrp_data), 0 for none
+	UID    uint32 // sk_uid
+	// Unread is bytes that have arrived in order and that the process has not read (rcv_nxt - copied_seq). Unacked is bytes
+	// written and not acknowledged by the peer (write_seq - snd_una).
+	Unread, Unacked uint32
+	// AcceptQueue is a listener's connections that nobody has accepted (sk_ack_backlog), and AcceptMax the most that it
+	// keeps (sk_max_ack_backlog).
+	AcceptQueue, AcceptMax uint32
+	// PageCache is bytes of the send queue whose pages belong to the page cache (SKBFL_SHARED_FRAG, sendfile).
+	PageCache uint32
+	// Idle is the time since data last came or went, Age a lower bound of the socket's age. Negative where not known.
+	Idle, Age time.Duration
+	MPTCP     bool // a subflow of an MPTCP socket
 }
 
 // Unaccepted tells whether it waits in a listener's queue: nothing is made for a process yet, and it is no orphan.

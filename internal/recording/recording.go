@@ -56,6 +56,8 @@ type Machine struct {
 	// Groups divides the same endpoints by who has them, nil where that was not asked for. Their counts and bytes add up to
 	// those of Endpoints. Costliest first.
 	Groups []Group `json:"groups,omitempty"`
+	// Look is what only a look at a running host has, nil in a run.
+	Look *Look `json:"look,omitempty"`
 	// Books is nil where the kernel's own figures for the whole host were not read.
 	Books *Books `json:"books,omitempty"`
 	// Addresses says how many endpoints of each role the kernel holds on each local address.
@@ -268,14 +270,19 @@ type CacheRow struct {
 
 // TopEndpoint is one of the costliest endpoints.
 type TopEndpoint struct {
-	Role        kernel.Role    `json:"role"`
-	State       string         `json:"state"`
-	Local       string         `json:"local"`           // address:port
-	Remote      string         `json:"remote"`          // address:port
-	Netns       uint32         `json:"netns,omitempty"` // where there are several
-	PID         int            `json:"pid"`             // who has it, else who opened it; 0 when not known
-	Comm        string         `json:"comm,omitempty"`  // who has it
-	Owner       OwnerKind      `json:"owner,omitempty"`
+	Role      kernel.Role `json:"role"`
+	State     string      `json:"state"`
+	Local     string      `json:"local"`           // address:port
+	Remote    string      `json:"remote"`          // address:port
+	Netns     uint32      `json:"netns,omitempty"` // where there are several
+	PID       int         `json:"pid"`             // who has it, else who opened it; 0 when not known
+	Comm      string      `json:"comm,omitempty"`  // who has it
+	Owner     OwnerKind   `json:"owner,omitempty"`
+	Container string      `json:"container,omitempty"`
+	// Idle and Age are nil where they are not known. An age is a lower bound: the kernel keeps no time of birth.
+	Idle        *float64       `json:"idle_seconds,omitempty"`
+	Age         *float64       `json:"age_seconds,omitempty"`
+	UnreadBytes uint64         `json:"unread_bytes,omitempty"`
 	Objects     map[string]int `json:"objects"`
 	ObjectBytes uint64         `json:"object_bytes"`
 	PageBytes   uint64         `json:"page_bytes"`
