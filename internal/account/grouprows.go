@@ -109,6 +109,7 @@ func (w *walked) groupRows(rows map[rowKey]*row, caches *Caches) []recording.Gro
 		g := p.key.describe()
 		r := sums[i]
 		g.Count, g.BufferBytes, g.RxBytes, g.TxBytes = r.count, r.buffers.sum(), r.buffers.rx, r.buffers.tx
+		r.queued.fill(&g)
 		g.ObjectBytes, g.PageBytes = shares[p.key.rowKey].give(r)
 		list = append(list, g)
 	}
@@ -118,13 +119,17 @@ func (w *walked) groupRows(rows map[rowKey]*row, caches *Caches) []recording.Gro
 func (k partKey) describe() recording.Group {
 	g := recording.Group{Netns: k.group.netns, Owner: k.group.kind, Role: k.role, State: k.state.String()}
 	if o := k.group.owner; o != nil {
-		g.PID, g.Comm, g.UID, g.Cgroup, g.Container = o.pid(), o.Comm, o.UID, o.Cgroup, o.Container
+		g.PID, g.Comm, g.UID, g.Cgroup = o.pid(), o.Comm, o.UID, o.Cgroup
+		g.Unit, g.Container, g.Pod = o.Unit, o.Container, o.Pod
 		if len(o.PIDs) > 1 {
 			g.PIDs = o.PIDs
 		}
 	}
 	at := ""
 	switch {
+	case k.group.peer.IsValid():
+		g.Peer = k.group.peer.String()
+		return g
 	case k.group.others:
 		at = recording.Other
 	case k.group.at.IsValid():

@@ -15,6 +15,8 @@ type Grouping struct {
 	Netns    bool
 	Listener bool // for servers' ends, by what they were accepted at
 	Service  bool // for clients' ends, by the remote address and port
+	Peer     bool // by the remote address, in place of listener and service
+	Live     bool // with what a walk that was asked for it has found: kernel.Live
 	Most     int  // rows that are listed one by one; 0: DefaultGroups
 }
 
@@ -27,7 +29,7 @@ func (l *Ledger) GroupBy(g Grouping) {
 		g.Most = DefaultGroups
 	}
 	l.walk.groups = groups{by: g, bound: maxGroups}
-	if g.Owners != nil || g.Netns || g.Listener || g.Service {
+	if g.Owners != nil || g.Netns || g.Listener || g.Service || g.Peer {
 		l.walk.groups.ids, l.walk.groups.keys = map[groupKey]uint32{}, []groupKey{{}}
 	}
 }
@@ -38,6 +40,7 @@ type groupKey struct {
 	kind  recording.OwnerKind
 	owner *Owner
 	at    netip.AddrPort // the listener of a server's end, the service of a client's
+	peer  netip.Addr
 	// others says that it stands for several listeners or services.
 	others bool
 }
@@ -50,13 +53,13 @@ func (k groupKey) compare(p groupKey) int {
 		return -1
 	}
 	return cmp.Or(cmp.Compare(k.netns, p.netns), strings.Compare(string(k.kind), string(p.kind)), k.owner.compare(p.owner),
-		k.at.Compare(p.at))
+		k.at.Compare(p.at), k.peer.Compare(p.peer))
 }
 
 // withoutAddress is the group of the same owner whatever the listener or service.
 func (k groupKey) withoutAddress() groupKey {
-	if k.at.IsValid() {
-		k.at, k.others = netip.AddrPort{}, true
+	if k.at.IsValid() || k.peer.IsValid() {
+		k.at, k.peer, k.others = netip.AddrPort{}, netip.Addr{}, true
 	}
 	return k
 }
@@ -106,7 +109,10 @@ func (g *groups) key(s *space, e *kernel.Endpoint, role kernel.Role) groupKey {
 	if g.by.Netns {
 		k.netns = e.Netns
 	}
-	atListener := g.by.Listener && (role == kernel.RoleServer || role == kernel.RoleListener)
+	if g.by.Peer && role != kernel.RoleListener {
+		k.peer = e.Remote.Addr().Unmap()
+	}
+	atListener := g.by.Listener && !g.by.Peer && (role == kernel.RoleServer || role == kernel.RoleListener)
 	if g.by.Owners != nil {
 		k.kind, k.owner = ownerOf(g.by.Owners, e)
 		if k.kind == recording.OwnerAcceptQueue || k.kind == recording.OwnerRequest {
@@ -116,7 +122,7 @@ func (g *groups) key(s *space, e *kernel.Endpoint, role kernel.Role) groupKey {
 	if atListener {
 		k.at = s.acceptedAt(e.Local)
 	}
-	if g.by.Service && role == kernel.RoleClient {
+	if g.by.Service && !g.by.Peer && role == kernel.RoleClient {
 		k.at = unmapped(e.Remote)
 	}
 	return k

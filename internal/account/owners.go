@@ -27,6 +27,13 @@ type Owners interface {
 	Owner(file uint64) *Owner
 }
 
+// Places names the cgroups of sockets that no process has, by the ID that the socket keeps (kernel.Live.Cgroup). Owners may be
+// Places as well.
+type Places interface {
+	// Place is an Owner without processes, nil where nothing is known of the cgroup. It gives the same pointer each time.
+	Place(cgroup uint64) *Owner
+}
+
 // OwnersByFile is the owners of all files, by the address of the struct file.
 type OwnersByFile map[uint64]*Owner
 
@@ -35,22 +42,38 @@ func (o OwnersByFile) Owner(file uint64) *Owner { return o[file] }
 
 // ownerOf is who has an endpoint, or why no process has it.
 func ownerOf(owners Owners, e *kernel.Endpoint) (recording.OwnerKind, *Owner) {
-	switch {
-	case e.Objects[kernel.TimewaitSock] > 0:
-		return recording.OwnerTimeWait, nil
-	case e.Objects[kernel.RequestSock] > 0:
-		return recording.OwnerRequest, nil
-	case e.Dead:
-		return recording.OwnerOrphan, nil
-	case e.Unaccepted():
-		return recording.OwnerAcceptQueue, nil
-	case e.File == 0:
-		return recording.OwnerKernel, nil
+	if kind := ownerless(e); kind != "" {
+		return kind, placeOf(owners, e)
 	}
 	if o := owners.Owner(e.File); o != nil {
 		return recording.OwnerProcess, o
 	}
-	return recording.OwnerInFlight, nil
+	return recording.OwnerInFlight, placeOf(owners, e)
+}
+
+// ownerless is why no process can have an endpoint, empty where one can.
+func ownerless(e *kernel.Endpoint) recording.OwnerKind {
+	switch {
+	case e.Objects[kernel.TimewaitSock] > 0:
+		return recording.OwnerTimeWait
+	case e.Objects[kernel.RequestSock] > 0:
+		return recording.OwnerRequest
+	case e.Dead:
+		return recording.OwnerOrphan
+	case e.Unaccepted():
+		return recording.OwnerAcceptQueue
+	case e.File == 0:
+		return recording.OwnerKernel
+	}
+	return ""
+}
+
+// placeOf is the cgroup that made an endpoint, where it is known.
+func placeOf(owners Owners, e *kernel.Endpoint) *Owner {
+	if places, ok := owners.(Places); ok && e.Live.Cgroup != 0 {
+		return places.Place(e.Live.Cgroup)
+	}
+	return nil
 }
 
 // pid is the first process, 0 for no owner.

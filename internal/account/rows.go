@@ -27,6 +27,7 @@ func (c cell) totals(n float64) (count int, object, page uint64) {
 type row struct {
 	count   int
 	buffers buffers
+	queued  queued
 	objects map[cell]float64
 }
 
@@ -37,6 +38,9 @@ func (r *row) addTally(t *tally, caches *Caches) {
 	r.buffers.rx += t.buffers.rx
 	r.buffers.tx += t.buffers.tx
 	r.buffers.option += t.buffers.option
+	if t.queued != nil {
+		r.queued.join(t.queued)
+	}
 	for kind := range t.objects {
 		r.add(kernel.ObjectType(kind), t.costs[kind], float64(t.objects[kind])+t.split[kind], caches)
 	}

@@ -52,6 +52,7 @@ type tally struct {
 	costs   *costs
 	count   int
 	buffers buffers
+	queued  *queued // nil but in the groups of a look at a running host
 	objects [kernel.NumObjectTypes]uint64
 	split   [kernel.NumObjectTypes]float64 // shares of buckets used by several sockets
 }
@@ -85,6 +86,14 @@ func (ts *tallies) of(key tallyKey) *tally {
 		ts.byKey[key] = t
 	}
 	return t
+}
+
+// queue enters what a look at a running host asks of an endpoint.
+func (t *tally) queue(e *kernel.Endpoint) {
+	if t.queued == nil {
+		t.queued = &queued{}
+	}
+	t.queued.add(e, t.key.role)
 }
 
 // enter adds an endpoint to one of the tallies and gives the number of its objects.

@@ -96,9 +96,21 @@ func (w *walked) enter(s *space, e *kernel.Endpoint, role kernel.Role, caches *C
 		part := w.parts.of(key)
 		part.costs = t.costs
 		w.parts.enter(part, e)
+		if w.groups.by.Live {
+			part.queue(e)
+		}
 	}
 	w.sums.add(e)
 	return t, objects
+}
+
+// Pass enters an endpoint that is not asked for: it counts in the books, which are the whole host's, and as a listener whose
+// connections may be.
+func (l *Ledger) Pass(e *kernel.Endpoint) {
+	if e.State == kernel.StateListen {
+		l.walk.space(e.Netns).listening.add(e)
+	}
+	l.walk.sums.add(e)
 }
 
 // Skipped is how many endpoints the walk met but could not follow to the end.

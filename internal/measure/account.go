@@ -144,3 +144,20 @@ func hits(h *recording.Hook, c loader.Counters, allocations uint64, out *recordi
 	}
 	return 0
 }
+
+// Calibration is what the allocation sites have told so far. It needs the slab hook, and no baseline.
+func (m *Measurement) Calibration() (account.Calibration, error) {
+	slabs, err := readSlabinfo()
+	if err != nil {
+		return account.Calibration{}, err
+	}
+	sites, _, err := m.sites()
+	if err != nil {
+		return account.Calibration{}, err
+	}
+	byAddress, err := m.probes.Caches()
+	if err != nil {
+		return account.Calibration{}, err
+	}
+	return account.NewCaches(slabs, kernel.Aliases(sysKernelSlab, slabs), byAddress, sites, m.symbols).Calibration(), nil
+}

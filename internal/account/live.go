@@ -1,0 +1,119 @@
+package account
+
+import (
+	"math/bits"
+	"time"
+
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+)
+
+// queued sums what a look at a running host asks of queues beside their memory.
+type queued struct {
+	pageCache                     uint64
+	unread, unacked               uint64
+	unreadSockets, unackedSockets int
+	idle                          idleTimes
+}
+
+// add enters an endpoint. A listener's unread is no data, and it carries none that could be idle.
+func (q *queued) add(e *kernel.Endpoint, role kernel.Role) {
+	if role == kernel.RoleListener || !full(e) {
+		return
+	}
+	v := &e.Live
+	q.pageCache += uint64(v.PageCache)
+	if v.Unread > 0 {
+		q.unread += uint64(v.Unread)
+		q.unreadSockets++
+	}
+	if v.Unacked > 0 {
+		q.unacked += uint64(v.Unacked)
+		q.unackedSockets++
+	}
+	q.idle.add(v.Idle)
+}
+
+func (q *queued) join(p *queued) {
+	q.pageCache += p.pageCache
+	q.unread += p.unread
+	q.unacked += p.unacked
+	q.unreadSockets += p.unreadSockets
+	q.unackedSockets += p.unackedSockets
+	q.idle.join(&p.idle)
+}
+
+// fill writes the sums into a group.
+func (q *queued) fill(g *recording.Group) {
+	g.PageCacheBytes, g.UnreadBytes, g.UnackedBytes = q.pageCache, q.unread, q.unacked
+	g.UnreadSockets, g.UnackedSockets = q.unreadSockets, q.unackedSockets
+	g.Idle = q.idle.spread()
+}
+
+// idleTimes is a histogram of times. Its steps are a quarter of an octave of milliseconds, up to 49 days: the kernel's jiffies
+// tell no more (32 bits).
+type idleTimes struct {
+	counts  map[uint8]uint32
+	n       int
+	longest time.Duration
+}
+
+const stepsPerOctave = 4
+
+// idleStep is the step of a time of so many milliseconds.
+func idleStep(ms uint64) uint8 {
+	if ms < stepsPerOctave {
+		return uint8(ms)
+	}
+	octave := bits.Len64(ms) - 1 // 2 or more
+	return uint8(octave*stepsPerOctave + int(ms>>(octave-2))&(stepsPerOctave-1))
+}
+
+// stepMilliseconds is the middle of a step.
+func stepMilliseconds(step uint8) float64 {
+	if step < stepsPerOctave {
+		return float64(step)
+	}
+	octave, quarter := int(step)/stepsPerOctave, int(step)%stepsPerOctave
+	return float64(uint64(1)<<octave) * (1 + (float64(quarter)+0.5)/stepsPerOctave)
+}
+
+// add enters a time; one that is not known is negative.
+func (t *idleTimes) add(idle time.Duration) {
+	if idle < 0 {
+		return
+	}
+	if t.counts == nil {
+		t.counts = map[uint8]uint32{}
+	}
+	t.counts[idleStep(uint64(idle.Milliseconds()))]++
+	t.n++
+	t.longest = max(t.longest, idle)
+}
+
+func (t *idleTimes) join(p *idleTimes) {
+	for step, n := range p.counts {
+		if t.counts == nil {
+			t.counts = map[uint8]uint32{}
+		}
+		t.counts[step] += n
+	}
+	t.n += p.n
+	t.longest = max(t.longest, p.longest)
+}
+
+// spread is nil where no time is known. The median is that of a step, within an eighth of it.
+func (t *idleTimes) spread() *recording.Spread {
+	if t.n == 0 {
+		return nil
+	}
+	s := &recording.Spread{Max: t.longest.Seconds()}
+	seen := 0
+	for step := range uint8(255) {
+		if seen += int(t.counts[step]); 2*seen >= t.n {
+			s.P50 = min(stepMilliseconds(step)/1000, s.Max)
+			return s
+		}
+	}
+	return s
+}
