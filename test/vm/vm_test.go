@@ -29,9 +29,12 @@ import (
 // testPackages are the folders whose tests also run in the virtual machines: those that talk to the kernel. One
 // without tests is left out. Of the program's own tests it is those of the commands that change the host: the others
 // need a shell, take minutes on an emulated processor, or ask the kernel nothing.
-var testPackages = []testPackage{{folder: "netcfg", parallel: waiting}, {folder: "load"}, {folder: "loader"}, {folder: "internal/limits"},
+//
+// The program's own come first: they hold the account against the growth of the machine's slab memory, and sockets with unsent
+// data that the tests of queues leave behind go when their timers say, minutes later.
+var testPackages = []testPackage{{folder: "test/cli", run: "Netup|Netdown|Growth", skip: "BadInput|Help", parallel: waiting},
+	{folder: "netcfg", parallel: waiting}, {folder: "load"}, {folder: "loader"}, {folder: "internal/limits"},
 	{folder: "internal/account"}, {folder: "internal/experiment"}, {folder: "internal/measure"}, {folder: "internal/kernel"},
-	{folder: "test/cli", run: "Netup|Netdown|Growth", skip: "BadInput|Help", parallel: waiting},
 	{folder: hostLimits, kernels: []string{"6.12"}}}
 
 // hostLimits are the tests that lower limits of the whole host, half a minute's worth. On the other kernels they run with
