@@ -73,7 +73,6 @@ func slabBytes(t *testing.T) uint64 {
 }
 
 // socketsAnywhere is how many TCP sockets the kernel has in all network namespaces, those among them that are being taken down.
-// Each namespace has one of its own for resets and one for TIME_WAIT on some kernels; none of these is counted.
 func socketsAnywhere(t *testing.T) int {
 	t.Helper()
 	stat, err := procfs.NewDefaultFS()
