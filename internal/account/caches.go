@@ -27,7 +27,12 @@ type Caches struct {
 	known   map[sockCache]ObjectCost
 	// vectors are the kmalloc caches from which slabobj_ext vectors were seen to come.
 	vectors map[string]bool
+	// meet gives the struct kmem_caches met by now, nil where byAddr has all.
+	meet func() map[uint64]kernel.CacheInfo
 }
+
+// Meet has the struct kmem_caches that a walk goes on to meet looked up when the first endpoint needs one.
+func (c *Caches) Meet(met func() map[uint64]kernel.CacheInfo) { c.meet = met }
 
 type sockCache struct {
 	address uint64
@@ -243,6 +248,9 @@ func (c *Caches) ofSock(key sockCache) ObjectCost {
 		return cost
 	}
 	cost := c.byType[key.kind]
+	if _, ok := c.byAddr[key.address]; !ok && c.meet != nil {
+		c.byAddr = c.meet()
+	}
 	if info, ok := c.byAddr[key.address]; ok {
 		cost = c.ofInfo(info)
 		c.setVector(&cost, info.Accounted)

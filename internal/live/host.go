@@ -1,0 +1,30 @@
+package live
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+)
+
+// host is the kernel that is looked at.
+func host() recording.Host {
+	release, machine := kernel.Release()
+	h := recording.Host{Boot: kernel.BootID(), Kernel: release, CPUs: runtime.NumCPU(), Machine: machine}
+	if info, err := kernel.ReadMeminfo(); err == nil {
+		h.MemoryBytes = info["MemTotal"]
+	}
+	return h
+}
+
+const sysKernelSlab = "/sys/kernel/slab"
+
+// readSlabs is the slab caches, and the names that merged ones are listed under.
+func readSlabs() (map[string]kernel.Slab, map[string]string, error) {
+	slabs, err := kernel.ReadSlabinfo()
+	if err != nil {
+		return nil, nil, fmt.Errorf("read slab caches: %w", err)
+	}
+	return slabs, kernel.Aliases(sysKernelSlab, slabs), nil
+}
