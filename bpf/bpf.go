@@ -11,4 +11,7 @@ package bpf
 //go:generate go tool -modfile=../tools/tools.mod bpf2go -tags linux -target amd64,arm64 -no-global-types Accept accept.bpf.c
 //go:generate go tool -modfile=../tools/tools.mod bpf2go -tags linux -target amd64,arm64 -no-global-types -type endpoint_event -type cpu_counters -type event_kind -type role -type port_side -type scope_kind State state.bpf.c
 //go:generate go tool -modfile=../tools/tools.mod bpf2go -tags linux -target amd64,arm64 -no-global-types -type stack_event -type site -type site_kind -type site_table Slab slab.bpf.c
-//go:generate go tool -modfile=../tools/tools.mod bpf2go -tags linux -target amd64,arm64 -no-global-types -type endpoint_record -type cache_info -type object_type -type binding -type endpoint_flags Walk walk.bpf.c
+//go:generate go tool -modfile=../tools/tools.mod bpf2go -tags linux -target amd64,arm64 -no-global-types -type endpoint_record -type live_record -type cache_info -type object_type -type binding -type endpoint_flags Walk walk.bpf.c
+//go:generate go tool -modfile=../tools/tools.mod bpf2go -tags linux -target amd64,arm64 -no-global-types -type file_record Files files.bpf.c
+//go:generate go tool -modfile=../tools/tools.mod bpf2go -tags linux -target amd64,arm64 -no-global-types -type netns_record Tables tables.bpf.c
+//go:generate go tool -modfile=../tools/tools.mod bpf2go -tags linux -target amd64,arm64 -no-global-types Pages pages.bpf.c

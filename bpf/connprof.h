@@ -45,6 +45,8 @@ enum ONE_BYTE endpoint_flags {
 	WALK_V6ONLY = 2,    /* a listener that takes no IPv4 */
 	WALK_DEAD = 4,	    /* SOCK_DEAD: no process has it any more */
 	WALK_CLONED = 8,    /* it was made from a listener */
+	WALK_MPTCP = 16,    /* a subflow of an MPTCP socket */
+	WALK_UNHASHED = 32, /* in none of the protocol's tables: only its file leads to it */
 };
 
 /* One endpoint as the walk finds it. Addresses are IPv6 or IPv4 by family, in network byte order. */
@@ -72,6 +74,57 @@ struct endpoint_record {
 	__u32 skb_head; /* bytes of the first queued skb's head, where it comes from a slab */
 };
 _Static_assert(sizeof(struct endpoint_record) == 128, "endpoint_record is read as 128 bytes");
+
+/* What a look at a running host wants beside that. */
+struct live_record {
+	struct endpoint_record endpoint;
+	__u64 inode;  /* of the socket's file, 0 for none */
+	__u64 cgroup; /* ID of the cgroup that made the socket, 0 for none */
+	__s64 idle;   /* nanoseconds, NOT_KNOWN where nothing tells */
+	__s64 age;
+	__u32 uid;
+	__u32 unread;
+	__u32 unacked;
+	__u32 accept_queue;
+	__u32 accept_max;
+	__u32 page_cache; /* bytes of the send queue */
+};
+_Static_assert(sizeof(struct live_record) == 184, "live_record is read as 184 bytes");
+
+#define NOT_KNOWN (-1)
+
+/* A file descriptor of a TCP socket. The endpoint is filled where no table leads to it, else its sk is 0. */
+struct file_record {
+	__u64 file;
+	__u64 sk;
+	__u32 pid; /* of the process, in the reader's PID namespace; 0 where it has none there */
+	__u32 tid;
+	__u32 fd;
+	__u32 netns;
+	char comm[16];
+	struct live_record live;
+};
+_Static_assert(sizeof(struct file_record) == 232, "file_record is read as 232 bytes");
+
+/* How many network namespaces a list of them holds. */
+#define NETNS_MAX 65536
+
+/* A network namespace and the hash tables that its sockets are in; most share one. */
+struct netns_record {
+	__u64 established;
+	__u64 listening;
+	__u32 established_mask; /* buckets less one */
+	__u32 listening_mask;
+	__u32 inode;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct netns_record) == 32, "netns_record is read as 32 bytes");
+
+/* One run over a hash table cannot be preempted on most kernels: it ends with the bucket at which it has found enough.
+ * One bucket can hold what is between that and the most. */
+#define FOUND_ENOUGH 2048
+#define FOUND_MAX 16384
+#define STEPS_MAX (1 << 20) /* never reached: a step visits a bucket or a sock */
 
 enum ONE_BYTE event_kind {
 	EVENT_OPEN = 1, /* connect() called, or a handshake completed on the listening side */

@@ -14,6 +14,8 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define IPPROTO_TCP 6
+#define IPPROTO_MPTCP 262
+#define SOCK_STREAM 1
 
 /* include/net/tcp_states.h */
 enum {
@@ -80,12 +82,49 @@ struct list_head {
 	struct list_head *next;
 };
 
+struct proc_ns_operations;
+
 struct ns_common {
+	const struct proc_ns_operations *ops;
 	unsigned int inum;
 };
 
+struct hlist_nulls_node {
+	struct hlist_nulls_node *next;
+	struct hlist_nulls_node **pprev;
+};
+
+struct hlist_nulls_head {
+	struct hlist_nulls_node *first;
+};
+
+struct inet_ehash_bucket {
+	struct hlist_nulls_head chain;
+};
+
+struct inet_listen_hashbucket {
+	struct hlist_nulls_head nulls_head;
+};
+
+struct inet_hashinfo {
+	struct inet_ehash_bucket *ehash;
+	unsigned int ehash_mask;
+	unsigned int lhash2_mask;
+	struct inet_listen_hashbucket *lhash2;
+};
+
+struct inet_timewait_death_row {
+	struct inet_hashinfo *hashinfo;
+};
+
+struct netns_ipv4 {
+	struct inet_timewait_death_row tcp_death_row;
+};
+
 struct net {
+	struct list_head list;
 	struct ns_common ns;
+	struct netns_ipv4 ipv4;
 };
 
 typedef struct {
@@ -96,9 +135,27 @@ struct nsproxy {
 	struct net *net_ns;
 };
 
+struct pid_namespace;
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
+struct files_struct;
+
 struct task_struct {
 	struct nsproxy *nsproxy;
+	struct task_struct *group_leader;
+	struct pid *thread_pid;
+	struct files_struct *files;
 	int tgid;
+	char comm[16];
 };
 
 struct kmem_cache_order_objects {
@@ -157,11 +214,18 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	struct hlist_node skc_bind_node;
+	struct hlist_nulls_node skc_nulls_node;
 };
 
 struct dentry;
 
+struct super_block {
+	unsigned long s_magic;
+};
+
 struct inode {
+	unsigned long i_ino;
+	struct super_block *i_sb;
 	void *i_security;
 };
 
@@ -173,10 +237,38 @@ struct file {
 	struct path f_path;
 	struct inode *f_inode;
 	void *f_security;
+	void *private_data;
 };
+
+struct fdtable {
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct sock;
 
 struct socket {
 	struct file *file;
+	struct sock *sk;
+};
+
+typedef struct {
+	unsigned int val;
+} kuid_t;
+
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
 };
 
 typedef struct {
@@ -198,6 +290,7 @@ struct rb_root {
 };
 
 struct skb_shared_info {
+	__u8 tx_flags;
 	atomic_t dataref;
 };
 
@@ -215,6 +308,7 @@ struct sk_buff {
 	__u8 cloned : 1;
 	__u8 fclone : 2;
 	__u8 head_frag : 1;
+	unsigned int data_len;
 	unsigned int end; /* an offset from head on 64-bit machines */
 	unsigned char *head;
 };
@@ -244,8 +338,12 @@ struct sock {
 	int sk_wmem_queued;
 	int sk_forward_alloc;
 	atomic_t sk_omem_alloc;
+	__u16 sk_type;
 	__u16 sk_protocol;
+	__u32 sk_ack_backlog;
 	__u32 sk_max_ack_backlog;
+	kuid_t sk_uid;
+	struct sock_cgroup_data sk_cgrp_data;
 	__u8 sk_userlocks : 4;
 };
 
@@ -263,11 +361,22 @@ struct inet_sock {
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
 	struct inet_bind_bucket *icsk_bind_hash;
+	struct {
+		__u32 lrcvtime;
+	} icsk_ack;
 };
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u32 rcv_nxt;
+	__u32 copied_seq;
+	__u32 write_seq;
+	__u32 snd_una;
+	__u32 lsndtime;
+	__u32 snd_cwnd_stamp;
+	struct {
+		__u64 time;
+	} rcvq_space;
 	struct rb_root out_of_order_queue;
 };
 
@@ -311,6 +420,13 @@ struct bpf_iter_meta {
 struct bpf_iter__tcp {
 	struct bpf_iter_meta *meta;
 	struct sock_common *sk_common;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
 };
 
 #pragma clang attribute pop

@@ -5,6 +5,7 @@
 #ifndef CONNPROF_QUEUES_H
 #define CONNPROF_QUEUES_H
 
+#include "compat.h"
 #include "kernel.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
@@ -78,19 +79,34 @@ static __always_inline __u64 one_skb(struct sk_buff *skb)
 	       HEAD_BYTES(BPF_CORE_READ(skb, end) + ((bpf_core_type_size(struct skb_shared_info) + 63) & ~63ull));
 }
 
+/* Bytes of the page cache that a sender has queued. */
+static __always_inline __u64 page_cache_bytes(struct sk_buff *skb)
+{
+	__u32 bytes = BPF_CORE_READ(skb, data_len);
+
+	return bytes && has_shared_pages(shared_info(skb)) ? bytes : 0;
+}
+
+/* What is counted of a queue: the objects, or the bytes of the page cache. */
+#define COUNT_OBJECTS 0
+#define COUNT_PAGE_CACHE 1
+#define PAGE_CACHE_BYTES 0xffffffffull
+
 /* These three add to a sum. They are global functions, like count_epoll: the verifier goes through each once, whatever
  * the sum may be, and not once for every way through the loops. */
-__noinline __u64 count_skb(__u64 skb, __u64 sum)
+__noinline __u64 count_skb(__u64 skb, __u64 sum, __u32 what)
 {
+	if (what == COUNT_PAGE_CACHE)
+		return sum + page_cache_bytes((struct sk_buff *)skb);
 	return add_skbs(sum, one_skb((struct sk_buff *)skb));
 }
 
-__noinline __u64 count_list(__u64 queue, __u64 sum)
+__noinline __u64 count_list(__u64 queue, __u64 sum, __u32 what)
 {
 	struct sk_buff *skb = BPF_CORE_READ((struct sk_buff_head *)queue, next);
 
 	for (int i = 0; i < SKB_LIMIT && skb && (__u64)skb != queue; i++) {
-		sum = count_skb((__u64)skb, sum);
+		sum = count_skb((__u64)skb, sum, what);
 		skb = BPF_CORE_READ(skb, next);
 	}
 	return skb && (__u64)skb != queue ? sum | TRUNCATED : sum;
@@ -98,7 +114,7 @@ __noinline __u64 count_list(__u64 queue, __u64 sum)
 
 /* Goes from a tree's root down to the left, then to the right, then up again: a node is new where it is reached from
  * its parent. An edge is gone along twice. */
-__noinline __u64 count_tree(__u64 root, __u64 sum)
+__noinline __u64 count_tree(__u64 root, __u64 sum, __u32 what)
 {
 	__u64 node = root, from = 0;
 
@@ -109,7 +125,7 @@ __noinline __u64 count_tree(__u64 root, __u64 sum)
 		__u64 next = parent;
 
 		if (from == parent) {
-			sum = count_skb(node - bpf_core_field_offset(struct sk_buff, rbnode), sum);
+			sum = count_skb(node - bpf_core_field_offset(struct sk_buff, rbnode), sum, what);
 			next = left ? left : right ? right : parent;
 		} else if (from == left && right) {
 			next = right;

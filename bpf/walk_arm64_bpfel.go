@@ -38,6 +38,8 @@ const (
 	WalkEndpointFlagsWALK_V6ONLY    WalkEndpointFlags = 2
 	WalkEndpointFlagsWALK_DEAD      WalkEndpointFlags = 4
 	WalkEndpointFlagsWALK_CLONED    WalkEndpointFlags = 8
+	WalkEndpointFlagsWALK_MPTCP     WalkEndpointFlags = 16
+	WalkEndpointFlagsWALK_UNHASHED  WalkEndpointFlags = 32
 )
 
 type WalkEndpointRecord struct {
@@ -63,6 +65,21 @@ type WalkEndpointRecord struct {
 	Backlog      uint32
 	OmemAlloc    uint32
 	SkbHead      uint32
+}
+
+type WalkLiveRecord struct {
+	_           structs.HostLayout
+	Endpoint    WalkEndpointRecord
+	Inode       uint64
+	Cgroup      uint64
+	Idle        int64
+	Age         int64
+	Uid         uint32
+	Unread      uint32
+	Unacked     uint32
+	AcceptQueue uint32
+	AcceptMax   uint32
+	PageCache   uint32
 }
 
 type WalkObjectType uint32
@@ -92,11 +109,13 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	WalkMapCaches               = "caches"
-	WalkMapCounters             = "counters"
-	WalkProgWalkTcp             = "walk_tcp"
-	WalkVarUnusedEndpointRecord = "unused_endpoint_record"
-	WalkVarUnusedObjectType     = "unused_object_type"
+	WalkMapCaches           = "caches"
+	WalkMapCounters         = "counters"
+	WalkProgWalkTcp         = "walk_tcp"
+	WalkVarLive             = "live"
+	WalkVarTickNanoseconds  = "tick_nanoseconds"
+	WalkVarUnusedLiveRecord = "unused_live_record"
+	WalkVarUnusedObjectType = "unused_object_type"
 )
 
 // LoadWalk returns the embedded CollectionSpec for Walk.
@@ -156,8 +175,10 @@ type WalkMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type WalkVariableSpecs struct {
-	UnusedEndpointRecord *ebpf.VariableSpec `ebpf:"unused_endpoint_record"`
-	UnusedObjectType     *ebpf.VariableSpec `ebpf:"unused_object_type"`
+	Live             *ebpf.VariableSpec `ebpf:"live"`
+	TickNanoseconds  *ebpf.VariableSpec `ebpf:"tick_nanoseconds"`
+	UnusedLiveRecord *ebpf.VariableSpec `ebpf:"unused_live_record"`
+	UnusedObjectType *ebpf.VariableSpec `ebpf:"unused_object_type"`
 }
 
 // WalkObjects contains all objects after they have been loaded into the kernel.
@@ -195,8 +216,10 @@ func (m *WalkMaps) Close() error {
 //
 // It can be passed to LoadWalkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type WalkVariables struct {
-	UnusedEndpointRecord *ebpf.Variable `ebpf:"unused_endpoint_record"`
-	UnusedObjectType     *ebpf.Variable `ebpf:"unused_object_type"`
+	Live             *ebpf.Variable `ebpf:"live"`
+	TickNanoseconds  *ebpf.Variable `ebpf:"tick_nanoseconds"`
+	UnusedLiveRecord *ebpf.Variable `ebpf:"unused_live_record"`
+	UnusedObjectType *ebpf.Variable `ebpf:"unused_object_type"`
 }
 
 // WalkPrograms contains all programs after they have been loaded into the kernel.

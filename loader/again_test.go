@@ -10,8 +10,6 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
-
-	"github.com/connprof/connprof/internal/kernel"
 )
 
 // lastOnly is an iterator's program that passes over all elements of an array but the last, for which it writes a record of
@@ -46,7 +44,7 @@ func TestAWalkThatFiltersIsReadOn(t *testing.T) {
 		r.Reader = &silent{times: 2, then: make([]byte, recordBytes)}
 	}
 	found := 0
-	if err := readRecords(r, func(*kernel.Endpoint) error { found++; return nil }); err != nil {
+	if err := readRecords(r, recordBytes, func([]byte) error { found++; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if found != 1 || r.again != 2 {

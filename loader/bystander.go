@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
@@ -16,13 +15,7 @@ import (
 // no more listeners it turns to those with a count of -1 sockets to skip, and so skips for as long as the bucket has the number
 // of the one that it stood at: the one behind the last listener's, or 0 without any (tcp_seek_last_pos). It began with
 // 04c7820b776f (5.15); what ended it, e25ab9b874a4 (6.17) and its backports, took the field away.
-func skipsBucket(spec *btf.Spec) bool {
-	var state *btf.Struct
-	if err := spec.TypeByName("bpf_tcp_iter_state", &state); err != nil {
-		return false
-	}
-	return slices.ContainsFunc(state.Members, func(m btf.Member) bool { return m.Name == "st_bucket_done" })
-}
+func skipsBucket(spec *btf.Spec) bool { return hasMember(spec, "bpf_tcp_iter_state", "st_bucket_done") }
 
 // bystanders listen while such an iterator walks, which puts the last bucket with a listener far behind the first with an
 // established socket. With n of them, B buckets for listeners (one for 2 MiB of the machine's memory) and the first established

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -133,4 +134,32 @@ func tracepointPassesCache(spec *btf.Spec) bool {
 	}
 	_, isPointer := proto.Params[3].Type.(*btf.Pointer) // 0 is the tracepoint's own data, 1 call_site, 2 ptr
 	return isPointer
+}
+
+// hasMember tells whether a struct of the running kernel has a member.
+func hasMember(spec *btf.Spec, structure, member string) bool {
+	var s *btf.Struct
+	if err := spec.TypeByName(structure, &s); err != nil {
+		return false
+	}
+	return slices.ContainsFunc(s.Members, func(m btf.Member) bool { return m.Name == member })
+}
+
+// hasTablesPerNetns tells whether a network namespace says in which hash tables its sockets are: d1e5e6408b30 (6.1) let it have
+// its own. What else the pass over the tables needs is older: bpf_loop() of 5.17, one list a bucket of listeners of 5.19.
+func hasTablesPerNetns(spec *btf.Spec) bool { return hasMember(spec, "inet_hashinfo", "pernet") }
+
+// keepsPagesPerCPU tells whether CPUs keep some of the protocol's pages: 3cd3399dd7a8 (6.0).
+func keepsPagesPerCPU(spec *btf.Spec) bool { return hasMember(spec, "proto", "per_cpu_fw_alloc") }
+
+func keepsNoPages(spec *btf.Spec) bool { return !keepsPagesPerCPU(spec) }
+
+// tickNanoseconds is the time from one jiffy to the next, which the kernel gives as the resolution of its coarse clocks
+// (KTIME_LOW_RES).
+func tickNanoseconds() (uint32, error) {
+	var resolution unix.Timespec
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &resolution); err != nil {
+		return 0, fmt.Errorf("read the resolution of CLOCK_MONOTONIC_COARSE: %w", err)
+	}
+	return uint32(resolution.Nano()), nil
 }

@@ -90,6 +90,23 @@ var ladder = []hookPoint{
 	}},
 }
 
+// liveLadder is what a look at a running host needs beside the walk. None of it is attached to anything.
+var liveLadder = []hookPoint{
+	{name: kernel.HookFiles, spec: bpf.LoadFiles, rungs: []rung{
+		{kind: kernel.KindIterator, function: "task_file", programs: []attachment{{program: bpf.FilesProgOpenFiles}}},
+	}},
+	{name: kernel.HookTables, spec: bpf.LoadTables, rungs: []rung{
+		{kind: kernel.KindSyscall, function: "tcp_hashinfo of all network namespaces", suits: hasTablesPerNetns, programs: []attachment{
+			{program: bpf.TablesProgListNamespaces}, {program: bpf.TablesProgWalkTable}}},
+		{kind: kernel.KindIterator, function: "tcp in each network namespace", standIn: true},
+	}},
+	{name: kernel.HookPages, spec: bpf.LoadPages, rungs: []rung{
+		{kind: kernel.KindSyscall, function: "tcp_memory_per_cpu_fw_alloc", suits: keepsPagesPerCPU, programs: []attachment{
+			{program: bpf.PagesProgSumCpuPages}}},
+		{kind: kernel.KindSyscall, function: "no page is kept by a CPU", suits: keepsNoPages, standIn: true},
+	}},
+}
+
 func attachKprobe(p *ebpf.Program, symbol string) (link.Link, error) {
 	return link.Kprobe(symbol, p, nil)
 }
@@ -109,12 +126,22 @@ func (c Config) tries(point hookPoint, kind kernel.HookKind) bool {
 	return !point.forced || !c.forces() || c.Force == kind
 }
 
+// points are the hook points of the set, and those of a look at a running host.
+func (c Config) points() (points []hookPoint) {
+	for _, point := range ladder {
+		if c.Hooks.has(point.name) {
+			points = append(points, point)
+		}
+	}
+	if c.Live {
+		points = append(points, liveLadder...)
+	}
+	return points
+}
+
 // attachAll climbs the ladder of every hook point of the set.
 func (p *Probes) attachAll() error {
-	for _, point := range ladder {
-		if !p.config.Hooks.has(point.name) {
-			continue
-		}
+	for _, point := range p.config.points() {
 		hook, err := p.attachPoint(point)
 		if err != nil {
 			return err
@@ -192,6 +219,12 @@ func (p *Probes) attachRung(point hookPoint, r rung) error {
 		return nil
 	case kernel.HookWalk:
 		p.walk = coll.Programs[bpf.WalkProgWalkTcp]
+	case kernel.HookFiles:
+		p.files = coll.Programs[bpf.FilesProgOpenFiles]
+	case kernel.HookTables:
+		p.tables = coll
+	case kernel.HookPages:
+		p.pages = coll
 	}
 	p.links = append(p.links, links...)
 	return nil
@@ -261,6 +294,8 @@ func (p *Probes) setVariables(spec *ebpf.CollectionSpec) error {
 		bpf.StateVarPortsSide:           uint8(p.config.Ports.Side),
 		bpf.StateVarPortsLow:            p.config.Ports.Low,
 		bpf.StateVarPortsHigh:           p.config.Ports.High,
+		bpf.WalkVarLive:                 p.config.Live,
+		bpf.WalkVarTickNanoseconds:      p.tick,
 	}
 	for name, value := range values {
 		if v, ok := spec.Variables[name]; ok {

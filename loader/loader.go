@@ -36,6 +36,8 @@ type Config struct {
 	// SampleInterval is the mean number of slab allocations for each sampled stack; 0 samples none. It holds until
 	// TraceAllocations sets another.
 	SampleInterval int
+	// Live has walks fill Endpoint.Live, and makes OpenFiles, Namespaces, WalkAll and CPUPages available.
+	Live bool
 
 	cacheEntries int // how many slab caches are remembered; 0: as many as the programs say
 }
@@ -78,6 +80,10 @@ type Probes struct {
 	hooks       []Hook
 	walk        *ebpf.Program
 	skipsBucket bool             // what the walk has to reckon with
+	tick        uint32           // nanoseconds from one jiffy to the next
+	files       *ebpf.Program    // this and the next two: nil without Config.Live
+	tables      *ebpf.Collection // nil also where the kernel has not what it takes
+	pages       *ebpf.Collection // the same
 	slab        *ebpf.Collection // nil without the slab hook
 	slabRung    rung
 	slabLinks   []link.Link     // empty while allocations are not traced
@@ -104,6 +110,9 @@ func Load(config Config) (*Probes, error) {
 	}
 	p.accountFlag = accountFlag(kernelTypes)
 	p.skipsBucket = skipsBucket(kernelTypes)
+	if p.tick, err = tickNanoseconds(); err != nil {
+		return nil, err
+	}
 	if err := errors.Join(p.attachAll(), p.openRing()); err != nil {
 		p.Close()
 		return nil, err

@@ -1,12 +1,10 @@
 package loader
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
-	"runtime"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf/link"
@@ -16,7 +14,10 @@ import (
 	"github.com/connprof/connprof/internal/kernel"
 )
 
-const recordBytes = int(unsafe.Sizeof(bpf.WalkEndpointRecord{}))
+const (
+	recordBytes     = int(unsafe.Sizeof(bpf.WalkEndpointRecord{}))
+	liveRecordBytes = int(unsafe.Sizeof(bpf.WalkLiveRecord{}))
+)
 
 // Netns is a network namespace that can be walked: Do runs a function on a thread that is in it.
 type Netns interface {
@@ -64,91 +65,30 @@ func (p *Probes) walkOne(iter *link.Iter, n Netns, visit func(*kernel.Endpoint) 
 	if p.skipsBucket {
 		visit = leavingOutBystanders(visit)
 	}
-	return readRecords(records, visit)
+	return readRecords(records, p.endpointBytes(), p.visitor(visit))
 }
 
-// chunkBytes is what one read of an iterator returns at most (bpf_seq_read: eight pages), in whole records.
-var chunkBytes = 8 * os.Getpagesize() / recordBytes * recordBytes
-
-// readRecords reads in one goroutine, where the kernel's part of the walk happens, and visits in another.
-func readRecords(r io.Reader, visit func(*kernel.Endpoint) error) error {
-	const ahead = 8
-	free, full := make(chan []byte, ahead), make(chan []byte, ahead)
-	for range ahead {
-		free <- make([]byte, chunkBytes)
+// endpointBytes is the size of the records that the walk's programs write.
+func (p *Probes) endpointBytes() int {
+	if p.config.Live {
+		return liveRecordBytes
 	}
-	failed := make(chan error, 1)
-	go func() {
-		defer close(full)
-		yieldToOthers()
-		for chunk := range free {
-			n, err := readWhole(r, chunk)
-			if err != nil {
-				failed <- err
-				return
-			}
-			if n == 0 {
-				return
-			}
-			full <- chunk[:n]
-		}
-	}()
-	err := visitChunks(full, free, visit)
-	close(free)
-	for range full { // lets the reader see that free is closed
-	}
-	select {
-	case readErr := <-failed:
-		return errors.Join(err, readErr)
-	default:
-		return err
-	}
+	return recordBytes
 }
 
-// walkNice makes the walk give way: nine tenths of a CPU that others want go to them (sched_prio_to_weight, kernel/sched).
-// Alone it is as fast as without.
-const walkNice = 10
-
-// yieldToOthers lowers the calling goroutine's thread in priority, for good: the thread ends with the goroutine.
-func yieldToOthers() {
-	runtime.LockOSThread()
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, walkNice) // lowering needs no privilege
-}
-
-// readWhole fills part of the chunk with whole records; 0 bytes mean the end. EAGAIN only means that a program has passed
-// over a million elements and written nothing (bpf_seq_read, MAX_ITER_OBJECTS): there may be more to come.
-func readWhole(r io.Reader, chunk []byte) (int, error) {
-	n := 0
-	for {
-		m, err := r.Read(chunk[n:])
-		n += m
-		switch {
-		case errors.Is(err, unix.EAGAIN):
-			continue
-		case errors.Is(err, io.EOF) && n%recordBytes == 0:
-			return n, nil
-		case errors.Is(err, io.EOF):
-			return n, fmt.Errorf("read iterator tcp: %w: %d bytes over", io.ErrUnexpectedEOF, n%recordBytes)
-		case err != nil:
-			return n, fmt.Errorf("read iterator tcp: %w", err)
-		case n > 0 && n%recordBytes == 0:
-			return n, nil
+// visitor visits the endpoints that the records are of.
+func (p *Probes) visitor(visit func(*kernel.Endpoint) error) func([]byte) error {
+	var e kernel.Endpoint
+	if p.config.Live {
+		return func(record []byte) error {
+			fillLive(&e, (*bpf.WalkLiveRecord)(unsafe.Pointer(&record[0])))
+			return visit(&e)
 		}
 	}
-}
-
-func visitChunks(full <-chan []byte, free chan<- []byte, visit func(*kernel.Endpoint) error) error {
-	var endpoint kernel.Endpoint
-	for chunk := range full {
-		for at := 0; at < len(chunk); at += recordBytes {
-			fill(&endpoint, (*bpf.WalkEndpointRecord)(unsafe.Pointer(&chunk[at])))
-			if err := visit(&endpoint); err != nil {
-				return err
-			}
-		}
-		free <- chunk[:chunkBytes]
+	return func(record []byte) error {
+		fill(&e, (*bpf.WalkEndpointRecord)(unsafe.Pointer(&record[0])))
+		return visit(&e)
 	}
-	return nil
 }
 
 func fill(e *kernel.Endpoint, r *bpf.WalkEndpointRecord) {
@@ -170,6 +110,14 @@ func fill(e *kernel.Endpoint, r *bpf.WalkEndpointRecord) {
 			Option: r.OmemAlloc},
 		SKBHeadBytes: r.SkbHead,
 	}
+}
+
+func fillLive(e *kernel.Endpoint, r *bpf.WalkLiveRecord) {
+	fill(e, &r.Endpoint)
+	e.Live = kernel.Live{Inode: r.Inode, Cgroup: r.Cgroup, UID: r.Uid, Unread: r.Unread, Unacked: r.Unacked,
+		AcceptQueue: r.AcceptQueue, AcceptMax: r.AcceptMax, PageCache: r.PageCache,
+		Idle: time.Duration(r.Idle), Age: time.Duration(r.Age),
+		MPTCP: r.Endpoint.Flags&bpf.WalkEndpointFlagsWALK_MPTCP != 0}
 }
 
 func address(family uint8, raw [16]byte) netip.Addr {

@@ -13,6 +13,10 @@ const (
 	HookDestroy HookName = "destroy"
 	HookSlab    HookName = "slab"
 	HookWalk    HookName = "walk"
+	// What a look at a running host asks beside the walk.
+	HookFiles  HookName = "files"  // the open files of all tasks
+	HookTables HookName = "tables" // the protocol's hash tables, for all network namespaces at once
+	HookPages  HookName = "pages"  // what each CPU keeps of the protocol's pages
 )
 
 // HookKind is a way to attach a hook.
