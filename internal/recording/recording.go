@@ -310,6 +310,8 @@ type Cost struct {
 	BPFMapBytes      uint64  `json:"bpf_map_bytes"`
 	Events           uint64  `json:"events"`
 	WalkSeconds      float64 `json:"walk_seconds"`
+	// CPUSeconds is user and system time of the profiling process, 0 where it was not measured.
+	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
 	// AccountSeconds is from the last connection established to the account made, the walk among it.
 	AccountSeconds float64 `json:"account_seconds"`
 }
