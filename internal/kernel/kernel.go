@@ -18,6 +18,7 @@ const (
 	StateSynSent     State = 2
 	StateTimeWait    State = 6
 	StateClose       State = 7
+	StateCloseWait   State = 8
 	StateListen      State = 10
 	StateNewSynRecv  State = 12
 )

@@ -310,10 +310,11 @@ type Cost struct {
 	BPFMapBytes      uint64  `json:"bpf_map_bytes"`
 	Events           uint64  `json:"events"`
 	WalkSeconds      float64 `json:"walk_seconds"`
+	// CPUSeconds is the CPU time of the profiling process, that of the walk's programs in the kernel among it; 0 where it was not
+	// measured.
+	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
 	// AccountSeconds is from the last connection established to the account made, the walk among it.
 	AccountSeconds float64 `json:"account_seconds"`
-	// CPUSeconds is the CPU time of the process, that of the walk's programs in the kernel among it. A look has it.
-	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
 }
 
 // Stack is one allocation path. Counts and bytes are scaled from samples to the walk's exact totals,

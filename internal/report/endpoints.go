@@ -81,6 +81,7 @@ type Object struct {
 	Count       string
 	EachObject  string // object bytes of one object
 	PerEndpoint string // objects an endpoint holds; fractional where endpoints share
+	Page        string // page bytes in all, short
 	PageEach    string // page bytes an endpoint
 	Share       string
 	Fraction    float64 // of the row's page bytes, 0 to 1
@@ -103,6 +104,7 @@ func objectsOf(row *recording.EndpointRow) []Object {
 			Count:       format.Count(o.Count),
 			EachObject:  perObject(o),
 			PerEndpoint: perEndpoint(o.Count, row.Count),
+			Page:        format.Size(float64(o.PageBytes)),
 			PageEach:    format.Each(o.PageBytes, row.Count),
 			Share:       format.Percent(float64(o.PageBytes), float64(row.PageBytes)),
 			Fraction:    min(format.Ratio(float64(o.PageBytes), float64(row.PageBytes)), 1),

@@ -51,6 +51,9 @@ type Report struct {
 	Top       []TopLine
 	Sites     []SiteTable
 
+	// Look is what only a look at a running host has, nil elsewhere.
+	Look *Look
+
 	Paths []*Path
 	// Counts are the endpoints of each role.
 	Counts map[kernel.Role]int
@@ -71,6 +74,6 @@ func New(r *recording.Recording) *Report {
 		Rows: rowsOf(sortedRows(r)), Ends: rowsOf(connectionOf(r).ends()), Connection: connectionLines(r),
 		Accounts: accountsOf(r), Trace: traceOf(r), Losses: lossesOf(r), Costs: costsOf(r), CallPaths: callPathsOf(r),
 		Timelines: timelinesOf(r), Notes: notes(r), Top: topOf(r), Sites: siteTables(r),
-		Paths: pathsOf(r), Counts: r.Counts(),
+		Paths: pathsOf(r), Counts: r.Counts(), Look: lookOf(r, Options{}.of(r)),
 	}
 }

@@ -40,7 +40,9 @@ func (t *Table) Rule() { t.Rows = append(t.Rows, nil) }
 func (t *Table) Drop(column int) {
 	t.Columns = slices.Delete(t.Columns, column, column+1)
 	for i, row := range t.Rows {
-		t.Rows[i] = slices.Delete(row, column, column+1)
+		if row != nil {
+			t.Rows[i] = slices.Delete(row, column, column+1)
+		}
 	}
 }
 

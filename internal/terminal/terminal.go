@@ -136,6 +136,13 @@ func Wrap(s string, width int) []string {
 	var lines []string
 	line := ""
 	for _, word := range strings.Fields(format.Clean(s)) {
+		for n := utf8.RuneCountInString(word); n > width; n -= width {
+			if line != "" {
+				lines, line = append(lines, line), ""
+			}
+			head := string([]rune(word)[:width])
+			lines, word = append(lines, head), word[len(head):]
+		}
 		switch {
 		case line == "":
 			line = word

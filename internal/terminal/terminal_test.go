@@ -40,6 +40,15 @@ func TestTextsKeepToTheWidth(t *testing.T) {
 	}
 }
 
+func TestAWordThatIsTooLongIsBroken(t *testing.T) {
+	if got := strings.Join(Wrap("an überlangeswort here", 6), "|"); got != "an|überla|ngeswo|rt|here" {
+		t.Errorf("got %s", got)
+	}
+	if got := strings.Join(Wrap("exactly 6", 7), "|"); got != "exactly|6" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestStylesEndAndAreLeftOutWithoutColour(t *testing.T) {
 	var plain, coloured strings.Builder
 	for b, color := range map[*strings.Builder]bool{&plain: false, &coloured: true} {
@@ -59,5 +68,15 @@ func TestABarIsNeverEmptyWhereThereIsSomething(t *testing.T) {
 		if got := Bar(fraction, 4); got != want {
 			t.Errorf("%v is %q, want %q", fraction, got, want)
 		}
+	}
+}
+
+func TestAColumnIsTakenOutOfATableWithARule(t *testing.T) {
+	tab := Table{Columns: []Column{{Title: "a"}, {Title: "b"}}}
+	tab.Add(Normal.Cell("1"), Normal.Cell("2"))
+	tab.Rule()
+	tab.Drop(0)
+	if len(tab.Columns) != 1 || len(tab.Rows[0]) != 1 || tab.Rows[0][0].Text != "2" || tab.Rows[1] != nil {
+		t.Errorf("left is %+v", tab)
 	}
 }

@@ -17,6 +17,8 @@ import (
 type Format struct {
 	Color     bool // ANSI colours
 	AllCaches bool // every slab cache that differs from the account, not only those furthest apart
+	// Width is how many columns a look at a host may take, 0: terminal.Width. Less than narrowest is not enough for its tables.
+	Width int
 }
 
 // fewCaches is how many slab caches the reconciliation lists unless all are asked for.
@@ -37,6 +39,9 @@ func (f Format) page(w io.Writer) page { return page{terminal.New(w, terminal.Wi
 
 // Write writes the account of a recording.
 func (f Format) Write(w io.Writer, r *report.Report) error {
+	if r.Look != nil {
+		return f.writeLook(w, r)
+	}
 	p := f.page(w)
 	p.answer(r)
 	p.facts("Run", r.Run)

@@ -15,7 +15,12 @@ import (
 
 func textOf(t *testing.T, r *recording.Recording, f Format) string {
 	t.Helper()
-	return sample.Render(t, func(w io.Writer) error { return f.Write(w, report.New(r)) })
+	return rendered(t, f, report.New(r))
+}
+
+func rendered(t *testing.T, f Format, r *report.Report) string {
+	t.Helper()
+	return sample.Render(t, func(w io.Writer) error { return f.Write(w, r) })
 }
 
 func diffOf(t *testing.T, older, newer *recording.Recording) string {
