@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
@@ -50,18 +51,15 @@ func (r Reader) begin() reading {
 	}
 	pass := reading{Reader: r, now: ticksSinceBoot()}
 	fs, err := procfs.NewFS(r.Proc)
-	pass.fs, pass.names = fs, err == nil && numbersAsTheKernel(r.Proc)
+	pass.fs, pass.names = fs, err == nil && numbersAsHere(r.Proc)
 	return pass
 }
 
-// initialPIDNamespace is PROC_PID_INIT_INO (include/linux/proc_ns.h).
-const initialPIDNamespace = "pid:[4026531836]"
-
-// numbersAsTheKernel tells whether /proc numbers processes as BPF programs see them. In a pid namespace of its own it has
-// others: a number that was walked is there another process, or none.
-func numbersAsTheKernel(proc string) bool {
-	namespace, err := os.Readlink(filepath.Join(proc, "self", "ns", "pid"))
-	return err != nil || namespace == initialPIDNamespace
+// numbersAsHere tells whether /proc has the numbers of this process's pid namespace, which are the walk's. One that was
+// mounted in another has others: a number that was walked is there another process, or none.
+func numbersAsHere(proc string) bool {
+	self, err := os.Readlink(filepath.Join(proc, "self"))
+	return err != nil || self == strconv.Itoa(os.Getpid())
 }
 
 // ticksPerSecond is USER_HZ, in which /proc/PID/stat tells times on every architecture that Go has.
