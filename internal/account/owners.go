@@ -11,7 +11,8 @@ import (
 
 // Owner is the processes that have sockets open, one or several together.
 type Owner struct {
-	PIDs      []int  // lowest first, at least one
+	PIDs      []int  // at least one; first the one that stands for them, then lowest first
+	More      int    // processes beyond PIDs, where they are too many to list
 	Comm      string // of the first
 	UID       uint32
 	Cgroup    string // path
