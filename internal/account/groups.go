@@ -34,6 +34,9 @@ func (l *Ledger) GroupBy(g Grouping) {
 	}
 }
 
+// Owners has the owners of what is walked from now on looked up anew.
+func (l *Ledger) Owners(o Owners) { l.walk.groups.by.Owners = o }
+
 // groupKey is what is the same of all endpoints of a group.
 type groupKey struct {
 	netns uint32
