@@ -19,6 +19,12 @@ type HostBooks struct {
 	SlabBytes       uint64   // Slab in /proc/meminfo
 }
 
+// BooksOf is what the account needs of the kernel's books, with what the CPUs keep of TCP's pages, which only BPF can read.
+func BooksOf(b kernel.TCPBooks, cpuPages int64) HostBooks {
+	return HostBooks{Sockets: b.Alloc, TCPSocks: b.TCPSocks, Pages: b.Pages, CPUPages: cpuPages, PageLimits: b.PageLimits,
+		SlabBytes: b.SlabBytes}
+}
+
 // walkSums is what a walk found of each book.
 type walkSums struct {
 	walked, unconnected int   // full socks, in the protocol's tables and by their files alone

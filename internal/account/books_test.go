@@ -60,3 +60,11 @@ func TestAWalkCountsWhatEachBookCounts(t *testing.T) {
 		t.Errorf("%d bytes accounted, the rows have %d", b.Slab.AccountedBytes, accounted)
 	}
 }
+
+func TestTheKernelsBooksBecomeTheAccounts(t *testing.T) {
+	got := BooksOf(kernel.TCPBooks{Alloc: 174, TCPSocks: 175, Pages: 20272, PageLimits: [3]int64{100, 200, 300}, SlabBytes: 7}, -272)
+	want := HostBooks{Sockets: 174, TCPSocks: 175, Pages: 20272, CPUPages: -272, PageLimits: [3]int64{100, 200, 300}, SlabBytes: 7}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}

@@ -18,6 +18,7 @@ type Join struct {
 	added map[uint32]uint32
 	of    uint32
 	last  uint32
+	most  int // processes that all owners list together
 }
 
 // set is a set of processes: another one, and one process more. Sets share what they have in common, for a thousand workers
@@ -36,7 +37,7 @@ type met struct {
 // NewJoin is one without files.
 func NewJoin() *Join {
 	return &Join{files: map[uint64]uint32{}, sets: []set{{}}, met: map[uint32]met{}, seed: maphash.MakeSeed(),
-		added: map[uint32]uint32{}}
+		added: map[uint32]uint32{}, most: mostListed}
 }
 
 // Add enters a descriptor. One process may have several of one file, and threads with tables of their own.
@@ -147,7 +148,7 @@ func (j *Join) Finish(from Reader) *Owners {
 		sum := j.sets[number].sum
 		to, is := owners[sum]
 		if !is {
-			owner := known.owner(j.members(number), mostListed-listed)
+			owner := known.owner(j.members(number), j.most-listed)
 			listed += len(owner.PIDs)
 			to = uint32(len(o.owners))
 			o.owners = append(o.owners, owner)
