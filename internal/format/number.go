@@ -175,7 +175,10 @@ func Plain(f float64) string {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return ""
 	}
-	return strconv.FormatFloat(math.Round(f*1e4)/1e4, 'f', -1, 64)
+	if math.Abs(f) < 1e15 { // beyond it a float has no decimals to round, and the product may overflow
+		f = math.Round(f*1e4) / 1e4
+	}
+	return strconv.FormatFloat(f, 'f', -1, 64)
 }
 
 // Plural writes a count and its noun.

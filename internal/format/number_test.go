@@ -39,6 +39,7 @@ func TestNumbersReadAsWritten(t *testing.T) {
 		{Seconds(22.04), "22.0 s"},
 		{Plain(4171.30001), "4171.3"},
 		{Plain(math.Inf(1)), ""},
+		{Plain(1e305)[:3], "100"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/connprof/connprof/internal/format"
@@ -21,6 +22,9 @@ type Diff struct {
 	Warnings     []string // reasons not to trust the comparison
 	Paths        []*Path
 	Counts       map[kernel.Role]int // endpoints, of the newer where it has any
+	// Growth is how two looks at a host differ, nil where not both recordings are looks. It takes the place of Rows: the sockets of
+	// a host are not all alike.
+	Growth *Growth
 }
 
 // DiffAnswer is what the newer recording says first, and how that differs from the older.
@@ -34,6 +38,29 @@ type Difference struct{ Key, Was, Is string }
 
 // Compare works out the difference of two recordings.
 func Compare(older, newer *recording.Recording) *Diff {
+	d := compareRuns(older, newer)
+	d.grow(older, newer, Options{}.of(newer))
+	return d
+}
+
+// CompareWith is Compare as options have it, which count where both recordings are looks. Errors are those of Options.Check.
+func CompareWith(older, newer *recording.Recording, o Options) (*Diff, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	d := compareRuns(older, newer)
+	d.grow(older, newer, o.of(newer))
+	return d, nil
+}
+
+// grow puts what two looks say first in the place of what runs do.
+func (d *Diff) grow(older, newer *recording.Recording, o Options) {
+	if d.Growth = growthOf(older, newer, o); d.Growth != nil {
+		d.Answer, d.Tiles, d.Rows = growthAnswer(older, newer), growthTiles(older, newer), nil
+	}
+}
+
+func compareRuns(older, newer *recording.Recording) *Diff {
 	rows := compareRows(older, newer)
 	d := &Diff{Older: New(older), Newer: New(newer), Answer: changeAnswer(older, newer, rows), Tiles: diffTiles(older, newer),
 		Recordings: differences(older, newer), Warnings: diffWarnings(older, newer), Paths: diffPaths(older, newer),
@@ -165,8 +192,17 @@ func diffWarnings(older, newer *recording.Recording) []string {
 				strings.Join(shares, ", ")))
 		}
 	}
-	if older.Scenario() != newer.Scenario() {
+	switch a, b := lookIn(older), lookIn(newer); {
+	case (a == nil) != (b == nil):
+		warnings = append(warnings, "one recording is of a run and the other of a host as it was: compare what an endpoint costs, "+
+			"and not who has how many")
+	case a != nil && !slices.Equal(a.Look.Filter, b.Look.Filter):
+		warnings = append(warnings, "the recordings are of different sockets: their filters differ")
+	case a == nil && older.Scenario() != newer.Scenario():
 		warnings = append(warnings, "the recordings are of different scenarios")
+	}
+	if a, b := older.Machines, newer.Machines; lookIn(older) != nil && lookIn(newer) != nil && a[0].Host.Boot != b[0].Host.Boot {
+		warnings = append(warnings, "the recordings are of different hosts, or of one that was started anew in between")
 	}
 	return warnings
 }

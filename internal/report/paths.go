@@ -10,8 +10,11 @@ import (
 	"github.com/connprof/connprof/internal/recording"
 )
 
-// Path is one allocation path with what it holds in a recording, and for a difference what it held in the older one.
+// Path is one allocation path with what it holds in a recording, and for a difference what it held in the older one. Of a look at
+// a host it is an owner's objects: Frames are owner and state, Count is sockets.
 type Path struct {
+	// Of is nil for a call path.
+	Of                 *Held
 	Role               kernel.Role
 	Type, Cache        string
 	Frames             []string // root first
@@ -23,11 +26,32 @@ type Path struct {
 const separator = "\x00"
 
 func (p *Path) key() string {
-	return strings.Join(append([]string{p.Role.String(), p.Type, p.Cache}, p.Frames...), separator)
+	parts := append([]string{p.Role.String(), p.Type, p.Cache}, p.Frames...)
+	if p.Of != nil {
+		parts = append(parts, p.Of.Container, p.Of.Cgroup, p.Of.Netns, p.Of.Listener, p.Of.Service)
+	}
+	return strings.Join(parts, separator)
 }
 
-// pathsOf merges equal stacks and sorts them by role, path and type, so that each format comes out the same each time.
+// Stack is all names of a path, root first: role, frames and object, or owner, state and object.
+func (p *Path) Stack() []string {
+	names := make([]string, 0, len(p.Frames)+2)
+	if p.Of == nil {
+		names = append(names, p.Role.String())
+	}
+	return append(append(names, p.Frames...), p.Type)
+}
+
+// pathsOf are the call paths, and what owners hold where a look has none.
 func pathsOf(r *recording.Recording) []*Path {
+	if m := lookIn(r); m != nil && len(r.Stacks()) == 0 {
+		return heldPaths(m)
+	}
+	return callPaths(r)
+}
+
+// callPaths merges equal stacks and sorts them by role, path and type, so that each format comes out the same each time.
+func callPaths(r *recording.Recording) []*Path {
 	byKey := map[string]*Path{}
 	for _, s := range r.Stacks() {
 		p := pathOf(s)
@@ -64,16 +88,25 @@ func sortedPaths(byKey map[string]*Path) []*Path {
 // diffPaths lays the paths of two recordings over each other. Where a role has another number of endpoints in the older
 // recording, its figures are scaled to the newer one's number: the columns then differ by what an endpoint costs, not by
 // how many there were.
+//
+// Of two looks at a host the columns are what there was and what there is. A run and a look have no path in common: both are then
+// left out but for call paths.
 func diffPaths(older, newer *recording.Recording) []*Path {
-	was, is := older.Counts(), newer.Counts()
+	was, is, of := older.Counts(), newer.Counts(), pathsOf
+	switch a, b := lookIn(older), lookIn(newer); {
+	case a != nil && b != nil:
+		was, is = nil, nil // nothing is scaled
+	case a != nil || b != nil:
+		of = callPaths
+	}
 	byKey := map[string]*Path{}
-	for _, p := range pathsOf(newer) {
+	for _, p := range of(newer) {
 		byKey[p.key()] = p
 	}
-	for _, p := range pathsOf(older) {
+	for _, p := range of(older) {
 		into := byKey[p.key()]
 		if into == nil {
-			into = &Path{Role: p.Role, Type: p.Type, Cache: p.Cache, Frames: p.Frames}
+			into = &Path{Of: p.Of, Role: p.Role, Type: p.Type, Cache: p.Cache, Frames: p.Frames}
 			byKey[p.key()] = into
 		}
 		into.OldBytes = scale(p.Bytes, is[p.Role], was[p.Role])

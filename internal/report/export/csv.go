@@ -10,11 +10,14 @@ import (
 	"github.com/connprof/connprof/internal/report"
 )
 
-// CSV writes one row for each role, state and object type. Sizes are bytes.
+// CSV writes one row for each role, state and object type, and of a look at a host one for each group. Sizes are bytes.
 type CSV struct{}
 
 // Write keeps the recording's order.
 func (CSV) Write(w io.Writer, r *report.Report) error {
+	if r.Look != nil {
+		return writeCSV(w, groupRows(r.Recording))
+	}
 	rows := [][]string{{"role", "state", "type", "cache", "count", "object_bytes", "page_bytes", "endpoints",
 		"page_bytes_per_endpoint"}}
 	for _, row := range r.Recording.Rows() {
@@ -28,8 +31,11 @@ func (CSV) Write(w io.Writer, r *report.Report) error {
 }
 
 // WriteDiff has a row for what either recording has; sizes are page bytes an endpoint. change_percent is empty where the
-// older recording has none.
+// older recording has none. Of two looks at a host it has a row for each owner and each object that has changed.
 func (CSV) WriteDiff(w io.Writer, d *report.Diff) error {
+	if d.Growth != nil {
+		return writeCSV(w, growthRows(d.Growth))
+	}
 	rows := [][]string{{"role", "state", "type", "cache", "old_endpoints", "new_endpoints", "old_page_bytes_per_endpoint",
 		"new_page_bytes_per_endpoint", "change_bytes_per_endpoint", "change_percent"}}
 	for _, row := range d.Rows {

@@ -13,7 +13,7 @@ import (
 )
 
 // Folded writes the call paths as Brendan Gregg's flamegraph.pl and its many relatives read them: one line a path,
-// role;frame;...;type and its page bytes.
+// role;frame;...;type and its page bytes. Of a look at a host the lines are owner;state;object and its bytes.
 type Folded struct{}
 
 // Write sorts the lines.
@@ -54,11 +54,11 @@ func writeFolded(w io.Writer, paths []*report.Path, value func(folded) string) e
 }
 
 func foldedLine(p *report.Path) string {
-	names := []string{foldedName(p.Role.String())}
-	for _, frame := range p.Frames {
-		names = append(names, foldedName(frame))
+	names := p.Stack()
+	for i := range names {
+		names[i] = foldedName(names[i])
 	}
-	return strings.Join(append(names, foldedName(p.Type)), ";")
+	return strings.Join(names, ";")
 }
 
 // foldedName makes a name fit the folded format, where ; parts frames and the last blank parts off the value.

@@ -11,12 +11,12 @@ import (
 )
 
 // Pprof writes a gzipped profile for `go tool pprof`: objects and page bytes by call path, the object type as the leaf
-// function, and role, type and cache as labels.
+// function, and role, type and cache as labels. Of a look at a host it has sockets and bytes by owner, state and object.
 type Pprof struct{}
 
 // Write has a sample for each path.
 func (Pprof) Write(w io.Writer, r *report.Report) error {
-	p := newProfile(r)
+	p := newProfile(r, held(r.Paths))
 	for _, s := range r.Paths {
 		p.sample(s, toInt64(s.Count), toInt64(s.Bytes))
 	}
@@ -26,7 +26,7 @@ func (Pprof) Write(w io.Writer, r *report.Report) error {
 // WriteDiff writes the newer recording less the older one, as `go tool pprof -base` would leave it: what shrank is negative.
 // Where the numbers of endpoints differ, the old figures are scaled to the new number.
 func (Pprof) WriteDiff(w io.Writer, d *report.Diff) error {
-	p := newProfile(d.Newer)
+	p := newProfile(d.Newer, held(d.Paths))
 	for _, s := range d.Paths {
 		objects := toInt64(s.Count) - toInt64(s.OldCount)
 		bytes := toInt64(s.Bytes) - toInt64(s.OldBytes)
@@ -43,11 +43,18 @@ type pprofBuilder struct {
 	locations map[string]*profile.Location
 }
 
-func newProfile(r *report.Report) *pprofBuilder {
+// held tells whether paths are what owners hold, and no call paths.
+func held(paths []*report.Path) bool { return len(paths) > 0 && paths[0].Of != nil }
+
+func newProfile(r *report.Report, held bool) *pprofBuilder {
+	count, bytes, of := "objects", "page_bytes", "slab memory of TCP endpoints"
+	if held {
+		count, bytes, of = "sockets", "bytes", "memory of TCP sockets by owner"
+	}
 	p := &profile.Profile{
-		SampleType:        []*profile.ValueType{{Type: "objects", Unit: "count"}, {Type: "page_bytes", Unit: "bytes"}},
-		DefaultSampleType: "page_bytes",
-		Comments:          []string{"connprof: slab memory of TCP endpoints, Linux " + r.Kernels},
+		SampleType:        []*profile.ValueType{{Type: count, Unit: "count"}, {Type: bytes, Unit: "bytes"}},
+		DefaultSampleType: bytes,
+		Comments:          []string{"connprof: " + of + ", Linux " + r.Kernels},
 		// Without a mapping that has its functions, pprof would look for a binary to symbolise from.
 		Mapping: []*profile.Mapping{{ID: 1, File: "[kernel]", HasFunctions: true}},
 	}
@@ -65,8 +72,24 @@ func (b *pprofBuilder) sample(s *report.Path, objects, bytes int64) {
 	b.profile.Sample = append(b.profile.Sample, &profile.Sample{
 		Location: locations,
 		Value:    []int64{objects, bytes},
-		Label:    map[string][]string{"role": {s.Role.String()}, "type": {s.Type}, "cache": {s.Cache}},
+		Label:    labels(s),
 	})
+}
+
+// labels are what go tool pprof can focus on.
+func labels(s *report.Path) map[string][]string {
+	if s.Of == nil {
+		return map[string][]string{"role": {s.Role.String()}, "type": {s.Type}, "cache": {s.Cache}}
+	}
+	all := map[string][]string{}
+	for name, value := range map[string]string{"role": s.Role.String(), "object": s.Type, "cache": s.Cache, "owner": s.Of.Owner,
+		"state": s.Of.State, "container": s.Of.Container, "cgroup": s.Of.Cgroup, "netns": s.Of.Netns, "listener": s.Of.Listener,
+		"service": s.Of.Service} {
+		if value != "" {
+			all[name] = []string{value}
+		}
+	}
+	return all
 }
 
 func (b *pprofBuilder) location(name string) *profile.Location {

@@ -8,7 +8,7 @@ import (
 	"github.com/connprof/connprof/internal/report"
 )
 
-// Speedscope writes the call paths for speedscope.app: one profile a role, widths in page bytes.
+// Speedscope writes the call paths for speedscope.app: one profile a role, widths in page bytes; or what owners hold.
 type Speedscope struct{}
 
 // Write has a profile for each role.
@@ -60,7 +60,7 @@ func writeSpeedscope(w io.Writer, name string, paths []*report.Path, weight func
 		if bytes == 0 {
 			continue
 		}
-		profile := file.role(p.Role.String())
+		profile := file.profile(profileName(p))
 		profile.Samples = append(profile.Samples, file.frames(index, p))
 		profile.Weights = append(profile.Weights, bytes)
 		profile.EndValue += bytes
@@ -71,10 +71,18 @@ func writeSpeedscope(w io.Writer, name string, paths []*report.Path, weight func
 	return nil
 }
 
-// role is the profile of a role; paths come role by role, so it is the last or a new one.
-func (f *speedscopeFile) role(role string) *speedscopeProfile {
-	if n := len(f.Profiles); n == 0 || f.Profiles[n-1].Name != role {
-		f.Profiles = append(f.Profiles, speedscopeProfile{Type: "sampled", Name: role, Unit: "bytes"})
+// profileName is the role of a call path. What owners hold is one profile.
+func profileName(p *report.Path) string {
+	if p.Of != nil {
+		return "by owner"
+	}
+	return p.Role.String()
+}
+
+// profile is the one of a name; paths come role by role, so it is the last or a new one.
+func (f *speedscopeFile) profile(name string) *speedscopeProfile {
+	if n := len(f.Profiles); n == 0 || f.Profiles[n-1].Name != name {
+		f.Profiles = append(f.Profiles, speedscopeProfile{Type: "sampled", Name: name, Unit: "bytes"})
 	}
 	return &f.Profiles[len(f.Profiles)-1]
 }

@@ -12,12 +12,18 @@ import (
 // WriteDiff writes what an endpoint costs in two recordings, type by type.
 func (f Format) WriteDiff(w io.Writer, d *report.Diff) error {
 	p := f.page(w)
+	if d.Growth != nil {
+		p = f.lookPage(w)
+	}
 	s := terminal.Warning
 	if d.Answer.Same {
 		s = terminal.Good
 	}
 	p.Line(p.Styled(terminal.Bold, d.Answer.Sentence))
 	p.Line(p.Styled(s, d.Answer.Detail))
+	if d.Growth != nil {
+		p.growth(d.Growth)
+	}
 	p.recordings(d.Recordings)
 	for i := range d.Rows {
 		p.rowChange(&d.Rows[i])
@@ -28,7 +34,8 @@ func (f Format) WriteDiff(w io.Writer, d *report.Diff) error {
 
 func (p page) recordings(list []report.Difference) {
 	p.Section("Recordings", "")
-	tab := terminal.Table{Columns: []terminal.Column{{}, {Title: "old", Limit: 40}, {Title: "new", Limit: 40}}}
+	each := (p.Width - 20) / 2
+	tab := terminal.Table{Columns: []terminal.Column{{}, {Title: "old", Limit: each}, {Title: "new", Limit: each}}}
 	for _, f := range list {
 		s := terminal.Normal
 		if f.Was != f.Is {

@@ -146,3 +146,28 @@ func TestAnUncalibratedOrFilteredLookSaysSo(t *testing.T) {
 	sample.Has(t, textOf(t, r, Format{}), "calibration none: slabobj_ext vectors and LSM blobs are left out", "only --comm nginx",
 		"2 lost", "lost: walk 2 endpoints met but not followed")
 }
+
+func TestTheGrowthBetweenTwoSnapshots(t *testing.T) {
+	golden(t, "growth", diffOf(t, sample.Live(), sample.Later()))
+}
+
+func TestASnapshotHasNotGrownFromItself(t *testing.T) {
+	sample.Has(t, diffOf(t, sample.Live(), sample.Live()), "as many sockets and bytes as before", "By process 12 unchanged unchanged",
+		"By object unchanged")
+}
+
+func TestARunAndASnapshotAreComparedByEndpoint(t *testing.T) {
+	for _, pair := range [][2]*recording.Recording{{sample.New(), sample.Live()}, {sample.Live(), sample.New()}} {
+		text := diffOf(t, pair[0], pair[1])
+		sample.Has(t, text, "Client endpoints ESTABLISHED", "one recording is of a run and the other of a host as it was")
+		if strings.Contains(text, "By process") {
+			t.Errorf("a run has owners:\n%s", text)
+		}
+	}
+}
+
+func TestSnapshotsOfDifferentSocketsOrHostsAreNotComparedInSilence(t *testing.T) {
+	other := sample.Later()
+	other.Machines[0].Look.Filter, other.Machines[0].Host.Boot = []string{"--port 443"}, "another"
+	sample.Has(t, diffOf(t, sample.Live(), other), "their filters differ", "of different hosts, or of one that was started anew")
+}
