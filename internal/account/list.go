@@ -86,7 +86,7 @@ func (l *EndpointList) Visit(e *kernel.Endpoint) error {
 	for t, n := range l.shares(e) {
 		pages[t] += n * costs[t].PageBytes
 		pages[kernel.SlabObjExt] += n * (costs[t].withVector - costs[t].PageBytes)
-		object += n * float64(costs[t].ObjectBytes)
+		object += n * costs[t].objectWithVector
 		page += n * costs[t].withVector
 	}
 	for _, p := range pages {

@@ -150,6 +150,10 @@ func TestTheListsSumsMatchItsColumnsAndTheAccount(t *testing.T) {
 			if got := sums[row.Role.String()+" page_bytes"]; math.Abs(got-float64(row.PageBytes)) > 1 {
 				t.Errorf("%s: %s: list %.1f page bytes, account %d", name, row.Role, got, row.PageBytes)
 			}
+			// The account counts whole objects, of each type in each cache.
+			if got := sums[row.Role.String()+" object_bytes"]; math.Abs(got-float64(row.ObjectBytes)) > 64*float64(len(row.Objects)) {
+				t.Errorf("%s: %s: list %.1f object bytes, account %d", name, row.Role, got, row.ObjectBytes)
+			}
 			if got := sums[row.Role.String()+" buffer_bytes"]; got != float64(row.BufferBytes) {
 				t.Errorf("%s: %s: list %.1f buffer bytes, account %d", name, row.Role, got, row.BufferBytes)
 			}
