@@ -4,6 +4,7 @@
 /* The accept hook: which process an established connection is handed to. */
 #include "maps.h"
 #include "ports.h"
+#include "process.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
@@ -35,7 +36,7 @@ static __always_inline int on_accept(struct sock *sk)
 	if (!c)
 		return 0;
 	COUNT(c->accepts);
-	emit_endpoint(c, EVENT_ACCEPT, ROLE_SERVER, sk, current_tgid());
+	emit_endpoint(c, EVENT_ACCEPT, ROLE_SERVER, sk, current_process());
 	return 0;
 }
 

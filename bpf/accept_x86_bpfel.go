@@ -24,6 +24,7 @@ const (
 	AcceptProgAcceptFexit4Args  = "accept_fexit_4_args"
 	AcceptProgAcceptGraftKprobe = "accept_graft_kprobe"
 	AcceptProgAcceptKretprobe   = "accept_kretprobe"
+	AcceptVarOwnPidns           = "own_pidns"
 	AcceptVarPortsHigh          = "ports_high"
 	AcceptVarPortsLow           = "ports_low"
 	AcceptVarPortsSide          = "ports_side"
@@ -93,6 +94,7 @@ type AcceptMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type AcceptVariableSpecs struct {
+	OwnPidns    *ebpf.VariableSpec `ebpf:"own_pidns"`
 	PortsHigh   *ebpf.VariableSpec `ebpf:"ports_high"`
 	PortsLow    *ebpf.VariableSpec `ebpf:"ports_low"`
 	PortsSide   *ebpf.VariableSpec `ebpf:"ports_side"`
@@ -139,6 +141,7 @@ func (m *AcceptMaps) Close() error {
 //
 // It can be passed to LoadAcceptObjects or ebpf.CollectionSpec.LoadAndAssign.
 type AcceptVariables struct {
+	OwnPidns    *ebpf.Variable `ebpf:"own_pidns"`
 	PortsHigh   *ebpf.Variable `ebpf:"ports_high"`
 	PortsLow    *ebpf.Variable `ebpf:"ports_low"`
 	PortsSide   *ebpf.Variable `ebpf:"ports_side"`

@@ -127,17 +127,6 @@ static __always_inline __u32 current_netns(void)
 	return BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
 }
 
-/* The JIT replaces bpf_get_current_task_btf() by one load since 6.14; bpf_get_current_pid_tgid() stays a call. */
-static __always_inline __u32 current_process(void)
-{
-	if (HAVE_CURRENT_TASK_BTF) {
-		struct task_struct *task = bpf_get_current_task_btf();
-
-		return task->tgid;
-	}
-	return bpf_get_current_pid_tgid() >> 32;
-}
-
 /* Counts an epitem's wait queue entries; false where there are more than the walk follows. */
 static __always_inline bool count_eppoll_entries(const void *epi, __u32 *n)
 {

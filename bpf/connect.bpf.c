@@ -4,6 +4,7 @@
 /* The connect hook: who calls connect(), on the rungs that can hook the function itself. */
 #include "maps.h"
 #include "ports.h"
+#include "process.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
@@ -16,7 +17,7 @@ static __always_inline int on_connect(struct sock *sk, struct sockaddr *uaddr)
 	if (!c)
 		return 0;
 	COUNT(c->connect_calls);
-	emit_endpoint(c, EVENT_OPEN, ROLE_CLIENT, sk, current_tgid());
+	emit_endpoint(c, EVENT_OPEN, ROLE_CLIENT, sk, current_process());
 	return 0;
 }
 

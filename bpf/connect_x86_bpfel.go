@@ -23,6 +23,7 @@ const (
 	ConnectProgConnectV4Kprobe = "connect_v4_kprobe"
 	ConnectProgConnectV6Fentry = "connect_v6_fentry"
 	ConnectProgConnectV6Kprobe = "connect_v6_kprobe"
+	ConnectVarOwnPidns         = "own_pidns"
 	ConnectVarPortsHigh        = "ports_high"
 	ConnectVarPortsLow         = "ports_low"
 	ConnectVarPortsSide        = "ports_side"
@@ -91,6 +92,7 @@ type ConnectMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ConnectVariableSpecs struct {
+	OwnPidns    *ebpf.VariableSpec `ebpf:"own_pidns"`
 	PortsHigh   *ebpf.VariableSpec `ebpf:"ports_high"`
 	PortsLow    *ebpf.VariableSpec `ebpf:"ports_low"`
 	PortsSide   *ebpf.VariableSpec `ebpf:"ports_side"`
@@ -135,6 +137,7 @@ func (m *ConnectMaps) Close() error {
 //
 // It can be passed to LoadConnectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ConnectVariables struct {
+	OwnPidns    *ebpf.Variable `ebpf:"own_pidns"`
 	PortsHigh   *ebpf.Variable `ebpf:"ports_high"`
 	PortsLow    *ebpf.Variable `ebpf:"ports_low"`
 	PortsSide   *ebpf.Variable `ebpf:"ports_side"`

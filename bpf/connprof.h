@@ -157,7 +157,7 @@ enum ONE_BYTE port_side {
 struct endpoint_event {
 	__u64 nanoseconds; /* CLOCK_MONOTONIC */
 	__u64 sk;
-	__u32 pid; /* thread group; 0 where the event comes from softirq context */
+	__u32 pid; /* thread group, as connprof numbers it; 0 where it has no number there, and in softirq context */
 	enum event_kind kind;
 	enum role role;
 	__u16 pad;

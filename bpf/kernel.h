@@ -135,7 +135,9 @@ struct nsproxy {
 	struct net *net_ns;
 };
 
-struct pid_namespace;
+struct pid_namespace {
+	struct ns_common ns;
+};
 
 struct upid {
 	int nr;
@@ -144,7 +146,7 @@ struct upid {
 
 struct pid {
 	unsigned int level;
-	struct upid numbers[1];
+	struct upid numbers[1]; /* one for each level */
 };
 
 struct files_struct;

@@ -42,9 +42,4 @@ static __always_inline void emit_endpoint(struct cpu_counters *c, enum event_kin
 	bpf_ringbuf_submit(e, submit_flags());
 }
 
-static __always_inline __u32 current_tgid(void)
-{
-	return bpf_get_current_pid_tgid() >> 32;
-}
-
 #endif

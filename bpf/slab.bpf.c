@@ -6,12 +6,13 @@
 #include "caches.h"
 #include "compat.h"
 #include "maps.h"
+#include "process.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
 /* Mean number of allocations between two sampled stacks; 0: none. */
 volatile __u32 sample_interval = 0;
-/* The load processes, known once they run; the loader writes them. */
+/* The load processes, known once they run; the loader writes them. 0: none. */
 volatile __u32 client_tgid = 0;
 volatile __u32 server_tgid = 0;
 /* In a namespace that others use as well, only the load processes count. Set before loading. */
@@ -43,9 +44,9 @@ static __always_inline __u8 current_role(void)
 {
 	__u32 tgid = current_process();
 
-	if (tgid == client_tgid)
+	if (tgid && tgid == client_tgid) /* 0 is the idle task's, too, which softirqs interrupt */
 		return ROLE_CLIENT;
-	if (tgid == server_tgid)
+	if (tgid && tgid == server_tgid)
 		return ROLE_SERVER;
 	return !load_tasks_only && in_scope(current_netns()) ? ROLE_NONE : NOT_OURS;
 }

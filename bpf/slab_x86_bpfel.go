@@ -68,6 +68,7 @@ const (
 	SlabProgKmallocAlloc      = "kmalloc_alloc"
 	SlabVarClientTgid         = "client_tgid"
 	SlabVarLoadTasksOnly      = "load_tasks_only"
+	SlabVarOwnPidns           = "own_pidns"
 	SlabVarSampleInterval     = "sample_interval"
 	SlabVarScope              = "scope"
 	SlabVarServerTgid         = "server_tgid"
@@ -144,6 +145,7 @@ type SlabMapSpecs struct {
 type SlabVariableSpecs struct {
 	ClientTgid       *ebpf.VariableSpec `ebpf:"client_tgid"`
 	LoadTasksOnly    *ebpf.VariableSpec `ebpf:"load_tasks_only"`
+	OwnPidns         *ebpf.VariableSpec `ebpf:"own_pidns"`
 	SampleInterval   *ebpf.VariableSpec `ebpf:"sample_interval"`
 	Scope            *ebpf.VariableSpec `ebpf:"scope"`
 	ServerTgid       *ebpf.VariableSpec `ebpf:"server_tgid"`
@@ -197,6 +199,7 @@ func (m *SlabMaps) Close() error {
 type SlabVariables struct {
 	ClientTgid       *ebpf.Variable `ebpf:"client_tgid"`
 	LoadTasksOnly    *ebpf.Variable `ebpf:"load_tasks_only"`
+	OwnPidns         *ebpf.Variable `ebpf:"own_pidns"`
 	SampleInterval   *ebpf.Variable `ebpf:"sample_interval"`
 	Scope            *ebpf.Variable `ebpf:"scope"`
 	ServerTgid       *ebpf.Variable `ebpf:"server_tgid"`

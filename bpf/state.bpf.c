@@ -5,6 +5,7 @@
  * their state changes stand in for them. */
 #include "maps.h"
 #include "ports.h"
+#include "process.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
@@ -25,7 +26,7 @@ int BPF_PROG(state_change, struct sock *sk, int oldstate, int newstate)
 		/* tcp_v4_connect() sets it in the caller's context, before the SYN leaves. */
 		COUNT(c->syn_sent);
 		if (state_reports_connect)
-			emit_endpoint(c, EVENT_OPEN, ROLE_CLIENT, sk, current_tgid());
+			emit_endpoint(c, EVENT_OPEN, ROLE_CLIENT, sk, current_process());
 	} else if (newstate == TCP_ESTABLISHED) {
 		if (oldstate == TCP_SYN_SENT) {
 			COUNT(c->client_established);

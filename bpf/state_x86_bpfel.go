@@ -81,6 +81,7 @@ const (
 	StateMapScopeNetns          = "scope_netns"
 	StateProgDestroy            = "destroy"
 	StateProgStateChange        = "state_change"
+	StateVarOwnPidns            = "own_pidns"
 	StateVarPortsHigh           = "ports_high"
 	StateVarPortsLow            = "ports_low"
 	StateVarPortsSide           = "ports_side"
@@ -149,6 +150,7 @@ type StateMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type StateVariableSpecs struct {
+	OwnPidns            *ebpf.VariableSpec `ebpf:"own_pidns"`
 	PortsHigh           *ebpf.VariableSpec `ebpf:"ports_high"`
 	PortsLow            *ebpf.VariableSpec `ebpf:"ports_low"`
 	PortsSide           *ebpf.VariableSpec `ebpf:"ports_side"`
@@ -195,6 +197,7 @@ func (m *StateMaps) Close() error {
 //
 // It can be passed to LoadStateObjects or ebpf.CollectionSpec.LoadAndAssign.
 type StateVariables struct {
+	OwnPidns            *ebpf.Variable `ebpf:"own_pidns"`
 	PortsHigh           *ebpf.Variable `ebpf:"ports_high"`
 	PortsLow            *ebpf.Variable `ebpf:"ports_low"`
 	PortsSide           *ebpf.Variable `ebpf:"ports_side"`

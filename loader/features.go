@@ -91,6 +91,16 @@ func refusal(kind kernel.HookKind, err error) string {
 	return err.Error()
 }
 
+// ownPIDNamespace is what the programs compare the namespaces of a task's numbers with. The kernel's own numbers are the
+// first one's, and need no translation: 0.
+func ownPIDNamespace() (uint32, error) {
+	ns, err := kernel.OwnPIDNamespace()
+	if err != nil || ns.First {
+		return 0, err
+	}
+	return ns.Inode, nil
+}
+
 // functionHasArgs tells whether the running kernel's function takes n arguments.
 func functionHasArgs(name string, n int) func(*btf.Spec) bool {
 	return func(spec *btf.Spec) bool {

@@ -285,7 +285,12 @@ func (p *Probes) loadSome(point hookPoint, r rung, optional bool) (*ebpf.Collect
 
 // setVariables sets the constants that an object declares.
 func (p *Probes) setVariables(spec *ebpf.CollectionSpec) error {
+	pidns, err := ownPIDNamespace()
+	if err != nil {
+		return err
+	}
 	values := map[string]any{
+		bpf.StateVarOwnPidns:            pidns,
 		bpf.StateVarScope:               uint8(p.config.Scope.kind),
 		bpf.StateVarTargetNetns:         p.config.Scope.target(),
 		bpf.StateVarStateReportsConnect: !p.hasOwnProgram(kernel.HookConnect),

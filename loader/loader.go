@@ -156,14 +156,7 @@ func (p *Probes) setSlab(values map[string]any) error {
 // SetRoles tells the slab hook which process is which end, so that it can tell whose allocation it sees. An end without a
 // process here is 0.
 func (p *Probes) SetRoles(clientPID, serverPID int) error {
-	id := func(pid int) uint32 {
-		if pid == 0 {
-			const nobody = -1 // 0 is the idle task's, which softirqs interrupt
-			pid = nobody
-		}
-		return uint32(pid)
-	}
-	return p.setSlab(map[string]any{bpf.SlabVarClientTgid: id(clientPID), bpf.SlabVarServerTgid: id(serverPID)})
+	return p.setSlab(map[string]any{bpf.SlabVarClientTgid: uint32(clientPID), bpf.SlabVarServerTgid: uint32(serverPID)})
 }
 
 // SampleSoftirqs has stacks sampled of what softirqs allocate from a cache, whatever task they interrupt: the socks of

@@ -61,7 +61,25 @@ func Probe() []Feature {
 	for _, point := range ladder {
 		list = append(list, p.probeHook(point))
 	}
-	return append(list, p.probeIterator())
+	return append(list, p.probeIterator(), probePIDNamespace())
+}
+
+// probePIDNamespace says how processes are numbered. The hooks have been loaded with that by then.
+func probePIDNamespace() Feature {
+	f := Feature{Name: "pid namespace", State: Present, Detail: "the host's own"}
+	ns, err := kernel.OwnPIDNamespace()
+	switch {
+	case err != nil:
+		return Feature{Name: f.Name, State: Unclear, Detail: err.Error(), Consequence: noAccount,
+			Fix: "mount -t proc proc /proc"}
+	case ns.First:
+		return f
+	case !kernel.ProcIsOwn():
+		return Feature{Name: f.Name, State: Absent, Detail: "not the host's own, and /proc shows another one's processes",
+			Consequence: "the same account, but no names and no memory of processes", Fix: "mount -t proc proc /proc"}
+	}
+	f.Detail = fmt.Sprintf("not the host's own (%d): process IDs are translated into it", ns.Inode)
+	return f
 }
 
 func unclear(name string, err error) Feature {

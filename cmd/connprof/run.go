@@ -244,13 +244,8 @@ func (f *runFlags) verdict(rec *recording.Recording) error {
 		return fmt.Errorf("run: stopped early with %d of %d connections up: %s; the account covers what was up",
 			l.Established, l.Requested, rec.Interrupted)
 	}
-	if l.Established < l.Requested {
-		reasons := []string{}
-		for _, r := range l.Failures {
-			reasons = append(reasons, fmt.Sprintf("%d x %s: %s", r.Count, r.Step, r.Error))
-		}
-		return fmt.Errorf("run: %d of %d connections were not established (%s); the account covers the others",
-			l.Requested-l.Established, l.Requested, strings.Join(reasons, ", "))
+	if missing := l.Requested - rec.Established(); missing > 0 {
+		return fmt.Errorf("run: %d of %d connections %s", missing, l.Requested, shortfall(rec))
 	}
 	for _, row := range rec.Rows() {
 		each := float64(row.PageBytes) / float64(max(row.Count, 1))
@@ -260,6 +255,28 @@ func (f *runFlags) verdict(rec *recording.Recording) error {
 		}
 	}
 	return nil
+}
+
+// shortfall says what the missing connections have not done, and why.
+func shortfall(rec *recording.Recording) string {
+	l := rec.Load()
+	what, covered := "were not established", "the others"
+	if l.Failed == 0 {
+		what, covered = "are not as scenario "+l.Scenario+" holds them", "what there is"
+	}
+	reasons := []string{}
+	for _, m := range rec.Machines {
+		if m.Load == nil {
+			continue
+		}
+		for _, r := range m.Load.Failures {
+			reasons = append(reasons, fmt.Sprintf("%d x %s: %s", r.Count, r.Step, r.Error))
+		}
+	}
+	if len(reasons) > 0 {
+		what += " (" + strings.Join(reasons, ", ") + ")"
+	}
+	return what + "; the account covers " + covered
 }
 
 // watchSignals closes stop at the first SIGINT or SIGTERM. At the second the context ends.

@@ -15,7 +15,8 @@ type ObjectCost struct {
 	PerSlab     uint64  // objects that share a slab
 	// Vector is the cache of the slab's slabobj_ext vector, empty where it has none.
 	Vector     string
-	withVector float64 // PageBytes with the object's share of that vector
+	// PageBytes and ObjectBytes with the object's share of that vector.
+	withVector, objectWithVector float64
 }
 
 // Caches finds the slab cache behind an object, by its type or by the address of its struct kmem_cache.
@@ -104,6 +105,7 @@ func (c *Caches) setVector(cost *ObjectCost, accounted bool) {
 	}
 	vector, share := c.vectorShare(*cost)
 	cost.withVector = cost.PageBytes + share*vector.PageBytes
+	cost.objectWithVector = float64(cost.ObjectBytes) + share*float64(vector.ObjectBytes)
 }
 
 // vectorOf is the cache of a cache's slabobj_ext vectors, empty where it has none.

@@ -3,6 +3,7 @@ package account
 import (
 	"encoding/csv"
 	"io"
+	"math"
 	"strconv"
 	"time"
 
@@ -19,9 +20,11 @@ type Processes struct {
 
 // EndpointList writes one CSV row for each walked endpoint and enters it into the ledger. Columns: role, state, the
 // four-tuple, pid and comm of the owner, when it was opened (RFC 3339; empty if that was not traced), page bytes by
-// object type, and the sums in bytes. A shared bind bucket counts whole for each endpoint that uses it.
+// object type, and the sums in bytes, to a thousandth. A bind bucket is split among the endpoints that use it, so that the rows
+// add up to the account: every endpoint is counted before the first is visited.
 type EndpointList struct {
 	csv    *csv.Writer
+	users  map[bucket]int
 	ledger *Ledger
 	caches *Caches
 	owners Processes
@@ -34,7 +37,7 @@ type EndpointList struct {
 func NewEndpointList(w io.Writer, l *Ledger, c *Caches, o Processes) *EndpointList {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail for this clock
-	list := &EndpointList{csv: csv.NewWriter(w), ledger: l, caches: c, owners: o, comms: map[int]string{},
+	list := &EndpointList{csv: csv.NewWriter(w), users: map[bucket]int{}, ledger: l, caches: c, owners: o, comms: map[int]string{},
 		boot: time.Now().Add(-time.Duration(ts.Nano()))}
 	header := []string{"role", "state", "local_address", "local_port", "remote_address", "remote_port", "pid", "comm",
 		"opened_at"}
@@ -43,6 +46,27 @@ func NewEndpointList(w io.Writer, l *Ledger, c *Caches, o Processes) *EndpointLi
 	}
 	_ = list.csv.Write(append(header, "object_bytes", "page_bytes", "buffer_bytes")) // Flush reports the error
 	return list
+}
+
+// Count notes which bind buckets an endpoint uses that others may use as well.
+func (l *EndpointList) Count(e *kernel.Endpoint) error {
+	buckets, n := sharedBuckets(e)
+	for _, b := range buckets[:n] {
+		l.users[b]++
+	}
+	return nil
+}
+
+// shares is how many objects of each type an endpoint has. What was not counted is its own.
+func (l *EndpointList) shares(e *kernel.Endpoint) (objects [kernel.NumObjectTypes]float64) {
+	for t := range objects {
+		objects[t] = float64(e.Objects[t])
+	}
+	buckets, n := sharedBuckets(e)
+	for _, b := range buckets[:n] {
+		objects[b.kind] /= float64(max(l.users[b], 1))
+	}
+	return objects
 }
 
 // Visit enters one endpoint.
@@ -58,18 +82,22 @@ func (l *EndpointList) Visit(e *kernel.Endpoint) error {
 		e.Remote.Addr().String(), port(e.Remote.Port()), strconv.Itoa(pid), comm, openedAt)
 	costs := costsOf(e, l.caches)
 	var pages [kernel.NumObjectTypes]float64
-	for t, n := range e.Objects {
-		pages[t] += float64(n) * costs[t].PageBytes
-		pages[kernel.SlabObjExt] += float64(n) * (costs[t].withVector - costs[t].PageBytes)
+	object, page := 0.0, 0.0
+	for t, n := range l.shares(e) {
+		pages[t] += n * costs[t].PageBytes
+		pages[kernel.SlabObjExt] += n * (costs[t].withVector - costs[t].PageBytes)
+		object += n * costs[t].objectWithVector
+		page += n * costs[t].withVector
 	}
 	for _, p := range pages {
-		l.row = append(l.row, strconv.FormatFloat(p, 'f', 1, 64))
+		l.row = append(l.row, thousandths(p))
 	}
-	object, page := endpointBytes(e, costs)
-	l.row = append(l.row, strconv.FormatUint(object, 10), strconv.FormatUint(page, 10),
-		strconv.FormatUint(e.Buffers.Bytes(), 10))
+	l.row = append(l.row, thousandths(object), thousandths(page), strconv.FormatUint(e.Buffers.Bytes(), 10))
 	return l.csv.Write(l.row)
 }
+
+// thousandths are few enough digits to read, and enough for a million rows to add up to a figure within a KiB.
+func thousandths(f float64) string { return strconv.FormatFloat(math.Round(f*1000)/1000, 'f', -1, 64) }
 
 func port(p uint16) string { return strconv.Itoa(int(p)) }
 

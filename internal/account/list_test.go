@@ -24,6 +24,11 @@ func csvRows(t *testing.T, l *Ledger, c *Caches, endpoints ...*kernel.Endpoint) 
 	list := NewEndpointList(&out, l, c, Processes{ClientPID: 101, ServerPID: 202,
 		Comm: func(pid int) string { return fmt.Sprintf("comm,\"%d\"", pid) }})
 	for _, e := range endpoints {
+		if err := list.Count(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, e := range endpoints {
 		if err := list.Visit(e); err != nil {
 			t.Fatal(err)
 		}
@@ -106,11 +111,17 @@ func TestARowTellsWhoseTheEndpointIs(t *testing.T) {
 func TestTheListsSumsMatchItsColumnsAndTheAccount(t *testing.T) {
 	for name, c := range map[string]*Caches{"without vectors": testCaches(), "with vectors": accountedCaches(vectorSite(128))} {
 		l := NewLedger(0)
-		endpoints := []*kernel.Endpoint{listener()}
+		const listenBucket = 0xa000
+		endpoints := []*kernel.Endpoint{withBucket(listener(), listenBucket, false)}
 		for i := range 32 {
 			e := server(i)
 			e.Buffers.Backlog = 3
-			endpoints = append(endpoints, client(i), e)
+			// Three clients have one bucket of each kind, and so have the listener and two of its servers.
+			c := withBucket2(withBucket(client(i), 0xb000+uint64(i/3), false), 0xb000+uint64(i/3), false)
+			if i < 2 {
+				e = withBucket(e, listenBucket, false)
+			}
+			endpoints = append(endpoints, c, e)
 		}
 		rows := csvRows(t, l, c, endpoints...)
 		sums := map[string]float64{}
@@ -121,8 +132,8 @@ func TestTheListsSumsMatchItsColumnsAndTheAccount(t *testing.T) {
 				pages += n
 				sums[row["role"]+" "+kernel.Types[kind].Name] += n
 			}
-			if math.Abs(pages-number(t, row["page_bytes"])) > 1 { // columns are rounded to a tenth
-				t.Errorf("%s: row %d: columns add up to %.1f, page_bytes is %s", name, i, pages, row["page_bytes"])
+			if math.Abs(pages-number(t, row["page_bytes"])) > 0.05 { // columns are rounded to a thousandth
+				t.Errorf("%s: row %d: columns add up to %.3f, page_bytes is %s", name, i, pages, row["page_bytes"])
 			}
 			for _, column := range []string{"object_bytes", "page_bytes", "buffer_bytes"} {
 				sums[row["role"]+" "+column] += number(t, row[column])
@@ -138,6 +149,10 @@ func TestTheListsSumsMatchItsColumnsAndTheAccount(t *testing.T) {
 			}
 			if got := sums[row.Role.String()+" page_bytes"]; math.Abs(got-float64(row.PageBytes)) > 1 {
 				t.Errorf("%s: %s: list %.1f page bytes, account %d", name, row.Role, got, row.PageBytes)
+			}
+			// The account counts whole objects, of each type in each cache.
+			if got := sums[row.Role.String()+" object_bytes"]; math.Abs(got-float64(row.ObjectBytes)) > 64*float64(len(row.Objects)) {
+				t.Errorf("%s: %s: list %.1f object bytes, account %d", name, row.Role, got, row.ObjectBytes)
 			}
 			if got := sums[row.Role.String()+" buffer_bytes"]; got != float64(row.BufferBytes) {
 				t.Errorf("%s: %s: list %.1f buffer bytes, account %d", name, row.Role, got, row.BufferBytes)

@@ -105,13 +105,24 @@ func (ts *tallies) enter(t *tally, e *kernel.Endpoint) int {
 		t.objects[kind] += uint64(n)
 		objects += int(n)
 	}
-	if e.Objects[kernel.BindBucket] > 0 && !e.BindSole {
-		ts.share(bucket{kernel.BindBucket, e.Bind}, t)
-	}
-	if e.Objects[kernel.Bind2Bucket] > 0 && !e.Bind2Sole {
-		ts.share(bucket{kernel.Bind2Bucket, e.Bind2}, t)
+	buckets, n := sharedBuckets(e)
+	for _, b := range buckets[:n] {
+		ts.share(b, t)
 	}
 	return objects
+}
+
+// sharedBuckets are the bind buckets of an endpoint that may not be its own.
+func sharedBuckets(e *kernel.Endpoint) (list [2]bucket, n int) {
+	if e.Objects[kernel.BindBucket] > 0 && !e.BindSole {
+		list[n] = bucket{kernel.BindBucket, e.Bind}
+		n++
+	}
+	if e.Objects[kernel.Bind2Bucket] > 0 && !e.Bind2Sole {
+		list[n] = bucket{kernel.Bind2Bucket, e.Bind2}
+		n++
+	}
+	return list, n
 }
 
 // share takes a bucket out of the tally's own objects until it is known how many use it.

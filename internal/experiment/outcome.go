@@ -75,6 +75,9 @@ func (s *Stage) fillLoad(watch *Watch, lost bool) {
 	if n := s.engine.PortsInUse(); n > 0 {
 		s.note(fmt.Sprintf("%d attempts met a local port in use and took another", n))
 	}
+	if !kernel.ProcIsOwn() {
+		s.note("/proc shows the processes of another pid namespace: their names and memory are left out; mount -t proc proc /proc")
+	}
 	client, server := s.engine.PIDs()
 	l.ProcessRSSBytes = kernel.ResidentBytes(client) + kernel.ResidentBytes(server)
 	s.fillServer(l)
@@ -107,11 +110,30 @@ func (s *Stage) noteDoubts() {
 			s.note(fmt.Sprintf("the load engine had %d connections up and the walk found %d %s endpoints in %s", up, walked,
 				end.role, end.state))
 			l.Established = min(l.Established, walked)
+			l.Failures = append(l.Failures, elsewhere(s.machine.Endpoints, end.role, end.state, up-walked)...)
 		}
 	}
 	if s.others.company() {
 		s.note("another connprof ran at the same time: its memory is part of the slab growth, not of the account")
 	}
+}
+
+// stepScenario is the step of a connection that is up and not in the scenario's state.
+const stepScenario = "scenario"
+
+// elsewhere says where the ends are that are not in the scenario's state, of which so many are missing.
+func elsewhere(rows []recording.EndpointRow, role kernel.Role, state string, missing int) (list []recording.Failure) {
+	for _, row := range rows {
+		if n := min(row.Count, missing); n > 0 && row.Role == role && row.State != state {
+			list = append(list, recording.Failure{Step: stepScenario, Count: n,
+				Error: fmt.Sprintf("the %s's end is in %s, not in %s", role, row.State, state)})
+			missing -= n
+		}
+	}
+	if missing > 0 {
+		list = append(list, recording.Failure{Step: stepScenario, Count: missing, Error: fmt.Sprintf("the %s's end is gone", role)})
+	}
+	return list
 }
 
 // hold keeps the connections open for the time asked for and checks at its end that all still are.
@@ -137,8 +159,8 @@ func hold(ctx context.Context, stage *Stage, watch *Watch, peer Peer) error {
 	if err != nil {
 		return err
 	}
-	l.LostInHold = l.Established - still
-	if l.LostInHold != 0 {
+	l.LostInHold = max(l.Established-still, 0) // more where a FIN came through meanwhile
+	if l.LostInHold > 0 {
 		return fmt.Errorf("%d of %d connections were lost while they were held, for %.1f s", l.LostInHold, l.Established,
 			l.HoldSeconds)
 	}

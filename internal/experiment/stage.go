@@ -96,7 +96,8 @@ func (s *Stage) startLoad() error {
 func (s *Stage) newMachine() *recording.Machine {
 	release, hardware := kernel.Release()
 	p := s.plan
-	load := &recording.Load{End: p.Ends.Here, Scenario: p.Scenario.Name, ClientAddresses: p.Options.IPs,
+	load := &recording.Load{End: p.Ends.Here, Scenario: p.Scenario.Name, ClientState: p.Scenario.Client,
+		ServerState: p.Scenario.Server, ClientAddresses: p.Options.IPs,
 		ServerPorts: p.Options.Ports, Requested: p.Conns, Capped: p.Capped}
 	m := &recording.Machine{
 		Host:  recording.Host{Kernel: release, CPUs: runtime.NumCPU(), MemoryBytes: p.memory.TotalBytes, Machine: hardware},

@@ -1,12 +1,26 @@
 package kernel
 
-import "github.com/prometheus/procfs"
+import (
+	"errors"
 
-// What the kernel says of a process. A process that is gone has nothing: 0, and no name.
+	"github.com/prometheus/procfs"
+)
+
+// What the kernel says of a process. A process that is gone has nothing: 0, and no name. Neither has any where /proc is
+// another pid namespace's.
+
+var errForeignProc = errors.New("/proc is of another pid namespace")
+
+func process(pid int) (procfs.Proc, error) {
+	if !ProcIsOwn() {
+		return procfs.Proc{}, errForeignProc
+	}
+	return procfs.NewProc(pid)
+}
 
 // ResidentBytes is the resident memory of a process, by the kernel's running count.
 func ResidentBytes(pid int) uint64 {
-	p, err := procfs.NewProc(pid)
+	p, err := process(pid)
 	if err != nil {
 		return 0
 	}
@@ -21,7 +35,7 @@ func ResidentBytes(pid int) uint64 {
 // f1a7941243c1 (6.2) each thread counts up to 64 pages for itself before it tells the process. Without
 // CONFIG_PROC_PAGE_MONITOR it is ResidentBytes.
 func ExactResidentBytes(pid int) uint64 {
-	p, err := procfs.NewProc(pid)
+	p, err := process(pid)
 	if err != nil {
 		return 0
 	}
@@ -34,7 +48,7 @@ func ExactResidentBytes(pid int) uint64 {
 
 // Threads is how many threads a process has. They are counted by the kernel: listing them in /proc would allocate for each.
 func Threads(pid int) int {
-	p, err := procfs.NewProc(pid)
+	p, err := process(pid)
 	if err != nil {
 		return 0
 	}
@@ -47,7 +61,7 @@ func Threads(pid int) int {
 
 // Comm is the name of a process, of up to 15 bytes.
 func Comm(pid int) string {
-	p, err := procfs.NewProc(pid)
+	p, err := process(pid)
 	if err != nil {
 		return ""
 	}

@@ -67,12 +67,15 @@ func (m *Measurement) walkInto(caches *account.Caches, list *List) (seconds floa
 		m.ledger.Visit(e, caches)
 		return nil
 	}
+	begun := time.Now()
 	if list != nil {
 		rows := account.NewEndpointList(list.To, m.ledger, caches, list.Owners)
 		defer func() { err = errors.Join(err, rows.Flush()) }()
+		if err := m.Walk(rows.Count); err != nil {
+			return 0, err
+		}
 		visit = rows.Visit
 	}
-	begun := time.Now()
 	err = m.Walk(visit)
 	return time.Since(begun).Seconds(), err
 }

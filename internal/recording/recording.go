@@ -134,6 +134,10 @@ type Load struct {
 	// End is which end was made on this machine: client, server or both.
 	End             kernel.Role `json:"end"`
 	Scenario        string      `json:"scenario"`
+	// ClientState and ServerState are the states that the scenario holds the ends in. Both are empty where it opens no connection,
+	// and in recordings from before these fields; one is where the scenario leaves no such end.
+	ClientState     string      `json:"client_state,omitempty"`
+	ServerState     string      `json:"server_state,omitempty"`
 	ClientAddresses int         `json:"client_addresses"`
 	ServerPorts     int         `json:"server_ports"`
 	Requested       int         `json:"requested"`
@@ -159,10 +163,10 @@ type Load struct {
 	ComparedWith *Comparison `json:"compared_with,omitempty"`
 }
 
-// Failure is one reason why connections were not established.
+// Failure is one reason why connections were not established, or did not get into the scenario.
 type Failure struct {
-	Step  string `json:"step"`  // socket, bind, connect, accept, epoll_ctl, ...
-	Error string `json:"error"` // the kernel's error, as strerror gives it
+	Step  string `json:"step"`  // socket, bind, connect, accept, epoll_ctl, ..., scenario
+	Error string `json:"error"` // the kernel's error, as strerror gives it; of a scenario also what is there instead
 	Count int    `json:"count"`
 }
 

@@ -25,6 +25,17 @@ func (r *Recording) Scenario() string {
 	return ""
 }
 
+// Established is how many connections are up, and in their scenario, by the end that has fewer.
+func (r *Recording) Established() int {
+	n := r.Load().Established
+	for _, m := range r.Machines {
+		if m.Load != nil {
+			n = min(n, m.Load.Established)
+		}
+	}
+	return n
+}
+
 // Profiled are the machines that made an account.
 func (r *Recording) Profiled() []*Machine { return r.of((*Machine).Profiled) }
 

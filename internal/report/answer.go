@@ -36,26 +36,46 @@ type connection struct {
 	listener       *recording.EndpointRow // only where listeners are what the run was about
 	missing        kernel.Role            // the end without an account, RoleUnknown where none is missing
 	opened         bool                   // by connprof
+	unmeasured     bool                   // no end was profiled
 }
 
-// connectionOf takes the ESTABLISHED row of each role, and for a role that has none the row with the most endpoints, as
-// when a scenario has left every connection half closed.
+// connectionOf takes the row of each role that is in the scenario's state, and for a role that has none the row with the most
+// endpoints.
 func connectionOf(r *recording.Recording) connection {
 	c := connection{client: mainRow(r, kernel.RoleClient), server: mainRow(r, kernel.RoleServer), missing: r.Missing(),
-		opened: r.Load() != nil}
+		opened: r.Load() != nil, unmeasured: len(r.Profiled()) == 0}
 	if r.Scenario() == scenarioListen {
 		c.listener = mainRow(r, kernel.RoleListener)
 	}
 	return c
 }
 
+// heldIn is the state that the scenario holds a role's ends in: empty where it leaves none. Recordings that do not say so are
+// looked at for ESTABLISHED ends.
+func heldIn(r *recording.Recording, role kernel.Role) string {
+	l := r.Load()
+	switch {
+	case l == nil || l.ClientState == "" && l.ServerState == "":
+		return established
+	case role == kernel.RoleClient:
+		return l.ClientState
+	case role == kernel.RoleServer:
+		return l.ServerState
+	}
+	return established
+}
+
 func mainRow(r *recording.Recording, role kernel.Role) *recording.EndpointRow {
 	var best *recording.EndpointRow
+	held := heldIn(r, role)
+	if held == "" {
+		return nil
+	}
 	for _, row := range r.Rows() {
 		if row.Role != role || row.Count <= 0 {
 			continue
 		}
-		if row.State == established {
+		if row.State == held {
 			return row
 		}
 		if best == nil || row.Count > best.Count {
@@ -96,6 +116,8 @@ func bufferEach(row *recording.EndpointRow) float64 {
 func (c connection) answer() Answer {
 	a := Answer{Sentence: "No connection was accounted for"}
 	switch {
+	case c.unmeasured:
+		a = Answer{Sentence: "What a connection costs was not measured", Sum: "the run had no profile"}
 	case c.whole():
 		a = Answer{Sentence: fmt.Sprintf("One connection costs %s of slab pages", format.Size(c.pageBytes())),
 			Sum:   fmt.Sprintf("%s client + %s server", endName(c.client), endName(c.server)),

@@ -139,7 +139,7 @@ func differences(older, newer *recording.Recording) []Difference {
 		shares, _ := unexplainedShares(r)
 		return strings.Join(shares, ", ")
 	})
-	add("lost", func(r *recording.Recording) string { return format.Count(r.Lost()) })
+	add("events lost", func(r *recording.Recording) string { return format.Count(r.Lost()) })
 	return list
 }
 

@@ -92,7 +92,7 @@ func TestWhatWentWrongOnEitherMachineIsShown(t *testing.T) {
 	page := htmlOf(t, r)
 	sample.Has(t, textOf(t, r), "interrupted SIGINT", "interrupted server db-7: connprof serve was",
 		"19,995 by the server's count, 5 failed", "client web-1: 3 × connect: connection refused",
-		"server db-7: 5 × accept: too many open files", "· 11 lost ·",
+		"server db-7: 5 × accept: too many open files", "19,995 of 20,000 established · 11 events lost ·",
 		"Losses client web-1 walk 4 endpoints", "connprof 0.1.0, the server's 0.0.9")
 	for _, want := range []string{"Interrupted: SIGINT", "Interrupted: server db-7: connprof serve was",
 		"5 × accept: too many open files"} {

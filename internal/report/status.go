@@ -14,8 +14,8 @@ func status(r *recording.Recording) []Fact {
 	var list []Fact
 	if l := r.Load(); l != nil {
 		list = append(list, Fact{"connections",
-			fmt.Sprintf("%s of %s established", format.Count(l.Established), format.Count(l.Requested)),
-			l.Failed > 0 || l.Established < l.Requested})
+			fmt.Sprintf("%s of %s established", format.Count(r.Established()), format.Count(l.Requested)),
+			l.Failed > 0 || r.Established() < l.Requested})
 	}
 	if r.Missing() == kernel.RoleServer {
 		list = append(list, Fact{"ends", "without the server's account", true})
@@ -25,7 +25,7 @@ func status(r *recording.Recording) []Fact {
 	}
 	gone := Fact{"lost", "nothing lost", false}
 	if n := r.Lost(); n > 0 {
-		gone = Fact{"lost", format.Count(n) + " lost", true}
+		gone = Fact{"lost", format.Plural(n, "event", "events") + " lost", true}
 	}
 	list = append(list, gone)
 	list = append(list, unexplainedStatus(r)...)

@@ -28,7 +28,7 @@ func tiles(r *recording.Recording) []Tile {
 		list = append(list, sizeTile(row.Role.String()+" endpoint", pageEach(row), format.Each(row.PageBytes, row.Count)+" B"))
 	}
 	if l := r.Load(); l != nil {
-		list = append(list, establishedTile(l))
+		list = append(list, establishedTile(l, r.Established()))
 	}
 	for _, m := range reconciled(r) {
 		list = append(list, unexplainedTile(m))
@@ -39,9 +39,9 @@ func tiles(r *recording.Recording) []Tile {
 	return list
 }
 
-func establishedTile(l *recording.Load) Tile {
-	t := Tile{Label: "established", Value: format.Count(l.Established),
-		Detail: "of " + format.Count(l.Requested) + " requested", Warn: l.Failed > 0 || l.Established < l.Requested}
+func establishedTile(l *recording.Load, established int) Tile {
+	t := Tile{Label: "established", Value: format.Count(established),
+		Detail: "of " + format.Count(l.Requested) + " requested", Warn: l.Failed > 0 || established < l.Requested}
 	if l.ConnectsPerSecond > 0 {
 		t.Detail += " · " + format.Count(int64(l.ConnectsPerSecond)) + "/s"
 	}

@@ -71,13 +71,9 @@ func TestMainJobsEndpointsSumToTheAccount(t *testing.T) {
 		}
 	}
 	for key, want := range check.PageBytes(j.recording) {
-		// What endpoints share counts whole in each row.
-		if _, typ, _ := strings.Cut(key, " "); !slices.Contains(check.OneEach, typ) {
-			continue
-		}
-		// The rows have one decimal.
-		if got := sums[key]; math.Abs(got-float64(want)) > 0.05*jobConns+1 {
-			t.Errorf("the rows of %s sum to %.0f page bytes, the recording has %d", key, got, want)
+		// The rows have three decimals.
+		if got := sums[key]; math.Abs(got-float64(want)) > 0.0005*jobConns+1 {
+			t.Errorf("the rows of %s sum to %.1f page bytes, the recording has %d", key, got, want)
 		}
 	}
 }
@@ -90,8 +86,8 @@ func TestTypesOfAnEndpointSumToItsPageBytes(t *testing.T) {
 		for i := first; i < beyond; i++ {
 			sum += number(t, row[i])
 		}
-		if page := number(t, list.field(row, "page_bytes")); math.Abs(page-sum) > 1.5 {
-			t.Fatalf("%.0f page bytes, and %.1f by type: %v", page, sum, row)
+		if page := number(t, list.field(row, "page_bytes")); math.Abs(page-sum) > 0.05 {
+			t.Fatalf("%.3f page bytes, and %.3f by type: %v", page, sum, row)
 		}
 	}
 }

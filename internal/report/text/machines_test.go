@@ -15,7 +15,7 @@ import (
 func TestTextAnswersForBothMachinesFirst(t *testing.T) {
 	text := textOf(t, sample.TwoMachines(), Format{})
 	want := "One connection costs 8.02 KiB of slab pages   8,208.2 B = 4.07 KiB client + 3.94 KiB server\n" +
-		"20,000 of 20,000 established · 7 lost · slab unexplained: +1.0 % client, −2.0 % server\n" +
+		"20,000 of 20,000 established · 7 events lost · slab unexplained: +1.0 % client, −2.0 % server\n" +
 		"trace and walk agree\n\n"
 	if !strings.HasPrefix(text, want) {
 		t.Errorf("the answer is not\n%s but\n%s", want, text[:min(len(text), len(want)+80)])
@@ -84,7 +84,7 @@ func TestWhatIsTheSameOnBothMachinesIsSaidOnce(t *testing.T) {
 func TestARunOfTwoMachinesIsComparedWithOneOfASingle(t *testing.T) {
 	text := diffOf(t, sample.New(), sample.TwoMachines())
 	sample.Has(t, text, "nothing changed", "machines one client web-1, server db-7",
-		"kernel 6.18.5 x86_64 6.18.5 x86_64, 6.12.117 aarch64", "unexplained +1.0 % +1.0 % client, −2.0 % server", "lost 0 7",
+		"kernel 6.18.5 x86_64 6.18.5 x86_64, 6.12.117 aarch64", "unexplained +1.0 % +1.0 % client, −2.0 % server", "events lost 0 7",
 		"the new recording lost 7 events")
 	bad := sample.TwoMachines()
 	bad.Machines[1].Reconcile.SlabDeltaBytes *= 2

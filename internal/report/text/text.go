@@ -54,7 +54,7 @@ func (f Format) Write(w io.Writer, r *report.Report) error {
 	for i := range r.Rows {
 		p.endpoints(&r.Rows[i])
 	}
-	if len(r.Load) > 0 {
+	if len(r.Load) > 0 && len(r.Recording.Profiled()) > 0 {
 		p.connection(r.Connection)
 	}
 	p.accounts(r.Accounts, f.AllCaches)

@@ -92,7 +92,7 @@ func TestEveryLossIsPrintedInAWarningColour(t *testing.T) {
 	r := sample.New()
 	r.Machines[0].Losses = recording.Losses{RingFull: 11, MapFull: 12, RecursionMisses: 13, StackFailures: 14, WalkSkipped: 15}
 	text := textOf(t, r, Format{Color: true})
-	for _, n := range []string{"11 ", "12 ", "13 ", "14 ", "15 ", "65 lost"} {
+	for _, n := range []string{"11 ", "12 ", "13 ", "14 ", "15 ", "65 events lost"} {
 		if !strings.Contains(text, string(terminal.Warning)+n) {
 			t.Errorf("no warning that starts with %q in:\n%s", n, text)
 		}
