@@ -24,6 +24,15 @@ func unprintable(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
+// Cell makes a name fit for a cell of CSV: a spreadsheet runs what begins with one of these characters, and takes what is
+// behind an apostrophe for text.
+func Cell(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
+
 // Shorten cuts text to so many characters, the last an ellipsis.
 func Shorten(s string, limit int) string {
 	if utf8.RuneCountInString(s) <= limit {

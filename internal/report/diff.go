@@ -34,8 +34,9 @@ type Difference struct{ Key, Was, Is string }
 
 // Compare works out the difference of two recordings.
 func Compare(older, newer *recording.Recording) *Diff {
+	older, newer = tidy(older), tidy(newer)
 	rows := compareRows(older, newer)
-	d := &Diff{Older: New(older), Newer: New(newer), Answer: changeAnswer(older, newer, rows), Tiles: diffTiles(older, newer),
+	d := &Diff{Older: newReport(older), Newer: newReport(newer), Answer: changeAnswer(older, newer, rows), Tiles: diffTiles(older, newer),
 		Recordings: differences(older, newer), Warnings: diffWarnings(older, newer), Paths: diffPaths(older, newer),
 		Counts: newer.Counts()}
 	for _, row := range rows {
