@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/term"
 
 	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/recording"
@@ -16,6 +19,10 @@ type progress struct {
 	terminal bool
 	width    int // of the line that stands on the terminal
 	printed  time.Time
+}
+
+func newProgress(w io.Writer) *progress {
+	return &progress{w: w, terminal: term.IsTerminal(int(os.Stderr.Fd())) && knownTerminal()}
 }
 
 // plainEvery is how far apart plain lines are.
