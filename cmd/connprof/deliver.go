@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -63,6 +64,13 @@ func (d *delivery) start(o *output, from io.Reader) error {
 		d.pending = append(d.pending, p)
 		return nil
 	}
+}
+
+// waitsFor is whether a stream's reader has not taken all yet.
+func (d *delivery) waitsFor(o *output) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.ContainsFunc(d.pending, func(p *pending) bool { return p.name == o.name })
 }
 
 // wait waits for all readers. Once the run was told to stop it does not wait long, and at the end of the context not at all.

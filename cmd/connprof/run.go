@@ -271,7 +271,7 @@ func (f *runFlags) deliver(cmd *cobra.Command, rec *recording.Recording) error {
 	var errs []error
 	var wrote []string
 	done := func(o *output, err error) bool {
-		if err == nil && !o.toStdout() {
+		if err == nil && !o.toStdout() && !f.delivery.waitsFor(o) {
 			wrote = append(wrote, o.name)
 		}
 		errs = append(errs, err)
