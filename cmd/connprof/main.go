@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/connprof/connprof/internal/format"
 	"github.com/connprof/connprof/load"
 )
 
@@ -54,9 +55,13 @@ func execute(args []string) int {
 	return exitFailed
 }
 
-// oneLine keeps an error on the last line of stderr, where scripts look for it.
+// mostMessage is how long an error may be: the name of a file has up to 4,096 bytes.
+const mostMessage = 5000
+
+// oneLine keeps an error on the last line of stderr, where scripts look for it. Names that it has may be anybody's.
 func oneLine(text string) string {
-	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	line := strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	return format.Shorten(format.Clean(line), mostMessage)
 }
 
 func newRoot() *cobra.Command {

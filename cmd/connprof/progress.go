@@ -3,10 +3,14 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
+	"golang.org/x/term"
+
 	"github.com/connprof/connprof/internal/experiment"
+	"github.com/connprof/connprof/internal/format"
 	"github.com/connprof/connprof/internal/recording"
 )
 
@@ -17,6 +21,13 @@ type progress struct {
 	width    int // of the line that stands on the terminal
 	printed  time.Time
 }
+
+func newProgress(w io.Writer) *progress {
+	return &progress{w: w, terminal: term.IsTerminal(int(os.Stderr.Fd())) && knownTerminal()}
+}
+
+// usualColumns is the width of a terminal that does not say how wide it is.
+const usualColumns = 80
 
 // plainEvery is how far apart plain lines are.
 const plainEvery = 2 * time.Second
@@ -42,14 +53,25 @@ func (p *progress) show(s experiment.Status) {
 		fmt.Fprintln(p.w, line)
 		return
 	}
-	fmt.Fprintf(p.w, "\r%s%s", line, strings.Repeat(" ", max(p.width-len(line), 0)))
-	p.width = len(line)
+	line = format.Shorten(line, p.columns()-1) // a line that reaches the edge makes some terminals go on to the next
+	used := format.Columns(line)
+	fmt.Fprintf(p.w, "\r%s%s", line, strings.Repeat(" ", max(p.width-used, 0)))
+	p.width = used
+}
+
+// columns is how wide the terminal is now.
+func (p *progress) columns() int {
+	width, _, err := term.GetSize(int(os.Stderr.Fd()))
+	if err != nil || width <= 1 {
+		return usualColumns
+	}
+	return width
 }
 
 // clear takes the line off the terminal.
 func (p *progress) clear() {
 	if p.terminal && p.width > 0 {
-		fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", p.width))
+		fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", min(p.width, p.columns()-1)))
 		p.width = 0
 	}
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -36,26 +38,34 @@ func addFormatFlags(cmd *cobra.Command) map[string]*string {
 	return outputs
 }
 
-// renderAll writes every format that was asked for and tells whether any was.
-func renderAll(outputs map[string]*string, render func(report.Format, io.Writer) error) (any bool, err error) {
+// openFormats opens what each format that was asked for is written to. The recordings are not written over.
+func openFormats(flags map[string]*string, recordings []string) (*outputs, error) {
+	var names []named
 	for _, f := range formats {
-		path := *outputs[f.flag]
-		if path == "" {
-			continue
-		}
-		any = true
-		if err := writeFile(path, func(w io.Writer) error { return render(f, w) }); err != nil {
-			return any, err
+		names = append(names, named{"--" + f.flag, *flags[f.flag]})
+	}
+	return openOutputs(names, recordings...)
+}
+
+// renderAll writes every format that was asked for, and the text where none was.
+func renderAll(to *outputs, terminal report.Format, render func(report.Format, io.Writer) error) error {
+	if len(to.list) == 0 {
+		return writeFile(stdoutName, func(w io.Writer) error { return render(terminal, w) })
+	}
+	var errs []error
+	for _, f := range formats {
+		if o := to.by["--"+f.flag]; o != nil {
+			errs = append(errs, o.write(func(w io.Writer) error { return render(f, w) }))
 		}
 	}
-	return any, nil
+	return errors.Join(errs...)
 }
 
 func newReport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report FILE",
 		Short: "Render a recording: as text, or as HTML, pprof, folded stacks, speedscope or CSV",
-		Long: `Render a recording that connprof run wrote, gzipped or not. It needs no root and works on any machine.
+		Long: `Render a recording that connprof run wrote, gzipped or not; - is standard input. It needs no root and works on any machine.
 Without a format flag the account is printed as text.`,
 		Example: `  connprof report connprof.json
   connprof report connprof.json --html report.html
@@ -65,17 +75,18 @@ Without a format flag the account is printed as text.`,
 	outputs := addFormatFlags(cmd)
 	allCaches := cmd.Flags().Bool("all-caches", false, "in text: list every slab cache of the reconciliation")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		to, err := openFormats(outputs, args)
+		if err != nil {
+			return err
+		}
+		defer to.close()
 		rec, err := recording.ReadFile(args[0])
 		if err != nil {
 			return err
 		}
 		shown := report.New(rec)
-		any, err := renderAll(outputs, func(f report.Format, w io.Writer) error { return f.Write(w, shown) })
-		if err != nil || any {
-			return err
-		}
-		terminal := text.Format{Color: colored(cmd), AllCaches: *allCaches}
-		return writeFile("-", func(w io.Writer) error { return terminal.Write(w, shown) })
+		return renderAll(to, text.Format{Color: colored(cmd), AllCaches: *allCaches},
+			func(f report.Format, w io.Writer) error { return f.Write(w, shown) })
 	}
 	return cmd
 }
@@ -88,6 +99,11 @@ func newDiff() *cobra.Command {
 	}
 	outputs := addFormatFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		to, err := openFormats(outputs, args)
+		if err != nil {
+			return err
+		}
+		defer to.close()
 		older, err := recording.ReadFile(args[0])
 		if err != nil {
 			return err
@@ -97,12 +113,8 @@ func newDiff() *cobra.Command {
 			return err
 		}
 		shown := report.Compare(older, newer)
-		any, err := renderAll(outputs, func(f report.Format, w io.Writer) error { return f.WriteDiff(w, shown) })
-		if err != nil || any {
-			return err
-		}
-		terminal := text.Format{Color: colored(cmd)}
-		return writeFile("-", func(w io.Writer) error { return terminal.WriteDiff(w, shown) })
+		return renderAll(to, text.Format{Color: colored(cmd)},
+			func(f report.Format, w io.Writer) error { return f.WriteDiff(w, shown) })
 	}
 	return cmd
 }
@@ -113,5 +125,14 @@ func colored(cmd *cobra.Command) bool {
 	if err != nil {
 		panic(fmt.Sprintf("no-color is not a flag of %s", cmd.Name()))
 	}
-	return !off && os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(os.Stdout.Fd()))
+	return !off && os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(os.Stdout.Fd())) && knownTerminal()
+}
+
+// knownTerminal is whether the terminal is of a kind that has colours, and whose cursor goes back to the line's beginning.
+// Those that have none are few and say so by their name.
+func knownTerminal() bool {
+	name := os.Getenv("TERM")
+	model, old := strings.CutPrefix(name, "vt")
+	old = old && model != "" && model[0] >= '0' && model[0] <= '9'
+	return name != "" && name != "dumb" && name != "unknown" && !old
 }

@@ -7,14 +7,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
+	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/kernel"
@@ -33,6 +32,11 @@ type runFlags struct {
 	conns, rate    countValue
 	output, html   string
 	endpoints      string
+	outputs        *outputs
+	text           *output // where the account goes
+	delivery       delivery
+	recorded       bool // the recording is written
+	messages       *console
 	budgetTexts    []string
 	budgets        budgets
 	json           bool
@@ -146,16 +150,48 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	for _, path := range []string{f.output, f.html, f.endpoints} {
-		if err := checkOutput(path); err != nil {
-			return err
-		}
+	if err := f.open(); err != nil {
+		return err
 	}
-	p := &progress{w: os.Stderr, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+	defer f.outputs.close()
+	f.messages = newConsole(os.Stderr)
+	defer f.messages.close()
+	p := newProgress(f.messages)
 	f.Version, f.Command, f.Hooked, f.Progress = version(), commandLine(), p.hooks, p.show
 	ctx, stop, release := watchSignals(cmd.Context())
 	defer release()
 	f.Stop = stop
+	err := f.measure(ctx, cmd, p)
+	if late := f.delivery.wait(ctx, stop); late != nil {
+		err = errors.Join(err, fmt.Errorf("run: %w", late))
+	}
+	return err
+}
+
+// open opens all that the run writes, so that nothing begins where something could not be written.
+func (f *runFlags) open() (err error) {
+	names := []named{{"--output", f.output}, {"--html", f.html}, {"--endpoints", f.endpoints}}
+	if fd, ok := descriptor(f.output); f.json && !(ok && fd == unix.Stdout) {
+		names = append(names, named{"--json", stdoutName})
+	}
+	if f.Scenario == allScenarios {
+		names = nil
+		for _, s := range load.Scenarios {
+			names = append(names, named{scenarioFlag(s.Name), scenarioFile(f.output, s.Name)})
+		}
+	}
+	if f.outputs, err = openOutputs(names); err != nil {
+		return err
+	}
+	f.text = &output{name: "standard output", stream: os.Stdout}
+	if f.outputs.useStdout() { // which is then for programs
+		f.text = &output{name: "standard error", stream: os.Stderr}
+	}
+	return nil
+}
+
+// measure makes the run, and delivers what it finds.
+func (f *runFlags) measure(ctx context.Context, cmd *cobra.Command, p *progress) error {
 	if f.Scenario == allScenarios {
 		return f.runAll(ctx, cmd, p)
 	}
@@ -166,14 +202,14 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	rec, err := f.withEndpoints(ctx)
 	p.clear()
 	held := rec != nil && rec.Load().HoldSeconds > 0
-	if held { // the recording was written before
-		err = errors.Join(err, f.writeRecording(rec))
+	if o := f.outputs.by["--output"]; held && f.recorded && o.stream == nil { // now with the hold in it
+		err = errors.Join(err, f.writeRecording(o, rec))
 	}
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
 	if held {
-		fmt.Fprintf(os.Stderr, "held for %.1f s: all %d connections are still up\n", rec.Load().HoldSeconds, rec.Load().Established)
+		fmt.Fprintf(f.messages, "held for %.1f s: all %d connections are still up\n", rec.Load().HoldSeconds, rec.Load().Established)
 	}
 	return f.verdict(rec)
 }
@@ -186,55 +222,84 @@ func (f *runFlags) make(ctx context.Context) (*recording.Recording, error) {
 	return experiment.Run(ctx, f.Options.Options)
 }
 
-// withEndpoints runs, and writes the endpoints' CSV while the run makes it. What goes wrong once there is a recording leaves the
-// CSV as whole as that.
+// withEndpoints runs, and writes the endpoints' CSV while the run makes it. What goes wrong with the CSV does not end the run;
+// what goes wrong once there is a recording leaves the CSV as whole as that.
 func (f *runFlags) withEndpoints(ctx context.Context) (rec *recording.Recording, err error) {
-	if f.endpoints == "" {
+	o := f.outputs.by["--endpoints"]
+	if o == nil {
 		return f.make(ctx)
 	}
 	var runErr error
-	err = writeFile(f.endpoints, func(w io.Writer) error {
-		f.Endpoints = w
-		if rec, runErr = f.make(ctx); rec != nil {
-			return nil
+	list := func(w io.Writer) error {
+		to := &rows{to: w}
+		f.Endpoints = to
+		if rec, runErr = f.make(ctx); rec == nil {
+			return runErr
 		}
-		return runErr
-	})
-	if runErr != nil {
-		return rec, runErr
+		return to.err
 	}
-	return rec, err
+	if o.stream == nil {
+		err = o.write(list)
+	} else {
+		err = f.later(o, list)
+	}
+	if rec == nil && runErr != nil {
+		return nil, runErr
+	}
+	return rec, errors.Join(runErr, err)
 }
 
-// deliver writes the recording and shows the account, while the connections are still up.
+// later gives a stream what is written, once all of it is: its reader may be slow.
+func (f *runFlags) later(o *output, write func(io.Writer) error) error {
+	kept, err := spool()
+	if err != nil {
+		return fmt.Errorf("write %s: %w", o.name, err)
+	}
+	if err := write(kept); err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", o.name, plainCause(err)), kept.Close())
+	}
+	if _, err := kept.Seek(0, io.SeekStart); err != nil {
+		return errors.Join(err, kept.Close())
+	}
+	return f.delivery.start(o, kept)
+}
+
+// deliver writes the recording and shows the account, while the connections are still up. What cannot be written is no reason
+// to leave out the rest.
 func (f *runFlags) deliver(cmd *cobra.Command, rec *recording.Recording) error {
-	if err := f.writeRecording(rec); err != nil {
-		return err
-	}
-	if f.html != "" {
-		if err := writeFile(f.html, func(w io.Writer) error { return html.Format{}.Write(w, report.New(rec)) }); err != nil {
-			return err
+	f.messages.flush()
+	var errs []error
+	var wrote []string
+	done := func(o *output, err error) bool {
+		if err == nil && !o.toStdout() && !f.delivery.waitsFor(o) {
+			wrote = append(wrote, o.name)
 		}
+		errs = append(errs, err)
+		return err == nil
 	}
-	err := writeFile("-", func(w io.Writer) error {
-		if f.json {
-			return rec.Write(w)
-		}
-		return text.Format{Color: colored(cmd)}.Write(w, report.New(rec))
-	})
-	if f.output != "-" {
-		fmt.Fprintln(os.Stderr, "wrote", strings.Join(slices.DeleteFunc([]string{f.output, f.html}, isEmpty), " and "))
+	if o := f.outputs.by["--output"]; o != nil {
+		f.recorded = done(o, f.writeRecording(o, rec))
 	}
-	return err
+	shown := report.New(rec)
+	if o := f.outputs.by["--html"]; o != nil {
+		done(o, f.delivery.write(o, func(w io.Writer) error { return html.Format{}.Write(w, shown) }))
+	}
+	switch o := f.outputs.by["--json"]; {
+	case o != nil:
+		errs = append(errs, f.delivery.write(o, rec.Write))
+	case !f.json:
+		errs = append(errs, f.delivery.write(f.text, func(w io.Writer) error {
+			return text.Format{Color: f.text.toStdout() && colored(cmd)}.Write(w, shown)
+		}))
+	}
+	if len(wrote) > 0 {
+		fmt.Fprintln(f.messages, "wrote", strings.Join(wrote, " and "))
+	}
+	return errors.Join(errs...)
 }
 
-func isEmpty(s string) bool { return s == "" }
-
-func (f *runFlags) writeRecording(rec *recording.Recording) error {
-	if f.output == "-" && f.json {
-		return nil // it goes to standard output once
-	}
-	return writeFile(f.output, func(w io.Writer) error { return rec.WriteNamed(w, f.output) })
+func (f *runFlags) writeRecording(o *output, rec *recording.Recording) error {
+	return f.delivery.write(o, func(w io.Writer) error { return rec.WriteNamed(w, f.output) })
 }
 
 // verdict turns what the recording says into the command's outcome.
@@ -279,10 +344,16 @@ func shortfall(rec *recording.Recording) string {
 	return what + "; the account covers " + covered
 }
 
-// watchSignals closes stop at the first SIGINT or SIGTERM. At the second the context ends.
+// watchSignals closes stop at the first SIGINT, SIGTERM or SIGHUP, which says that the terminal is gone. At the second the
+// context ends. A reader that is gone is an error of the write from then on, and no signal.
 func watchSignals(parent context.Context) (ctx context.Context, stop <-chan struct{}, release func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	unread := make(chan os.Signal, 1) // not signal.Ignore: the processes of the load would inherit that
+	signal.Notify(unread, syscall.SIGPIPE)
 	ctx, cancel := context.WithCancel(parent)
 	first := make(chan struct{})
 	go func() {

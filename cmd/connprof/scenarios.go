@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -29,29 +29,38 @@ func scenarioNames() string {
 }
 
 // runAll runs every scenario, keeps a recording of each, and prints one table.
-func (f *runFlags) runAll(ctx context.Context, cmd *cobra.Command, p *progress) error {
+func (f *runFlags) runAll(ctx context.Context, cmd *cobra.Command, p *progress) (err error) {
 	var recordings []*recording.Recording
+	defer func() {
+		if len(recordings) > 0 { // the table of what there is, whatever went wrong then
+			f.messages.flush()
+			err = errors.Join(err, f.delivery.write(f.text, func(w io.Writer) error {
+				return text.Format{Color: colored(cmd)}.WriteScenarios(w, report.Scenarios(recordings))
+			}))
+		}
+	}()
 	for _, s := range load.Scenarios {
-		fmt.Fprintf(os.Stderr, "scenario %s: %s\n", s.Name, s.Help)
+		fmt.Fprintf(f.messages, "scenario %s: %s\n", s.Name, s.Help)
 		rec, err := f.runOne(ctx, s.Name)
 		p.clear()
 		if err != nil {
 			return fmt.Errorf("run: scenario %s: %w", s.Name, err)
 		}
+		recordings = append(recordings, rec)
 		path := scenarioFile(f.output, s.Name)
-		if err := writeFile(path, func(w io.Writer) error { return rec.WriteNamed(w, path) }); err != nil {
-			return err
+		if err := f.outputs.by[scenarioFlag(s.Name)].write(func(w io.Writer) error { return rec.WriteNamed(w, path) }); err != nil {
+			return fmt.Errorf("run: %w", err)
 		}
 		if err := f.verdict(rec); err != nil {
 			return err
 		}
-		recordings = append(recordings, rec)
 	}
-	fmt.Fprintln(os.Stderr, "wrote", scenarioFile(f.output, "SCENARIO"), "for each")
-	return writeFile("-", func(w io.Writer) error {
-		return text.Format{Color: colored(cmd)}.WriteScenarios(w, report.Scenarios(recordings))
-	})
+	fmt.Fprintln(f.messages, "wrote", scenarioFile(f.output, "SCENARIO"), "for each")
+	return nil
 }
+
+// scenarioFlag is what a scenario's recording is called among the outputs.
+func scenarioFlag(name string) string { return "--output for scenario " + name + ":" }
 
 func (f *runFlags) runOne(ctx context.Context, scenario string) (*recording.Recording, error) {
 	o := f.Options.Options

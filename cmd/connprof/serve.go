@@ -27,8 +27,11 @@ const tokenEnv = "CONNPROF_TOKEN"
 // serveFlags are the flags of `connprof serve`.
 type serveFlags struct {
 	remote.ServeOptions
-	conns  countValue
-	output string
+	conns    countValue
+	output   string
+	delivery delivery
+	messages *console
+	held     *output // keeps a pipe from ending before the first recording
 }
 
 func newServe() *cobra.Command {
@@ -94,30 +97,53 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	if err := errors.Join(limits.CheckPrivileges(), checkOutput(f.output)); err != nil {
+	if err := errors.Join(limits.CheckPrivileges(), f.checkOutput()); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
+	f.messages = newConsole(os.Stdout)
+	defer f.messages.close()
 	ctx, stop, release := watchSignals(cmd.Context())
 	defer release()
 	f.Version, f.Command, f.Stop = version(), commandLine(), stop
-	f.Listening, f.Said = f.listening, func(line string) { fmt.Println(line) }
+	f.Listening, f.Said = f.listening, func(line string) { fmt.Fprintln(f.messages, line) }
 	f.Recorded = func(session int, rec *recording.Recording) error { return f.keep(cmd, session, rec) }
-	if err := remote.Serve(ctx, f.ServeOptions); err != nil {
+	if err := errors.Join(remote.Serve(ctx, f.ServeOptions), f.delivery.wait(ctx, stop)); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
 }
 
+// checkOutput opens what a recording would be written to.
+func (f *serveFlags) checkOutput() (err error) {
+	if f.output == "" {
+		return nil
+	}
+	name := f.recordingName(1)
+	if _, ok := descriptor(name); ok {
+		return fmt.Errorf("write %s: standard output has the server's messages; give a file name", name)
+	}
+	f.held, err = openOutput("--output", name)
+	return err
+}
+
+// recordingName is the name of a run's recording.
+func (f *serveFlags) recordingName(session int) string {
+	if f.Once {
+		return f.output
+	}
+	return numbered(f.output, session)
+}
+
 // listening prints what to type on the other machine.
 func (f *serveFlags) listening(at netip.AddrPort) {
-	fmt.Printf("listening on %s; connections will come to TCP %s\n", at, portRange(at.Port(), f.Ports))
+	fmt.Fprintf(f.messages, "listening on %s; connections will come to TCP %s\n", at, portRange(at.Port(), f.Ports))
 	from := []netip.Addr{at.Addr().Unmap()}
 	if from[0].IsUnspecified() {
 		from = ownAddresses()
 	}
-	fmt.Println("on the other machine, once connprof netup has added the addresses there:")
+	fmt.Fprintln(f.messages, "on the other machine, once connprof netup has added the addresses there:")
 	for _, a := range from {
-		fmt.Printf("  sudo connprof run --target %s --token %s --ips 20\n", netip.AddrPortFrom(a, at.Port()), f.Token)
+		fmt.Fprintf(f.messages, "  sudo connprof run --target %s --token %s --ips 20\n", netip.AddrPortFrom(a, at.Port()), f.Token)
 	}
 }
 
@@ -157,22 +183,25 @@ func ownAddresses() []netip.Addr {
 func (f *serveFlags) keep(cmd *cobra.Command, session int, rec *recording.Recording) error {
 	var errs []error
 	if rec.Interrupted != "" && len(rec.Rows()) > 0 {
-		errs = append(errs, writeFile("-", func(w io.Writer) error {
-			return text.Format{Color: colored(cmd)}.Write(w, report.New(rec))
-		}))
+		errs = append(errs, text.Format{Color: colored(cmd)}.Write(f.messages, report.New(rec)))
 	}
 	if f.output != "" {
-		name := f.output
-		if !f.Once {
-			name = numbered(name, session)
-		}
-		err := writeFile(name, func(w io.Writer) error { return rec.WriteNamed(w, name) })
+		name := f.recordingName(session)
+		err := f.write(name, rec)
 		if err == nil {
-			fmt.Println("wrote", name)
+			fmt.Fprintln(f.messages, "wrote", name)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+func (f *serveFlags) write(name string, rec *recording.Recording) error {
+	o, err := openOutput("--output", name)
+	if err != nil {
+		return err
+	}
+	return f.delivery.write(o, func(w io.Writer) error { return rec.WriteNamed(w, name) })
 }
 
 // numbered puts a number before a file name's extension: server.json.gz, 3 is server-3.json.gz.

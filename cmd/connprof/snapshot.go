@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,6 +25,8 @@ type snapshotFlags struct {
 	endpoints string
 	json      bool
 	formats   map[string]*string
+	outputs   *outputs
+	listed    error // what went wrong with the sockets' rows
 }
 
 func newSnapshot() *cobra.Command {
@@ -58,70 +61,85 @@ func (f *snapshotFlags) run(cmd *cobra.Command) (err error) {
 		return usageError{fmt.Errorf("snapshot: %w", err)}
 	}
 	f.By = view.By
-	for _, path := range []string{f.output, f.endpoints} {
-		if err := checkOutput(path); err != nil {
-			return err
-		}
+	if err := f.open(); err != nil {
+		return err
 	}
-	rec := &recording.Recording{Schema: recording.Schema, Created: time.Now().UTC(), Version: version(), Command: commandLine(),
-		Kind: recording.KindSnapshot}
+	defer f.outputs.close()
 	machine, err := f.look()
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
-	rec.Machines = []*recording.Machine{machine}
-	return f.deliver(cmd, rec, view)
+	return f.deliver(cmd, &recording.Recording{Schema: recording.Schema, Created: time.Now().UTC(), Version: version(),
+		Command: commandLine(), Kind: recording.KindSnapshot, Machines: []*recording.Machine{machine}}, view)
 }
 
-// look takes the snapshot, and writes the sockets' rows while it is taken.
+// open opens all that is written, so that nothing begins where something could not be written.
+func (f *snapshotFlags) open() (err error) {
+	names := []named{{"--output", f.output}, {"--endpoints", f.endpoints}}
+	for _, format := range formats {
+		names = append(names, named{"--" + format.flag, *f.formats[format.flag]})
+	}
+	if f.json {
+		names = append(names, named{"--json", stdoutName})
+	}
+	f.outputs, err = openOutputs(names)
+	return err
+}
+
+// look takes the snapshot, and writes the sockets' rows while it is taken. What goes wrong with them does not lose the account.
 func (f *snapshotFlags) look() (m *recording.Machine, err error) {
-	if f.endpoints == "" {
+	o := f.outputs.by["--endpoints"]
+	if o == nil {
 		return live.Snapshot(f.Options)
 	}
-	err = writeFile(f.endpoints, func(w io.Writer) (err error) {
-		f.Endpoints = w
-		m, err = live.Snapshot(f.Options)
-		return err
+	f.listed = o.write(func(w io.Writer) error {
+		to := &rows{to: w}
+		f.Endpoints = to
+		if m, err = live.Snapshot(f.Options); err != nil {
+			return err
+		}
+		return to.err
 	})
 	return m, err
 }
 
-// deliver writes and shows what was found.
+// deliver writes and shows what was found. What cannot be written is no reason to leave out the rest.
 func (f *snapshotFlags) deliver(cmd *cobra.Command, rec *recording.Recording, view report.Options) error {
-	if f.output != "" {
-		if err := writeFile(f.output, func(w io.Writer) error { return rec.WriteNamed(w, f.output) }); err != nil {
-			return err
-		}
-		if f.output != "-" {
-			fmt.Fprintln(os.Stderr, "wrote", f.output)
-		}
-	}
 	shown, err := report.NewWith(rec, view)
 	if err != nil {
-		return err
+		return fmt.Errorf("snapshot: %w", err)
 	}
-	if _, err := renderAll(f.formats, func(f report.Format, w io.Writer) error { return f.Write(w, shown) }); err != nil {
-		return err
-	}
-	if f.output == "-" || f.onStdout() {
-		return nil
-	}
-	return writeFile("-", func(w io.Writer) error {
-		if f.json {
-			return rec.Write(w)
+	errs := []error{f.listed}
+	for _, o := range f.outputs.list {
+		switch flag := o.flag; flag {
+		case "--output":
+			errs = append(errs, o.write(func(w io.Writer) error { return rec.WriteNamed(w, f.output) }))
+		case "--json":
+			errs = append(errs, o.write(rec.Write))
+		case "--endpoints":
+		default:
+			errs = append(errs, o.write(func(w io.Writer) error { return formatOf(flag).Write(w, shown) }))
 		}
-		return text.Format{Color: colored(cmd)}.Write(w, shown)
-	})
+		if errs[len(errs)-1] == nil && o.stream == nil {
+			fmt.Fprintln(os.Stderr, "wrote", o.name)
+		}
+	}
+	if !f.outputs.useStdout() {
+		errs = append(errs, writeFile(stdoutName, func(w io.Writer) error {
+			return text.Format{Color: colored(cmd)}.Write(w, shown)
+		}))
+	}
+	return errors.Join(errs...)
 }
 
-// onStdout tells whether a format goes to standard output, in place of the text.
-func (f *snapshotFlags) onStdout() bool {
-	for _, path := range f.formats {
-		if *path == "-" {
-			return true
+// formatOf is the format that a flag asks for.
+func formatOf(flag string) report.Format {
+	for _, f := range formats {
+		if "--"+f.flag == flag {
+			return f.Format
 		}
 	}
-	return false
+	panic("no format " + flag)
 }
 
 // viewFlags is how a look is shown.

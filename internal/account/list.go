@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/connprof/connprof/internal/format"
 	"github.com/connprof/connprof/internal/kernel"
 )
 
@@ -79,7 +80,7 @@ func (l *EndpointList) Visit(e *kernel.Endpoint) error {
 		openedAt = l.boot.Add(time.Duration(o.nanoseconds)).UTC().Format(time.RFC3339Nano)
 	}
 	l.row = append(l.row[:0], role.String(), e.State.String(), e.Local.Addr().String(), port(e.Local.Port()),
-		e.Remote.Addr().String(), port(e.Remote.Port()), strconv.Itoa(pid), comm, openedAt)
+		e.Remote.Addr().String(), port(e.Remote.Port()), strconv.Itoa(pid), format.Cell(format.Clean(comm)), openedAt)
 	costs := costsOf(e, l.caches)
 	var pages [kernel.NumObjectTypes]float64
 	object, page := 0.0, 0.0

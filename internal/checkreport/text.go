@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/connprof/connprof/internal/format"
 	"github.com/connprof/connprof/internal/kernel"
@@ -110,7 +109,7 @@ func (p *page) fit(tab *terminal.Table) {
 }
 
 func shortenLeft(s string, limit int) string {
-	n := utf8.RuneCountInString(s)
+	n := format.Columns(s)
 	if n <= limit {
 		return s
 	}

@@ -4,6 +4,7 @@
 package hostfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 
 // Options say how a file is written.
 type Options struct {
+	// Perm is the file's mode. 0 is that of the file which it replaces, and of a new one what the umask leaves of 0666.
 	Perm  fs.FileMode
 	Owner *Owner // nil is this process's
 	// Sync has the file on the disk when Write returns.
@@ -38,7 +40,12 @@ func Write(path string, o Options, write func(io.Writer) error) error {
 
 // writeBy is Write by way of the name draft, where a name is needed. It must not be there.
 func writeBy(path, draft string, o Options, write func(io.Writer) error) error {
-	f, err := create(draft)
+	created := fs.FileMode(0o600)
+	if o.Perm == 0 {
+		o.Perm = modeOf(path)
+		created = cmp.Or(o.Perm, 0o666)
+	}
+	f, err := create(draft, created)
 	if err != nil {
 		return plain(err)
 	}
@@ -67,8 +74,10 @@ func (o Options) finish(f *os.File, draft, path string) error {
 			return err
 		}
 	}
-	if err := f.Chmod(o.Perm); err != nil {
-		return err
+	if o.Perm != 0 {
+		if err := f.Chmod(o.Perm); err != nil {
+			return err
+		}
 	}
 	if o.Sync {
 		if err := f.Sync(); err != nil {
@@ -86,15 +95,24 @@ func (o Options) finish(f *os.File, draft, path string) error {
 
 const ownFDs = "/proc/self/fd"
 
+// modeOf is the mode of the file at path, 0 where there is none.
+func modeOf(path string) fs.FileMode {
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	return info.Mode().Perm()
+}
+
 // create opens a new file that has no name where the file system has that, and else the name draft.
-func create(draft string) (*os.File, error) {
+func create(draft string, mode fs.FileMode) (*os.File, error) {
 	if _, err := os.Stat(ownFDs); err == nil { // publish needs it
-		fd, err := unix.Open(filepath.Dir(draft), unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+		fd, err := unix.Open(filepath.Dir(draft), unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, uint32(mode))
 		if err == nil {
 			return os.NewFile(uintptr(fd), ""), nil
 		}
 	}
-	return os.OpenFile(draft, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	return os.OpenFile(draft, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 }
 
 // publish gives a file of create the name path, and takes it from the file that had it. In between, where there was one,

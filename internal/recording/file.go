@@ -13,48 +13,64 @@ import (
 	"strings"
 )
 
-// Read reads a recording, gzipped or not.
+// Read reads a recording, gzipped or not. What is beyond any bound on recordings is refused before it is in memory.
 func Read(r io.Reader) (*Recording, error) {
-	b := bufio.NewReader(r)
-	if magic, _ := b.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
-		data, err := unzip(b)
-		if err != nil {
-			return nil, err
-		}
-		return Decode(data)
+	rec, err := read(r)
+	if err != nil {
+		return nil, &shortError{err}
 	}
-	data, err := io.ReadAll(b)
+	return rec, nil
+}
+
+func read(r io.Reader) (*Recording, error) {
+	b := bufio.NewReader(r)
+	var data []byte
+	var err error
+	if magic, _ := b.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
+		data, err = unzip(b)
+	} else {
+		data, err = readBounded(b)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return Decode(data)
+	return decode(data)
 }
 
 func unzip(r io.Reader) (data []byte, err error) {
 	z, err := gzip.NewReader(r)
 	if err == nil {
-		data, err = io.ReadAll(z)
+		data, err = readBounded(z)
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	switch {
+	case err == nil || errors.Is(err, errTooLarge):
+		return data, err
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, errors.New("the recording is cut off: its gzip stream ends early; record again")
 	}
-	if err != nil {
-		return nil, fmt.Errorf("the recording is damaged: %w; record again", err)
-	}
-	return data, nil
+	return nil, fmt.Errorf("the recording is damaged: %w; record again", err)
 }
 
 // Decode reads a recording that is not gzipped.
-func Decode(data []byte) (*Recording, error) {
+func Decode(data []byte) (*Recording, error) { return Read(bytes.NewReader(data)) }
+
+// byteOrderMark is what editors put before a text in UTF-8. JSON has none.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+func decode(data []byte) (*Recording, error) {
+	data = bytes.TrimPrefix(data, byteOrderMark)
 	var head struct {
-		Schema *string `json:"schema"`
+		Schema   *string      `json:"schema"`
+		Machines machineCount `json:"machines"`
 	}
 	var mistyped *json.UnmarshalTypeError
 	err := json.Unmarshal(data, &head)
-	if err != nil && !errors.As(err, &mistyped) {
+	switch {
+	case errors.Is(err, errTooLarge):
+		return nil, err
+	case err != nil && !errors.As(err, &mistyped):
 		return nil, notJSON(data, err)
-	}
-	if err != nil || head.Schema == nil {
+	case err != nil || head.Schema == nil:
 		return nil, errors.New("not a recording: this JSON has no \"schema\"; give a file that connprof wrote")
 	}
 	switch *head.Schema {
@@ -113,8 +129,18 @@ func notJSON(data []byte, err error) error {
 	return fmt.Errorf("not a recording: not JSON: %w; give a file that connprof wrote", err)
 }
 
+// Stdin is the path of standard input.
+const Stdin = "-"
+
 // ReadFile reads the recording at path.
 func ReadFile(path string) (*Recording, error) {
+	if path == Stdin {
+		rec, err := Read(os.Stdin)
+		if err != nil {
+			return nil, fmt.Errorf("standard input: %w", err)
+		}
+		return rec, nil
+	}
 	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):

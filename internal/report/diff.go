@@ -38,6 +38,7 @@ type Difference struct{ Key, Was, Is string }
 
 // Compare works out the difference of two recordings.
 func Compare(older, newer *recording.Recording) *Diff {
+	older, newer = tidy(older), tidy(newer)
 	d := compareRuns(older, newer)
 	d.grow(older, newer, Options{}.of(newer))
 	return d
@@ -48,6 +49,7 @@ func CompareWith(older, newer *recording.Recording, o Options) (*Diff, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
+	older, newer = tidy(older), tidy(newer)
 	d := compareRuns(older, newer)
 	d.grow(older, newer, o.of(newer))
 	return d, nil
@@ -62,7 +64,7 @@ func (d *Diff) grow(older, newer *recording.Recording, o Options) {
 
 func compareRuns(older, newer *recording.Recording) *Diff {
 	rows := compareRows(older, newer)
-	d := &Diff{Older: New(older), Newer: New(newer), Answer: changeAnswer(older, newer, rows), Tiles: diffTiles(older, newer),
+	d := &Diff{Older: newReport(older), Newer: newReport(newer), Answer: changeAnswer(older, newer, rows), Tiles: diffTiles(older, newer),
 		Recordings: differences(older, newer), Warnings: diffWarnings(older, newer), Paths: diffPaths(older, newer),
 		Counts: newer.Counts()}
 	for _, row := range rows {

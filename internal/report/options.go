@@ -61,6 +61,6 @@ func NewWith(r *recording.Recording, o Options) (*Report, error) {
 		return nil, err
 	}
 	shown := New(r)
-	shown.Look = lookOf(r, o.of(r))
+	shown.Look = lookOf(shown.Recording, o.of(shown.Recording))
 	return shown, nil
 }

@@ -20,7 +20,7 @@ type Report struct {
 	Command string
 	Host    string // the machine, or the machines and their kernels
 	Kernels string
-	// Recording is for formats that other programs read, which need whole numbers and names as they are.
+	// Recording is for formats that other programs read, which need whole numbers. It is as fit to be shown as all else.
 	Recording *recording.Recording
 
 	Answer Answer
@@ -66,7 +66,9 @@ type Fact struct {
 }
 
 // New works out the report of a recording.
-func New(r *recording.Recording) *Report {
+func New(r *recording.Recording) *Report { return newReport(tidy(r)) }
+
+func newReport(r *recording.Recording) *Report {
 	return &Report{
 		Command: format.Command(r.Command), Host: hosts(r), Kernels: kernels(r), Recording: r,
 		Answer: answerOf(r), Status: status(r), Alerts: alerts(r), Tiles: tiles(r),

@@ -20,7 +20,7 @@ type ScenarioLine struct {
 func Scenarios(recordings []*recording.Recording) []ScenarioLine {
 	var lines []ScenarioLine
 	for _, r := range recordings {
-		lines = append(lines, scenarioLines(r)...)
+		lines = append(lines, scenarioLines(tidy(r))...)
 	}
 	return lines
 }

@@ -3,7 +3,6 @@ package terminal
 import (
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/connprof/connprof/internal/format"
 )
@@ -50,14 +49,14 @@ func (t *Table) Drop(column int) {
 func (t *Table) Widths() []int {
 	widths := make([]int, len(t.Columns))
 	for i, c := range t.Columns {
-		widths[i] = utf8.RuneCountInString(c.Title)
+		widths[i] = format.Columns(c.Title)
 	}
 	for _, row := range t.Rows {
 		for i := range row {
 			if limit := t.Columns[i].Limit; limit > 0 {
 				row[i].Text = format.Shorten(row[i].Text, limit)
 			}
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i].Text))
+			widths[i] = max(widths[i], format.Columns(row[i].Text))
 		}
 	}
 	return widths

@@ -7,12 +7,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/connprof/connprof/internal/format"
 )
 
-// Width is what reports for a terminal keep to, in characters.
+// Width is what reports for a terminal keep to, in columns.
 const Width = 100
 
 // Style is how a text looks in colour. Without colours all look the same.
@@ -40,7 +39,7 @@ func Warn(warn bool, otherwise Style) Style {
 
 // Writer writes styled lines. Its buffer keeps the first error for Flush, so that a report need not check each line.
 type Writer struct {
-	Width int // in characters
+	Width int // in columns
 	out   *bufio.Writer
 	color bool
 }
@@ -124,29 +123,29 @@ func (t *Writer) Bullet(text string) {
 
 // Pad fills a text up to a width, on its left where it is to stand on the right.
 func Pad(s string, width int, right bool) string {
-	blanks := strings.Repeat(" ", max(width-utf8.RuneCountInString(s), 0))
+	blanks := strings.Repeat(" ", max(width-format.Columns(s), 0))
 	if right {
 		return blanks + s
 	}
 	return s + blanks
 }
 
-// Wrap breaks a sentence into lines of at most width characters, at blanks where it can.
+// Wrap breaks a sentence into lines of at most width columns, at blanks where it can.
 func Wrap(s string, width int) []string {
 	var lines []string
 	line := ""
 	for _, word := range strings.Fields(format.Clean(s)) {
-		for n := utf8.RuneCountInString(word); n > width; n -= width {
+		for format.Columns(word) > width {
 			if line != "" {
 				lines, line = append(lines, line), ""
 			}
-			head := string([]rune(word)[:width])
+			head := format.Head(word, width)
 			lines, word = append(lines, head), word[len(head):]
 		}
 		switch {
 		case line == "":
 			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= width:
+		case format.Columns(line)+1+format.Columns(word) <= width:
 			line += " " + word
 		default:
 			lines = append(lines, line)

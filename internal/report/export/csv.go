@@ -22,7 +22,7 @@ func (CSV) Write(w io.Writer, r *report.Report) error {
 		"page_bytes_per_endpoint"}}
 	for _, row := range r.Recording.Rows() {
 		for _, o := range row.Objects {
-			rows = append(rows, []string{row.Role.String(), format.Clean(row.State), format.Clean(o.Type), format.Clean(o.Cache),
+			rows = append(rows, []string{row.Role.String(), format.Cell(row.State), format.Cell(o.Type), format.Cell(o.Cache),
 				strconv.Itoa(o.Count), strconv.FormatUint(o.ObjectBytes, 10), strconv.FormatUint(o.PageBytes, 10), strconv.Itoa(row.Count),
 				plainEach(o.PageBytes, row.Count)})
 		}
@@ -44,8 +44,8 @@ func (CSV) WriteDiff(w io.Writer, d *report.Diff) error {
 			if o.WasBytes != 0 {
 				percent = format.Plain(100 * change / o.WasBytes)
 			}
-			rows = append(rows, []string{row.Role.String(), row.State, o.Type, o.Cache, strconv.Itoa(row.Was), strconv.Itoa(row.Is),
-				format.Plain(o.WasBytes), format.Plain(o.IsBytes), format.Plain(change), percent})
+			rows = append(rows, []string{row.Role.String(), format.Cell(row.State), format.Cell(o.Type), format.Cell(o.Cache),
+				strconv.Itoa(row.Was), strconv.Itoa(row.Is), format.Plain(o.WasBytes), format.Plain(o.IsBytes), format.Plain(change), percent})
 		}
 	}
 	return writeCSV(w, rows)

@@ -109,9 +109,9 @@ func TestFoldedNamesCannotBreakALine(t *testing.T) {
 	r := sample.New()
 	r.Machines[0].Endpoints = nil
 	r.Machines[0].Stacks = []recording.Stack{{Role: kernel.RoleClient, Type: "struct file", Bytes: 1, Frames: []string{"a;b c", "d\ne", ""}},
-		{Role: kernel.RoleClient, Type: "struct file", Bytes: 2, Frames: []string{"a_b_c", "d_e", "_"}}}
+		{Role: kernel.RoleClient, Type: "struct file", Bytes: 2, Frames: []string{"a_b_c", "d?e", "_"}}}
 	text := written(t, Folded{}, r)
-	if got, want := text, "client;a_b_c;d_e;_;struct_file 3\n"; got != want {
+	if got, want := text, "client;a_b_c;d?e;_;struct_file 3\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -173,5 +173,37 @@ func TestEqualStacksAreOneSample(t *testing.T) {
 	}
 	if len(p.Sample) != len(sample.New().Machines[0].Stacks) || sum != want {
 		t.Errorf("%d samples of %d bytes, want %d of %d", len(p.Sample), sum, len(sample.New().Machines[0].Stacks), want)
+	}
+}
+
+// A spreadsheet runs a cell that begins like a formula. A number may begin with a minus.
+func TestNoNameOfACSVIsAFormula(t *testing.T) {
+	r := sample.New()
+	for i, name := range []string{"=cmd()", "+1", "-1", "@x", "\t=1", "\r=1", "a=1"} {
+		r.Machines[0].Endpoints = append(r.Machines[0].Endpoints, recording.EndpointRow{State: name, Count: 1,
+			Objects: []recording.ObjectRow{{Type: name, Cache: name, PageBytes: uint64(i), Count: -1}}})
+	}
+	for what, text := range map[string]string{"report": written(t, CSV{}, r), "diff": compared(t, CSV{}, r, sample.New())} {
+		rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		quoted, numbers := 0, 0
+		for _, row := range rows {
+			for i, cell := range row {
+				switch {
+				case strings.HasPrefix(cell, "'"):
+					quoted++
+				case cell != "" && strings.ContainsAny(cell[:1], "=+-@\t\r"):
+					if _, err := strconv.ParseFloat(cell, 64); err != nil || i < 4 {
+						t.Errorf("%s: a cell %q", what, cell)
+					}
+					numbers++
+				}
+			}
+		}
+		if quoted != 3*4 || numbers == 0 {
+			t.Errorf("%s: %d cells are quoted and %d begin with a minus:\n%s", what, quoted, numbers, text)
+		}
 	}
 }

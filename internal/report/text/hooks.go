@@ -3,8 +3,8 @@ package text
 import (
 	"slices"
 	"strings"
-	"unicode/utf8"
 
+	"github.com/connprof/connprof/internal/format"
 	"github.com/connprof/connprof/internal/report"
 	"github.com/connprof/connprof/internal/terminal"
 )
@@ -55,7 +55,7 @@ func (p page) hook(tab *terminal.Table, widths []int, row []terminal.Cell, note 
 	for _, width := range widths {
 		used += width + 2
 	}
-	if note != "" && used+utf8.RuneCountInString(note) <= terminal.Width {
+	if note != "" && used+format.Columns(note) <= terminal.Width {
 		wide := terminal.Table{Columns: append(slices.Clone(tab.Columns), terminal.Column{})}
 		p.Cells(&wide, append(slices.Clone(widths), 0), append(row, terminal.Dim.Cell(note)))
 		return

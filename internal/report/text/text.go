@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/connprof/connprof/internal/format"
 	"github.com/connprof/connprof/internal/report"
@@ -76,8 +75,8 @@ func (p page) answer(r *report.Report) {
 	var line []string
 	used := 0
 	for _, s := range r.Status {
-		width := utf8.RuneCountInString(s.Value + separator)
-		if used += width; used-utf8.RuneCountInString(separator) > terminal.Width {
+		width := format.Columns(s.Value + separator)
+		if used += width; used-format.Columns(separator) > terminal.Width {
 			p.Line(strings.Join(line, p.Styled(terminal.Dim, separator)))
 			line, used = nil, width
 		}
