@@ -77,6 +77,20 @@ func FindScenario(name string) (Scenario, bool) {
 	return Scenarios[i], true
 }
 
+// services is how often a client address and port can be used: once for each server port, and by a listener once.
+func (s Scenario) services(ports int) int {
+	if s.Listens {
+		return 1
+	}
+	return ports
+}
+
+// Capacity is how many connections the given numbers of client addresses and server ports allow, with all server ports at or
+// above FirstClientPort.
+func (s Scenario) Capacity(addresses, ports int) int {
+	return addresses * s.services(ports) * (1<<16 - FirstClientPort - ports)
+}
+
 // Accepted tells whether the server accepts the connections.
 func (s Scenario) Accepted() bool { return !s.deferAccept }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/internal/recording"
-	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/loader"
 )
 
@@ -118,13 +117,11 @@ func finite(n uint64) *uint64 {
 
 // runCapacity is what connprof run would open by itself, in namespaces and tables of its own; nil if that is not known.
 func runCapacity(d limits.Demand) *uint64 {
-	memory, errMemory := limits.ReadMemory()
-	files, errFiles := limits.ReadFileTable()
-	if errMemory != nil || errFiles != nil {
+	conns, err := experiment.Capacity(int(d.Addresses), int(d.Ports))
+	if err != nil {
 		return nil
 	}
-	n := uint64(min(load.MaxCapacity(int(d.Addresses), int(d.Ports)),
-		limits.SafeConnections(memory, experiment.Defaults().AllowMemory, files, limits.ConnectionBytes)))
+	n := uint64(conns)
 	return &n
 }
 

@@ -237,11 +237,11 @@ func (f *runFlags) writeRecording(rec *recording.Recording) error {
 	return writeFile(f.output, func(w io.Writer) error { return rec.WriteNamed(w, f.output) })
 }
 
-// verdict turns what the recording says into the command's outcome.
-func (f *runFlags) verdict(rec *recording.Recording) error {
+// outcome is an error where not all connections came up.
+func (f *runFlags) outcome(rec *recording.Recording) error {
 	l := rec.Load()
 	if rec.Interrupted != "" {
-		return fmt.Errorf("run: stopped early with %d of %d connections up: %s; the account covers what was up",
+		return fmt.Errorf("stopped early with %d of %d connections up: %s; the account covers what was up",
 			l.Established, l.Requested, rec.Interrupted)
 	}
 	if l.Established < l.Requested {
@@ -249,8 +249,16 @@ func (f *runFlags) verdict(rec *recording.Recording) error {
 		for _, r := range l.Failures {
 			reasons = append(reasons, fmt.Sprintf("%d x %s: %s", r.Count, r.Step, r.Error))
 		}
-		return fmt.Errorf("run: %d of %d connections were not established (%s); the account covers the others",
+		return fmt.Errorf("%d of %d connections were not established (%s); the account covers the others",
 			l.Requested-l.Established, l.Requested, strings.Join(reasons, ", "))
+	}
+	return nil
+}
+
+// verdict turns what the recording says into the command's outcome.
+func (f *runFlags) verdict(rec *recording.Recording) error {
+	if err := f.outcome(rec); err != nil {
+		return fmt.Errorf("run: %w", err)
 	}
 	for _, row := range rec.Rows() {
 		each := float64(row.PageBytes) / float64(max(row.Count, 1))

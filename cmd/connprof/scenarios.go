@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -28,29 +29,57 @@ func scenarioNames() string {
 	return strings.Join(experiment.ScenarioNames(), ", ") + ", or " + allScenarios
 }
 
-// runAll runs every scenario, keeps a recording of each, and prints one table.
+// runAll runs every scenario, keeps a recording of each, and prints one table of those that went well, however many that are.
 func (f *runFlags) runAll(ctx context.Context, cmd *cobra.Command, p *progress) error {
 	var recordings []*recording.Recording
+	var failed []error
 	for _, s := range load.Scenarios {
 		fmt.Fprintf(os.Stderr, "scenario %s: %s\n", s.Name, s.Help)
-		rec, err := f.runOne(ctx, s.Name)
+		rec, err := f.record(ctx, s.Name)
 		p.clear()
-		if err != nil {
-			return fmt.Errorf("run: scenario %s: %w", s.Name, err)
+		if err == nil {
+			recordings = append(recordings, rec)
+			continue
 		}
-		path := scenarioFile(f.output, s.Name)
-		if err := writeFile(path, func(w io.Writer) error { return rec.WriteNamed(w, path) }); err != nil {
-			return err
+		failed = append(failed, fmt.Errorf("scenario %s: %w", s.Name, err))
+		// What the first one cannot do no other can, and who interrupts one means all.
+		if len(recordings) == 0 || stopped(f.Stop) || ctx.Err() != nil {
+			break
 		}
-		if err := f.verdict(rec); err != nil {
-			return err
-		}
-		recordings = append(recordings, rec)
+	}
+	if len(recordings) == 0 {
+		return fmt.Errorf("run: %w", failed[0])
 	}
 	fmt.Fprintln(os.Stderr, "wrote", scenarioFile(f.output, "SCENARIO"), "for each")
-	return writeFile("-", func(w io.Writer) error {
+	err := writeFile("-", func(w io.Writer) error {
 		return text.Format{Color: colored(cmd)}.WriteScenarios(w, report.Scenarios(recordings))
 	})
+	if len(failed) > 0 {
+		err = errors.Join(err, fmt.Errorf("run: %w; the table has the %d others", errors.Join(failed...), len(recordings)))
+	}
+	return err
+}
+
+func stopped(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// record runs one scenario and writes its recording. What did not go well is an error; its recording is there all the same.
+func (f *runFlags) record(ctx context.Context, scenario string) (*recording.Recording, error) {
+	rec, err := f.runOne(ctx, scenario)
+	if err != nil {
+		return nil, err
+	}
+	path := scenarioFile(f.output, scenario)
+	if err := writeFile(path, func(w io.Writer) error { return rec.WriteNamed(w, path) }); err != nil {
+		return nil, err
+	}
+	return rec, f.outcome(rec)
 }
 
 func (f *runFlags) runOne(ctx context.Context, scenario string) (*recording.Recording, error) {

@@ -135,10 +135,15 @@ func within(field string, n, least, most int, what string) error {
 }
 
 func checkCapacity(o *Options) error {
-	if most := load.MaxCapacity(o.IPs, o.Ports); o.Conns > most {
-		return Invalid("conns", o.Conns, "%d addresses and %d server ports give %d four-tuples; raise --ips or --ports", o.IPs, o.Ports, most)
+	s, _ := load.FindScenario(o.Scenario)
+	most := s.Capacity(o.IPs, o.Ports)
+	switch {
+	case o.Conns <= most:
+		return nil
+	case s.Listens:
+		return Invalid("conns", o.Conns, "%d addresses have room for %d listeners; raise --ips", o.IPs, most)
 	}
-	return nil
+	return Invalid("conns", o.Conns, "%d addresses and %d server ports give %d four-tuples; raise --ips or --ports", o.IPs, o.Ports, most)
 }
 
 func checkScenario(o *Options) error {

@@ -206,6 +206,50 @@ func TestLimitsThatOnlySlowStopNothing(t *testing.T) {
 	}
 }
 
+func TestQueuedDataStopsWhoCarriesSome(t *testing.T) {
+	d := million()
+	d.Conns, d.QueuedBytes = 400, Booked(32768, false)
+	h := madeUp(t, map[string]string{"/proc/sys/net/ipv4/tcp_mem": "10 20 2000"})
+	r := rowOf(t, Judge(h, d), "queued data")
+	if r.Verdict != TooLow || r.Holds[kernel.RoleBoth] != 221 || r.Fix != "sysctl -w net.ipv4.tcp_mem='2703 3604 5406'" || r.Manual == "" {
+		t.Errorf("%+v", r)
+	}
+	// Memory, the cgroup and the file table count the same connections.
+	d.Promised = 100
+	for limit, need := range map[string]uint64{"memory": 500 * (9000 + d.QueuedBytes) * 10 / 9, "open files (all)": 2*500 + 1000 + spareFiles,
+		"memory cgroup": 500*(9000+d.QueuedBytes) + 1<<20} {
+		if r := rowOf(t, Judge(h, d), limit); r.Need/10 != need/10 {
+			t.Errorf("%s: %d, want %d", limit, r.Need, need)
+		}
+	}
+}
+
+// What was measured on 6.18 with payloads unread (sk_rmem_alloc of the receiving end) is what is counted, or a little less.
+func TestWhatIsBookedIsMoreThanThePayload(t *testing.T) {
+	for payload, measured := range map[int]uint64{1: 833} {
+		if got := Booked(payload, false); got < measured || got > measured+2<<10 {
+			t.Errorf("%d bytes: %d, measured %d", payload, got, measured)
+		}
+	}
+	if got := Booked(14480, true); got < 10*4096 {
+		t.Errorf("ten frames off a wire: %d", got)
+	}
+}
+
+func TestWhatWasReadOnceIsCountedOnce(t *testing.T) {
+	files := map[string]string{"/proc/sys/fs/file-nr": "312 0 4020312"}
+	h := madeUp(t, files)
+	d := million()
+	d.Conns = 2_000_000
+	before := Read(h)
+	writeFile(t, filepath.Join(h.Root, "/proc/sys/fs/file-nr"), "10312 0 4020312") // 5,000 of them are open
+	for range 2 {
+		if r := rowOf(t, before.Judge(d), "open files (all)"); r.Verdict != OK {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
 func TestTheSynBacklogCountsOnlyWithoutSyncookies(t *testing.T) {
 	low := map[string]string{"/proc/sys/net/ipv4/tcp_max_syn_backlog": "10"}
 	if r := rowOf(t, Judge(madeUp(t, low), million()), "SYN backlog"); r.Verdict != OK || !strings.Contains(r.Note, "syncookies") {
