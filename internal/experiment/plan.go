@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/connprof/connprof/internal/kernel"
@@ -19,7 +20,6 @@ type Plan struct {
 
 	memory   limits.Memory
 	readings limits.Readings // before the first connection
-	batch    int             // how many connections are opened before it is known what one costs
 	// compares says that this is one of two runs with different servers; other is the first of the two.
 	compares bool
 	other    *recording.Comparison
@@ -58,7 +58,6 @@ func NewPlan(o Options, ends *Ends) (*Plan, error) {
 			return nil, err
 		}
 	}
-	p.batch = p.batchSize()
 	return p, nil
 }
 
@@ -124,10 +123,13 @@ func (p *Plan) fitCgroup() error {
 	return nil
 }
 
-// host is where limits are read. The soft limit on files does not bind a run, and asking for it takes a child process.
+// host is where limits are read. The soft limit on files does not bind a run, and asking for it takes a child process; nor does
+// the host's connection tracking, and asking for that takes a datagram.
 func (p *Plan) host() limits.Host {
-	return limits.Host{SoftFiles: func() (uint64, error) { return limits.NoLimit, nil }}
+	return limits.Host{SoftFiles: func() (uint64, error) { return limits.NoLimit, nil }, Datagram: func() error { return errNotAsked }}
 }
+
+var errNotAsked = errors.New("not asked")
 
 // keepTo lowers the connections to what a limit holds. A number that was asked for is refused.
 func (p *Plan) keepTo(row limits.Row) error {
@@ -190,9 +192,10 @@ func (p *Plan) fitLimits(client, server uint64) error {
 	return nil
 }
 
-// Replan decides anew, now that so many are open and have shown what a client and a server endpoint cost on this very kernel.
-// Those that are open stay: a number that nobody asked for is not lowered below them.
-func (p *Plan) Replan(open int, client, server uint64) ([]recording.PlanRow, error) {
+// Replan decides anew, now that the batch has shown what a client and a server endpoint cost on this very kernel. What may be
+// open by then stays: a number that nobody asked for is not lowered below it.
+func (p *Plan) Replan(client, server uint64) ([]recording.PlanRow, error) {
+	open := p.sure()
 	if err := p.fitMemory(client + server + userBytes); err != nil {
 		return nil, err
 	}
@@ -214,19 +217,20 @@ func (p *Plan) Replan(open int, client, server uint64) ([]recording.PlanRow, err
 // batchConnections are the first connections of a run, whose every allocation is traced.
 const batchConnections = 5_000
 
-// dearest is how many times what is expected a connection may cost without a batch that is more than what fits.
+// dearest is how many times what is expected a connection may cost without those that are sure being more than fit.
 const dearest = 2
 
-// batchSize is as many connections as fit even where each is dear. A number that was asked for is refused where it does not fit,
-// and so needs no care.
-func (p *Plan) batchSize() int {
-	size := min(p.Conns, batchConnections)
+// sure is how many connections may be opened before it is known what one costs: as many as fit even where each is dear. A number
+// that was asked for is refused where it does not fit, and so needs no care.
+func (p *Plan) sure() int {
 	if p.Options.Conns != 0 {
-		return size
+		return p.Conns
 	}
 	fit, _ := limits.Safe(p.memory, p.Options.AllowMemory, p.allOf(dearest*p.Ends.share(limits.ConnectionBytes)))
-	return max(1, min(size, fit))
+	return max(1, min(p.Conns, fit))
 }
+
+func (p *Plan) batchSize() int { return min(p.sure(), batchConnections) }
 
 // samplesWanted is how many stacks are sampled: enough for a stable graph, too few to cost anything.
 const samplesWanted = 2_500

@@ -74,17 +74,17 @@ func TestThePlanMadeAnewDoesNotContradictTheBatch(t *testing.T) {
 		if err := p.fitMemory(limits.LeastConnectionBytes); err != nil {
 			t.Fatal(err)
 		}
-		first, batch := p.Conns, p.batchSize()
-		if batch > batchConnections || batch < 1 || batch > first {
+		first, batch, sure := p.Conns, p.batchSize(), p.sure()
+		if batch > batchConnections || batch < 1 || batch > sure || sure > first {
 			t.Errorf("%+v: a batch of %d of %d", c, batch, first)
 		}
 		for _, cost := range []uint64{2600, 4000, 8000} {
 			again := *p
-			if _, err := again.Replan(batch, cost, cost); err != nil {
+			if _, err := again.Replan(cost, cost); err != nil {
 				t.Errorf("%+v at %d bytes an endpoint: %v", c, cost, err)
 			}
-			if again.Conns < batch || again.Conns > first || again.Conns < 1_000_000 && !strings.Contains(again.Capped, "memory") {
-				t.Errorf("%+v at %d bytes an endpoint: %d of %d, a batch of %d (%s)", c, cost, again.Conns, first, batch, again.Capped)
+			if again.Conns < sure || again.Conns > first || again.Conns < 1_000_000 && !strings.Contains(again.Capped, "memory") {
+				t.Errorf("%+v at %d bytes an endpoint: %d of %d, %d are open (%s)", c, cost, again.Conns, first, sure, again.Capped)
 			}
 			if err := limits.CheckMemory(again.Conns, again.memory, o.AllowMemory, again.allOf(2*cost)); err != nil {
 				t.Errorf("%+v at %d bytes an endpoint: %v", c, cost, err)
@@ -113,7 +113,7 @@ func TestTheAdviceIsEnoughForTheWholeRun(t *testing.T) {
 	if err := p.fitLimits(2500, 2500); err != nil {
 		t.Errorf("with what was advised: %v", err)
 	}
-	if _, err := p.Replan(batchConnections, 4000, 4000); err != nil {
+	if _, err := p.Replan(4000, 4000); err != nil {
 		t.Errorf("after the batch: %v", err)
 	}
 	if left := (limits.FileTable{Used: 312 + 4_000_000, Max: uint64(advised)}).Left(); left == 0 {

@@ -61,11 +61,11 @@ func startProfile(p *Plan, network loader.Netns) (profile, error) {
 		return unprofiled{}, nil
 	}
 	m, err := measure.Start(measure.Config{Networks: []loader.Netns{network}, Ports: p.Ends.probed(), Owns: p.Ends.owns, Services: p.Ends.services(),
-		Force: p.Options.Hooks, Endpoints: 2 * p.Conns, SampleInterval: sampleInterval(p.batch)})
+		Force: p.Options.Hooks, Endpoints: 2 * p.Conns, SampleInterval: sampleInterval(p.batchSize())})
 	if err != nil {
 		return nil, err
 	}
-	return profiled{m, p.Ends, p.batch}, nil
+	return profiled{m, p.Ends, p.batchSize()}, nil
 }
 
 func (p profiled) hooks() []recording.Hook             { return p.Hooks() }

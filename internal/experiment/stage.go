@@ -136,7 +136,7 @@ func (s *Stage) TakeBatch(connections int, rest func() error) error {
 		if err := rest(); err != nil {
 			return err
 		}
-		s.engine.Limit(s.plan.Conns)
+		s.engine.Limit(s.plan.sure())
 		return nil
 	})
 	if err != nil {
@@ -144,7 +144,7 @@ func (s *Stage) TakeBatch(connections int, rest func() error) error {
 	}
 	l := s.machine.Load
 	l.ExpectedBytes = client + server
-	if s.machine.Plan, err = s.plan.Replan(connections, client, server); err != nil {
+	if s.machine.Plan, err = s.plan.Replan(client, server); err != nil {
 		return fmt.Errorf("after the first %d: %w", connections, err)
 	}
 	l.Requested, l.Capped = s.plan.Conns, s.plan.Capped
