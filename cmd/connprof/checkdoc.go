@@ -23,10 +23,21 @@ func (f *checkFlags) demand() (d limits.Demand, source string, err error) {
 	if err != nil {
 		return d, "", err
 	}
-	d = limits.Demand{Conns: uint64(f.conns), Role: role, Addresses: uint64(f.ips), Ports: uint64(f.ports),
+	d = limits.Demand{Conns: uint64(f.conns), Role: role, Addresses: f.addresses(role), Ports: uint64(f.ports),
 		ThreadEach: f.threadEach, ClientBytes: limits.ConnectionBytes / 2, ServerBytes: limits.ConnectionBytes / 2}
 	source, err = f.measured(&d)
 	return d, source, err
+}
+
+// addresses are those asked for, or those that there are for connections to come from.
+func (f *checkFlags) addresses(role kernel.Role) uint64 {
+	switch {
+	case f.ips != 0:
+		return uint64(f.ips)
+	case role == kernel.RoleServer:
+		return uint64(experiment.Defaults().IPs)
+	}
+	return limits.ClientAddresses()
 }
 
 const assumed = "assumed: connprof run measures it"
@@ -73,12 +84,13 @@ func endpointBytes(rec *recording.Recording, role kernel.Role) uint64 {
 }
 
 // checkDocument puts together what the packages below know.
-func checkDocument(d limits.Demand, source string, rows []limits.Row) *checkreport.Document {
+func (f *checkFlags) document(d limits.Demand, source string, rows []limits.Row) *checkreport.Document {
 	release, _ := kernel.Release()
 	doc := &checkreport.Document{Schema: checkreport.Schema, Kernel: release, Conns: d.Conns, Role: d.Role,
 		ClientAddresses: d.Addresses, ServerPorts: d.Ports, ThreadEach: d.ThreadEach, Fits: limits.Fits(rows),
 		EndpointBytes: checkreport.EndpointBytes{Client: d.ClientBytes, Server: d.ServerBytes, Source: source},
-		RunConns:      runCapacity(d), Features: kernelFeatures()}
+		Features:      kernelFeatures()}
+	doc.RunAddresses, doc.RunConns = f.runCapacity()
 	for _, r := range rows {
 		doc.Limits = append(doc.Limits, checkLimit(r))
 	}
@@ -115,14 +127,19 @@ func finite(n uint64) *uint64 {
 	return &n
 }
 
-// runCapacity is what connprof run would open by itself, in namespaces and tables of its own; nil if that is not known.
-func runCapacity(d limits.Demand) *uint64 {
-	conns, err := experiment.Capacity(int(d.Addresses), int(d.Ports))
-	if err != nil {
-		return nil
+// runCapacity is what connprof run would open by itself, in namespaces and tables of its own, from addresses of its own; nil if
+// that is not known.
+func (f *checkFlags) runCapacity() (addresses uint64, conns *uint64) {
+	ips := f.ips
+	if ips == 0 {
+		ips = experiment.Defaults().IPs
 	}
-	n := uint64(conns)
-	return &n
+	n, err := experiment.Capacity(ips, f.ports)
+	if err != nil {
+		return uint64(ips), nil
+	}
+	count := uint64(n)
+	return uint64(ips), &count
 }
 
 // kernelFeatures lists what a run needs of the kernel and of its privileges.

@@ -159,6 +159,14 @@ func perTuple(d Demand, _ Reading) uint64 {
 	return (d.Conns + tuples - 1) / tuples
 }
 
+// perAddress is what a program takes of the ports that binds them to an address. To one server port it is no more than others do.
+func perAddress(d Demand, _ Reading) uint64 {
+	if !d.client() || d.Ports < 2 {
+		return 0
+	}
+	return (d.Conns + d.Addresses - 1) / max(d.Addresses, 1)
+}
+
 // oneThread begins what happens to the classic server.
 const oneThread = "only a server with one thread a connection meets it: "
 
@@ -168,6 +176,13 @@ var limits = []limit{
 		consequence: "connect: cannot assign requested address (ports for each client address and server port)",
 		read:        readClientPorts, need: perTuple, sysctl: "net.ipv4.ip_local_port_range", value: raisedPorts,
 		command: moreAddresses, manual: "no range of ports is large enough"},
+	{name: "ports bound first", where: "net.ipv4.ip_local_port_range", effect: slows,
+		consequence: "bind: address already in use, for a program that binds its address before connect() without IP_BIND_ADDRESS_NO_PORT: " +
+			"it has each port once for all destinations",
+		read: readClientPorts, need: perAddress,
+		command: func(d Demand, _ Reading, _ uint64) string {
+			return "setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1) before bind(), or " + addressesFor(tuplesFor(d), 1)
+		}},
 	{name: "reserved ports", where: "net.ipv4.ip_local_reserved_ports", effect: slows,
 		consequence: "taken out of the client ports",
 		read:        readReservedPorts, need: noNeed},
@@ -305,9 +320,18 @@ func raisedPorts(h Host, need uint64) (string, error) {
 
 // moreAddresses is the way out where no range of ports is enough: about 64,000 fit into one.
 func moreAddresses(d Demand, _ Reading, _ uint64) string {
+	return "more client addresses: " + addressesFor(tuplesFor(d), d.Ports)
+}
+
+// tuplesFor is how many pairs of client address and server port have room enough, by what fits into a range of ports.
+func tuplesFor(d Demand) uint64 {
 	const fits = 64_000
-	tuples := (d.Conns + fits - 1) / fits
-	return fmt.Sprintf("more client addresses: --ips %d", (tuples+d.Ports-1)/max(d.Ports, 1))
+	return (d.Conns + fits - 1) / fits
+}
+
+// addressesFor is the flag for so many pairs of client address and server port.
+func addressesFor(tuples, ports uint64) string {
+	return fmt.Sprintf("--ips %d", (tuples+ports-1)/max(ports, 1))
 }
 
 func fewer(d Demand, r Reading, _ uint64) string {

@@ -251,6 +251,22 @@ func TestWhatWasReadOnceIsCountedOnce(t *testing.T) {
 	}
 }
 
+func TestWhoBindsFirstHasAPortOnceForAllDestinations(t *testing.T) {
+	d := Demand{Conns: 100, Role: kernel.RoleClient, Addresses: 1, Ports: 10}
+	h := madeUp(t, map[string]string{"/proc/sys/net/ipv4/ip_local_port_range": "40000 40009"})
+	rows := Judge(h, d)
+	if r := rowOf(t, rows, "client ports"); r.Verdict != OK || r.Need != 10 || r.Holds[kernel.RoleClient] != 100 {
+		t.Errorf("with the option: %+v", r)
+	}
+	if r := rowOf(t, rows, "ports bound first"); r.Verdict != Warns || r.Now != 10 || r.Need != 100 || !strings.Contains(r.Fix, "IP_BIND_ADDRESS_NO_PORT") {
+		t.Errorf("without: %+v", r)
+	}
+	d.Ports, d.Conns = 1, 10
+	if r := rowOf(t, Judge(h, d), "ports bound first"); r.Verdict != OK || r.Need != 0 {
+		t.Errorf("to one port: %+v", r)
+	}
+}
+
 func TestTheSynBacklogCountsOnlyWithoutSyncookies(t *testing.T) {
 	low := map[string]string{"/proc/sys/net/ipv4/tcp_max_syn_backlog": "10"}
 	if r := rowOf(t, Judge(madeUp(t, low), million()), "SYN backlog"); r.Verdict != OK || !strings.Contains(r.Note, "syncookies") {
@@ -299,7 +315,7 @@ func TestConntrackCountsOnlyInThePath(t *testing.T) {
 
 func TestWhatCannotBeReadIsUnknownAndSaysWhy(t *testing.T) {
 	for limit, file := range map[string]string{
-		"client ports": "/proc/sys/net/ipv4/ip_local_port_range", "reserved ports": "/proc/sys/net/ipv4/ip_local_reserved_ports",
+		"client ports": "/proc/sys/net/ipv4/ip_local_port_range", "ports bound first": "/proc/sys/net/ipv4/ip_local_port_range", "reserved ports": "/proc/sys/net/ipv4/ip_local_reserved_ports",
 		"open files (all)": "/proc/sys/fs/file-nr", "nofile ceiling": "/proc/sys/fs/nr_open",
 		"nofile (hard)": "/proc/self/limits", "epoll watches": "/proc/sys/fs/epoll/max_user_watches",
 		"threads (all)": "/proc/sys/kernel/threads-max", "process IDs": "/proc/sys/kernel/pid_max",
