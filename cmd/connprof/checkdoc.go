@@ -163,6 +163,9 @@ func capabilityFeature(c limits.Capability) checkreport.Feature {
 	case !c.Has:
 		f.State, f.Consequence, f.Fix = string(loader.Absent), "connprof run refuses to start",
 			"run it with sudo, outside a container that takes it away"
+		if c.Within {
+			f.Detail, f.Fix = c.Why+"; here only within a user namespace, which is not enough", "run it outside the user namespace"
+		}
 		if c.Optional {
 			f.Consequence = "hard limits stay as they are; connprof run does not need it"
 		}

@@ -94,7 +94,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	if err := errors.Join(limits.CheckPrivileges(), checkOutput(f.output)); err != nil {
+	if err := errors.Join(limits.CheckPrivileges("serve"), checkOutput(f.output)); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	ctx, stop, release := watchSignals(cmd.Context())

@@ -180,8 +180,9 @@ var limits = []limit{
 		consequence: "bind: address already in use, for a program that binds its address before connect() without IP_BIND_ADDRESS_NO_PORT: " +
 			"it has each port once for all destinations",
 		read: readClientPorts, need: perAddress,
-		command: func(d Demand, _ Reading, _ uint64) string {
-			return "setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1) before bind(), or " + addressesFor(tuplesFor(d), 1)
+		command: func(d Demand, r Reading, _ uint64) string {
+			each := max(r.Now, 1)
+			return "setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1) before bind(), or " + addressesFor((d.Conns+each-1)/each, 1)
 		}},
 	{name: "reserved ports", where: "net.ipv4.ip_local_reserved_ports", effect: slows,
 		consequence: "taken out of the client ports",
@@ -320,13 +321,8 @@ func raisedPorts(h Host, need uint64) (string, error) {
 
 // moreAddresses is the way out where no range of ports is enough: about 64,000 fit into one.
 func moreAddresses(d Demand, _ Reading, _ uint64) string {
-	return "more client addresses: " + addressesFor(tuplesFor(d), d.Ports)
-}
-
-// tuplesFor is how many pairs of client address and server port have room enough, by what fits into a range of ports.
-func tuplesFor(d Demand) uint64 {
 	const fits = 64_000
-	return (d.Conns + fits - 1) / fits
+	return "more client addresses: " + addressesFor((d.Conns+fits-1)/fits, d.Ports)
 }
 
 // addressesFor is the flag for so many pairs of client address and server port.

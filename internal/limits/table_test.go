@@ -258,7 +258,8 @@ func TestWhoBindsFirstHasAPortOnceForAllDestinations(t *testing.T) {
 	if r := rowOf(t, rows, "client ports"); r.Verdict != OK || r.Need != 10 || r.Holds[kernel.RoleClient] != 100 {
 		t.Errorf("with the option: %+v", r)
 	}
-	if r := rowOf(t, rows, "ports bound first"); r.Verdict != Warns || r.Now != 10 || r.Need != 100 || !strings.Contains(r.Fix, "IP_BIND_ADDRESS_NO_PORT") {
+	if r := rowOf(t, rows, "ports bound first"); r.Verdict != Warns || r.Now != 10 || r.Need != 100 || !strings.Contains(r.Fix, "IP_BIND_ADDRESS_NO_PORT") ||
+		!strings.HasSuffix(r.Fix, "--ips 10") {
 		t.Errorf("without: %+v", r)
 	}
 	d.Ports, d.Conns = 1, 10

@@ -62,7 +62,7 @@ func checkScenario(name string) error {
 
 // Run makes the connecting end of a run whose accepting end is a connprof serve. See experiment.Run.
 func Run(ctx context.Context, o Options) (*recording.Recording, error) {
-	if err := limits.CheckPrivileges(); err != nil {
+	if err := limits.CheckPrivileges("run"); err != nil {
 		return nil, err
 	}
 	if err := o.Validate(); err != nil {
