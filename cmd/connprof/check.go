@@ -135,17 +135,21 @@ var endsOf = map[kernel.Role]string{kernel.RoleClient: "as client", kernel.RoleS
 
 // tooMany is the error that names the limit which binds first, nil where all fit.
 func tooMany(d limits.Demand, rows []limits.Row) error {
+	name := ""
+	for _, c := range limits.Capacities(rows) {
+		if c.Role == d.Role {
+			name = c.First
+		}
+	}
 	var first *limits.Row
 	others := 0
 	for i := range rows {
-		r := &rows[i]
-		if r.Verdict != limits.TooLow {
+		if rows[i].Verdict != limits.TooLow {
 			continue
 		}
 		others++
-		// Of two that allow the same the later one is the cause: the hard limit after the soft one.
-		if first == nil || r.Holds[d.Role] <= first.Holds[d.Role] {
-			first = r
+		if rows[i].Limit == name {
+			first = &rows[i]
 		}
 	}
 	if first == nil {

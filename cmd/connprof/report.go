@@ -55,7 +55,7 @@ func newReport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report FILE",
 		Short: "Render a recording: as text, or as HTML, pprof, folded stacks, speedscope or CSV",
-		Long: `Render a recording that connprof run wrote, gzipped or not. It needs no root and works on any machine.
+		Long: `Render a recording that connprof run wrote, gzipped or not; - is standard input. It needs no root and works on any machine.
 Without a format flag the account is printed as text.`,
 		Example: `  connprof report connprof.json
   connprof report connprof.json --html report.html

@@ -31,6 +31,7 @@ import (
 type runFlags struct {
 	remote.Options // of the run, between two machines where there is a target
 	conns, rate    countValue
+	payload        sizeValue
 	output, html   string
 	endpoints      string
 	budgetTexts    []string
@@ -40,6 +41,7 @@ type runFlags struct {
 
 func newRun() *cobra.Command {
 	f := &runFlags{Options: remote.Options{Options: experiment.Defaults()}}
+	f.payload = sizeValue(f.Payload)
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Open connections, profile them, print the account and write a recording",
@@ -62,7 +64,7 @@ added here. Each machine profiles its own end, and the recording holds both.`,
 	flags.IntVar(&f.Ports, "ports", f.Ports, "server ports (20 with --ips 1 is the one-address scheme)")
 	flags.Var(&f.conns, "conns", "connections in all, such as 20k or 1M (default ips x ports x 50,000, capped at what the host can safely hold)")
 	flags.StringVar(&f.Scenario, "scenario", f.Scenario, "what is done with them once open: "+scenarioNames())
-	flags.IntVar(&f.Payload, "payload", f.Payload, "bytes sent over each connection, for scenarios that send")
+	flags.Var(&f.payload, "payload", "bytes sent over each connection, for scenarios that send")
 	flags.DurationVar(&f.Hold, "hold", f.Hold, "how long all stay open after the last is up and measured")
 	flags.Var(&f.rate, "rate", "connections a second (default unlimited)")
 	flags.StringVarP(&f.output, "output", "o", defaultRecording, "the recording; gzipped if the name ends in .gz")
@@ -94,7 +96,7 @@ func addMemoryFlag(flags *pflag.FlagSet, percent *int) {
 
 // check refuses flags that make no sense.
 func (f *runFlags) check() (err error) {
-	f.Conns, f.Rate = int(f.conns), int(f.rate)
+	f.Conns, f.Rate, f.Payload = int(f.conns), int(f.rate), int(f.payload)
 	if f.Target != "" && f.Token == "" {
 		f.Token = os.Getenv(tokenEnv)
 	}

@@ -38,6 +38,9 @@ func NewPlan(o Options, ends *Ends) (*Plan, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	if err := load.CheckFiles(); err != nil {
+		return nil, err
+	}
 	p := &Plan{Options: o, Ends: ends, Conns: o.Conns}
 	p.Scenario, _ = load.FindScenario(o.Scenario)
 	if p.Conns == 0 {

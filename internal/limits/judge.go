@@ -199,7 +199,8 @@ func Capacities(rows []Row) []Capacity {
 			holds, ok := r.Holds[role]
 			switch {
 			case !ok || holds >= NoLimit:
-			case holds < c.Conns:
+			// Of two that allow the same the later one is the cause: the hard limit after the soft one.
+			case holds <= c.Conns:
 				c.Next, c.NextConns = c.First, c.Conns
 				c.First, c.Conns = r.Limit, holds
 			case holds < c.NextConns:

@@ -113,8 +113,15 @@ func notJSON(data []byte, err error) error {
 	return fmt.Errorf("not a recording: not JSON: %w; give a file that connprof wrote", err)
 }
 
-// ReadFile reads the recording at path.
+// ReadFile reads the recording at path; "-" is standard input.
 func ReadFile(path string) (*Recording, error) {
+	if path == "-" {
+		rec, err := Read(os.Stdin)
+		if err != nil {
+			return nil, fmt.Errorf("standard input: %w", err)
+		}
+		return rec, nil
+	}
 	f, err := os.Open(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
