@@ -5,8 +5,13 @@ SHELL := /bin/bash
 
 # Root is needed to load BPF and to make network namespaces. Only the programs run as root, never the compiler.
 ifneq ($(shell id -u),0)
-SUDO := sudo -E env "PATH=$(PATH)"
+SUDO = $(AS_ROOT) -E env "PATH=$(PATH)"
+AS_ROOT = $(call needed,sudo,install it (apt-get install sudo) or run make as root)
 endif
+GO = $(call needed,go,install Go $(shell sed -n "s/^go //p" go.mod) or later (https://go.dev/doc/install) and put its bin directory into PATH)
+
+# The command, or an error that says what to do about one that is missing. It is looked for when a recipe is about to use it.
+needed = $(if $(shell command -v $(1) 2>/dev/null),$(1),$(error $(1) is missing: $(2)))
 
 CONNS ?= 20k
 # The kernels of the virtual machines: any of 5.10 6.1 6.12 7.2.
@@ -30,17 +35,17 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build ./connprof
-	go build -o connprof ./cmd/connprof
+	$(GO) build -o connprof ./cmd/connprof
 
 run: build ## the main job: profile CONNS (20k) connections from 20 addresses, and draw them in connprof.html
 	$(SUDO) ./connprof run --ips 20 --conns $(CONNS) --html connprof.html
 
 test: ## all tests against the kernel that runs here (as root; one package at a time, for they measure the host's slab)
-	go test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./...
+	$(GO) test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./...
 
 test-measure: ## those of the tests that count connections and their objects, and hold trace against walk
-	go test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./load ./loader ./internal/measure ./internal/experiment
-	go test -count=1 -timeout 20m -exec '$(SUDO)' -run 'MainJob|RunsBetween|TwoRuns|Scenario|OddNumbers|EachConnection' ./test/cli
+	$(GO) test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./load ./loader ./internal/measure ./internal/experiment
+	$(GO) test -count=1 -timeout 20m -exec '$(SUDO)' -run 'MainJob|RunsBetween|TwoRuns|Scenario|OddNumbers|EachConnection' ./test/cli
 
 # Installing nginx may start the host's own; the tests use one of their own on another port.
 test-busy: busy-tools ## test-measure while wrk opens 2,000 connections a second to an nginx on loopback: TIMES=3 BUSY=test
@@ -52,36 +57,36 @@ UNIT = $(addprefix ./,$(addsuffix /...,$(wildcard internal/account internal/kern
 NEEDS_ROOT = ^Test(RunningKernels|RootMayRun)
 
 test-unit: ## the tests that need no root, in seconds
-	go test -count=1 -skip '$(NEEDS_ROOT)' $(UNIT)
+	$(GO) test -count=1 -skip '$(NEEDS_ROOT)' $(UNIT)
 
 # The first and the last of the kernels are also put at the two ends of a cable (connprof serve, run --target).
 # The limits of the whole host are run into on 6.12 only; CONNPROF_VM_ALL=1 does so on the other kernels as well.
 test-vm: vm-tools ## the same tests and the main job under stock kernels in virtual machines: KERNEL="5.10 7.2"
-	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$|TestTwoMachines$$' ./test/vm
+	KERNEL="$(KERNEL)" $(GO) test -tags vm -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$|TestTwoMachines$$' ./test/vm
 
 # TestMain starts one browser for all of them; the other tests of the package run as well.
 test-page: page-tools ## the page in a real browser, headless: its scripts, its widths, its themes
-	go test -tags browser -count=1 ./internal/report/html
+	$(GO) test -tags browser -count=1 ./internal/report/html
 
 scenario-table: build vm-tools ## every scenario in the virtual machines and on this kernel, as a table in docs/results/scenarios.md
 	rm -rf $(SCENARIOS) && mkdir -p $(SCENARIOS)
-	KERNEL="$(KERNEL)" CONNPROF_VM_OUT=$(SCENARIOS) go test -tags vm -count=1 -timeout 60m -run 'TestScenarios$$' ./test/vm
+	KERNEL="$(KERNEL)" CONNPROF_VM_OUT=$(SCENARIOS) $(GO) test -tags vm -count=1 -timeout 60m -run 'TestScenarios$$' ./test/vm
 	$(SUDO) ./connprof run --scenario all --conns 20k -o $(SCENARIOS)/host.json
-	go run ./tools/table --scenarios docs/results/scenarios.md $(SCENARIOS)/*.json
+	$(GO) run ./tools/table --scenarios docs/results/scenarios.md $(SCENARIOS)/*.json
 
 bench: ## every benchmark once (BENCHTIME=5x for more)
-	go test -p 1 -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1x) -exec '$(SUDO)' ./...
+	$(GO) test -p 1 -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1x) -exec '$(SUDO)' ./...
 
 bench-overhead: CONNS = 150k
 bench-overhead: build ## connections a second with the profiler over without: PAIRS (7) interleaved pairs of CONNS (150k)
 	$(SUDO) ./tools/bench-overhead.sh $(or $(PAIRS),7) $(CONNS)
 
 bench-scale: build ## what grows with the number of connections: 10k to 1M, as a table (SIZES="10000 50000" for others)
-	@go build -o .cache/scale ./tools/scale
+	@$(GO) build -o .cache/scale ./tools/scale
 	@$(SUDO) .cache/scale -chart .cache/scale.svg ./connprof $(SIZES)
 
 generate: generate-tools ## rebuild the BPF objects and their Go bindings
-	cd bpf && go generate .
+	cd bpf && $(GO) generate .
 
 check-generated: ## fail if the committed BPF objects are not what the sources give
 	@before=$$(sha256sum bpf/*_bpfel.*); $(MAKE) --no-print-directory generate; \
@@ -94,40 +99,40 @@ CLANG_FORMAT ?= clang-format-14
 
 lint: ## formatting, vet, who imports whom, links of the docs, the diagram, and no test that could skip itself
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -50; exit 1; }
-	go vet ./... && go vet -tags vm ./... && go vet -tags browser ./internal/report/html
+	$(GO) vet ./... && $(GO) vet -tags vm ./... && $(GO) vet -tags browser ./internal/report/html
 	@! grep -rnE '\bt\.(Skip|Skipf|SkipNow)\(' --include='*_test.go' . || \
 	{ echo "a test skips itself: have it check what the kernel offers instead" >&2; exit 1; }
-	go test -count=1 ./test/layout ./test/docs
-	go run ./tools/diagram -check $(DIAGRAM)
+	$(GO) test -count=1 ./test/layout ./test/docs
+	$(GO) run ./tools/diagram -check $(DIAGRAM)
 	@! command -v $(CLANG_FORMAT) >/dev/null || $(CLANG_FORMAT) --dry-run --Werror $(wildcard bpf/*.[ch])
 
 golangci: ## the linters of .golangci.yml (builds golangci-lint the first time: some minutes)
-	go tool -modfile=tools/golangci.mod golangci-lint run
+	$(GO) tool -modfile=tools/golangci.mod golangci-lint run
 
 format-c: generate-tools ## format the C as .clang-format says
 	$(CLANG_FORMAT) -i bpf/*.[ch]
 
 diagram: ## draw docs/images/architecture.svg from the table of packages
-	go run ./tools/diagram $(DIAGRAM)
+	$(GO) run ./tools/diagram $(DIAGRAM)
 
 images: build image-tools ## the README's pictures of the page and of the terminal, from a run of 20,000 connections
 	SUDO="$(SUDO)" ./tools/images/images.sh ./connprof docs/images
 
 # Debian's packages, only where a command is missing.
 define install
-	@command -v $(1) >/dev/null || { $(if $(filter-out 0,$(shell id -u)),sudo) apt-get update -qq && \
-	DEBIAN_FRONTEND=noninteractive $(if $(filter-out 0,$(shell id -u)),sudo) apt-get install -y -qq --no-install-recommends $(2); }
+	@command -v $(1) >/dev/null || { $(AS_ROOT) apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive $(AS_ROOT) apt-get install -y -qq --no-install-recommends $(2); }
 endef
 
 generate-tools:
 	$(call install,$(CLANG),$(CLANG) libbpf-dev)
 	$(call install,$(STRIP),llvm-14)
 	$(call install,$(CLANG_FORMAT),$(CLANG_FORMAT))
-	@test -e /usr/include/bpf/bpf_helpers.h || $(if $(filter-out 0,$(shell id -u)),sudo) apt-get install -y -qq libbpf-dev
+	@test -e /usr/include/bpf/bpf_helpers.h || $(AS_ROOT) apt-get install -y -qq libbpf-dev
 
 busy-tools:
 	$(call install,wrk,wrk)
-	@test -x /usr/sbin/nginx || $(if $(filter-out 0,$(shell id -u)),sudo) apt-get install -y -qq --no-install-recommends nginx-light
+	@test -x /usr/sbin/nginx || $(AS_ROOT) apt-get install -y -qq --no-install-recommends nginx-light
 
 image-tools:
 	$(call install,chromium,chromium fonts-dejavu-core)

@@ -60,7 +60,10 @@ func (c Config) clientPorts() int {
 }
 
 // Capacity is how many connections the addresses and ports allow: one for each four-tuple.
-func (c Config) Capacity() int { return len(c.Clients) * len(c.Ports) * c.clientPorts() }
+func (c Config) Capacity() int {
+	s, _ := FindScenario(c.Scenario)
+	return len(c.Clients) * s.services(len(c.Ports)) * c.clientPorts()
+}
 
 func (c Config) check() error {
 	if _, ok := FindScenario(c.Scenario); !ok {
@@ -111,9 +114,3 @@ func (f Failure) Recovers() bool { return f.Errno == syscall.EMFILE && f.Step ==
 
 // OfThread tells whether the kernel refused a thread, or memory for its stack.
 func (f Failure) OfThread() bool { return f.Step == stepNames[stepThread] }
-
-// MaxCapacity is how many connections the given numbers of client addresses and server ports allow, with all server
-// ports at or above FirstClientPort.
-func MaxCapacity(addresses, ports int) int {
-	return addresses * ports * (1<<16 - FirstClientPort - ports)
-}

@@ -18,6 +18,8 @@ type Scenario struct {
 	// Client and Server are the states, by the kernel's names, that the ends are in while it is held; empty where an
 	// end no longer exists.
 	Client, Server string
+	// Lasts is how long the kernel leaves the ends in these states, 0 for as long as nobody closes them.
+	Lasts time.Duration
 	// Sends says that Config.Payload matters.
 	Sends bool
 	// Listens says that what is opened is listening sockets, and no connection at all.
@@ -45,6 +47,9 @@ const (
 	resetOnClose
 )
 
+// minute is TCP_TIMEWAIT_LEN, and net.ipv4.tcp_fin_timeout in a fresh network namespace.
+const minute = 60 * time.Second
+
 // Scenarios is the table of what connprof can hold.
 var Scenarios = []Scenario{
 	{Name: "idle", Help: "never a byte sent", Client: "ESTABLISHED", Server: "ESTABLISHED"},
@@ -57,11 +62,11 @@ var Scenarios = []Scenario{
 	{Name: "half-closed", Help: "the client has closed its direction, the server has not", Client: "FIN_WAIT2",
 		Server: "CLOSE_WAIT", steps: []scenarioStep{{kernel.RoleClient, shutdownWrite}}},
 	{Name: "orphaned", Help: "the same, and the client process is gone", Client: "FIN_WAIT2", Server: "CLOSE_WAIT",
-		steps: []scenarioStep{{kernel.RoleClient, shutdownWrite}, {kernel.RoleClient, exitProcess}}},
-	{Name: "time-wait", Help: "both have closed, the client first", Client: "TIME_WAIT",
+		Lasts: minute, steps: []scenarioStep{{kernel.RoleClient, shutdownWrite}, {kernel.RoleClient, exitProcess}}},
+	{Name: "time-wait", Help: "both have closed, the client first", Client: "TIME_WAIT", Lasts: minute,
 		steps: []scenarioStep{{kernel.RoleClient, closeAll}, {kernel.RoleServer, closeAll}}},
 	{Name: "syn-recv", Help: "handshakes that the server does not finish", Client: "ESTABLISHED", Server: "SYN_RECV",
-		deferAccept: true},
+		Lasts: deferSeconds * time.Second, deferAccept: true},
 	{Name: "listen", Help: "listening sockets, and no connection", Listens: true},
 }
 
@@ -75,6 +80,20 @@ func FindScenario(name string) (Scenario, bool) {
 		return Scenario{}, false
 	}
 	return Scenarios[i], true
+}
+
+// services is how often a client address and port can be used: once for each server port, and by a listener once.
+func (s Scenario) services(ports int) int {
+	if s.Listens {
+		return 1
+	}
+	return ports
+}
+
+// Capacity is how many connections the given numbers of client addresses and server ports allow, with all server ports at or
+// above FirstClientPort.
+func (s Scenario) Capacity(addresses, ports int) int {
+	return addresses * s.services(ports) * (1<<16 - FirstClientPort - ports)
 }
 
 // Accepted tells whether the server accepts the connections.

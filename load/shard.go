@@ -111,6 +111,12 @@ func (s *shard) wait(ms int) []unix.EpollEvent {
 // reservedFDs is room for the standard streams, the control pipes, the Go runtime's own and the shard's epoll set.
 const reservedFDs = 64
 
+// CheckFiles tells whether RLIMIT_NOFILE leaves the load processes, which have this one's, enough to work with.
+func CheckFiles() error {
+	_, err := shardSockets()
+	return err
+}
+
 // shardSockets is how many sockets one shard can hold under RLIMIT_NOFILE.
 func shardSockets() (int, error) {
 	var limit unix.Rlimit

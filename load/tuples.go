@@ -15,7 +15,8 @@ func newTuples(c Config) tuples {
 	for _, p := range c.Ports {
 		taken[int(p)] = true
 	}
-	p := tuples{addresses: len(c.Clients), ports: len(c.Ports)}
+	s, _ := FindScenario(c.Scenario)
+	p := tuples{addresses: len(c.Clients), ports: s.services(len(c.Ports))}
 	for port := FirstClientPort; port < 1<<16; port++ {
 		if !taken[port] {
 			p.local = append(p.local, uint16(port))

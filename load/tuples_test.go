@@ -71,8 +71,8 @@ func TestMoreConnectionsThanFourTuplesAreRefused(t *testing.T) {
 	if err := c.check(); err == nil || !strings.Contains(err.Error(), "four-tuples") {
 		t.Errorf("%d connections: error %v, want one about four-tuples", c.Connections, err)
 	}
-	if got := MaxCapacity(2, 3); got != c.Capacity() {
-		t.Errorf("MaxCapacity is %d and Capacity %d", got, c.Capacity())
+	if got := Scenarios[0].Capacity(2, 3); got != c.Capacity() {
+		t.Errorf("a scenario's capacity is %d and a load's %d", got, c.Capacity())
 	}
 }
 

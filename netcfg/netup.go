@@ -16,7 +16,7 @@ import (
 // UpOptions says which aliases to add.
 type UpOptions struct {
 	Device  string
-	Wanted  []netip.Prefix  // of Consecutive
+	Wanted  []netip.Prefix  // of Consecutive or FromList
 	Journal string          // the file, such as DefaultJournal
 	DryRun  bool            // does all but write the journal and add addresses; it asks the neighbours as well
 	Stop    <-chan struct{} // closed: what was added is taken back
@@ -77,7 +77,11 @@ func Up(o UpOptions) (Upped, error) {
 
 // proven is the plan with labels, once it is known that nobody has the addresses.
 func (d device) proven(o UpOptions, nextLabel int) (Upped, error) {
-	if o.Wanted[0].Addr().Is6() {
+	families := byFamily(o.Wanted)
+	for _, wanted := range families {
+		if !wanted[0].Addr().Is6() {
+			continue
+		}
 		if err := d.checkIPv6(); err != nil {
 			return Upped{}, err
 		}
@@ -85,12 +89,23 @@ func (d device) proven(o UpOptions, nextLabel int) (Upped, error) {
 	if err := d.checkFree(o.Wanted); err != nil {
 		return Upped{}, err
 	}
-	w, err := openWire(d, protocolOf(o.Wanted[0].Addr()))
+	u := Upped{d.name, aliasesOf(o.Wanted, d.name, nextLabel)}
+	for _, wanted := range families {
+		if err := d.prove(wanted, o.Stop); err != nil {
+			return u, err
+		}
+	}
+	return u, nil
+}
+
+// prove asks the neighbours for addresses of one family.
+func (d device) prove(wanted []netip.Prefix, stop <-chan struct{}) error {
+	w, err := openWire(d, protocolOf(wanted[0].Addr()))
 	if err != nil {
-		return Upped{}, err
+		return err
 	}
 	defer w.close()
-	return Upped{d.name, aliasesOf(o.Wanted, d.name, nextLabel)}, w.prove(o.Wanted, o.Stop)
+	return w.prove(wanted, stop)
 }
 
 // add notes the aliases in the journal, adds and announces them, or takes back what it has done.
@@ -128,11 +143,6 @@ func takenBack(added int) string {
 
 // addAll tells how many aliases it has added, also when it fails.
 func (d device) addAll(aliases []Alias, o UpOptions) (added int, err error) {
-	w, err := openWire(d, protocolOf(aliases[0].Address.Addr()))
-	if err != nil {
-		return 0, err
-	}
-	defer w.close()
 	for i, a := range aliases {
 		select {
 		case <-o.Stop:
@@ -146,7 +156,22 @@ func (d device) addAll(aliases []Alias, o UpOptions) (added int, err error) {
 			o.afterAdding(i + 1)
 		}
 	}
-	return len(aliases), w.announce(aliases)
+	for _, wanted := range byFamily(o.Wanted) {
+		if err := d.announce(wanted); err != nil {
+			return len(aliases), err
+		}
+	}
+	return len(aliases), nil
+}
+
+// announce tells the neighbours of addresses of one family.
+func (d device) announce(added []netip.Prefix) error {
+	w, err := openWire(d, protocolOf(added[0].Addr()))
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	return w.announce(added)
 }
 
 // addFixes are what to do about the kernel's refusals that have a cause of their own.

@@ -116,10 +116,10 @@ var sendFixes = fixes{
 }
 
 // announce tells the neighbours of the addresses, once, so that those who remember an earlier owner forget it.
-func (w *wire) announce(aliases []Alias) error {
-	for _, a := range aliases {
-		if err := w.send(w.announcement, a.Address.Addr()); err != nil {
-			return fmt.Errorf("announce %s on %s: %w%s", a.Address.Addr(), Printable(w.name), err, sendFixes.of(err))
+func (w *wire) announce(added []netip.Prefix) error {
+	for _, p := range added {
+		if err := w.send(w.announcement, p.Addr()); err != nil {
+			return fmt.Errorf("announce %s on %s: %w%s", p.Addr(), Printable(w.name), err, sendFixes.of(err))
 		}
 	}
 	return nil

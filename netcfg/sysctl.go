@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Backlog is the length of the accept queue that the private namespace allows.
@@ -48,6 +50,9 @@ func setSysctls(c Config) error {
 func setSysctl(name, value string) error {
 	path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if errors.Is(err, unix.EROFS) {
+		return fmt.Errorf("set %s to %s: /proc/sys is read-only here; run it outside the container", name, value)
+	}
 	if err != nil {
 		return fmt.Errorf("set sysctl %s=%s: %w", name, value, err)
 	}

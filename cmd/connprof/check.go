@@ -56,7 +56,7 @@ back. Neither touches /etc, a cgroup, or the limits of a process.`,
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.Var(&f.conns, "conns", "connections, such as 20k or 1M")
-	flags.IntVar(&f.ips, "ips", experiment.Defaults().IPs, "client addresses")
+	flags.IntVar(&f.ips, "ips", 0, "client addresses (default those of this host; 20 with --as server, whose clients are elsewhere)")
 	flags.IntVar(&f.ports, "ports", experiment.Defaults().Ports, "server ports")
 	flags.StringVar(&f.role, "as", kernel.RoleBoth.String(), "`ROLE`: which ends are on this host: client, server or both")
 	flags.BoolVar(&f.threadEach, "threads-per-connection", false, "the accepting end runs one thread a connection")
@@ -71,11 +71,11 @@ back. Neither touches /etc, a cgroup, or the limits of a process.`,
 }
 
 // check refuses flags that make no sense.
-func (f *checkFlags) check() error {
+func (f *checkFlags) check(ipsGiven bool) error {
 	problem := ""
 	role, _ := kernel.ParseRole(f.role)
 	switch {
-	case f.ips < 1 || f.ips > maxCheckAddresses:
+	case ipsGiven && (f.ips < 1 || f.ips > maxCheckAddresses):
 		problem = fmt.Sprintf("--ips %d: want 1 to %d client addresses", f.ips, maxCheckAddresses)
 	case f.ports < 1 || f.ports > maxCheckPorts:
 		problem = fmt.Sprintf("--ports %d: want 1 to %d server ports", f.ports, maxCheckPorts)
@@ -95,7 +95,7 @@ func (f *checkFlags) check() error {
 }
 
 func (f *checkFlags) run(cmd *cobra.Command) error {
-	if err := f.check(); err != nil {
+	if err := f.check(cmd.Flags().Changed("ips")); err != nil {
 		return err
 	}
 	if f.restore {
@@ -109,7 +109,7 @@ func (f *checkFlags) run(cmd *cobra.Command) error {
 	if f.fix {
 		return f.raise(demand, rows)
 	}
-	doc := checkDocument(demand, source, rows)
+	doc := f.document(demand, source, rows)
 	err = writeFile("-", func(w io.Writer) error {
 		if f.json {
 			return checkreport.WriteJSON(w, doc)
@@ -135,17 +135,21 @@ var endsOf = map[kernel.Role]string{kernel.RoleClient: "as client", kernel.RoleS
 
 // tooMany is the error that names the limit which binds first, nil where all fit.
 func tooMany(d limits.Demand, rows []limits.Row) error {
+	name := ""
+	for _, c := range limits.Capacities(rows) {
+		if c.Role == d.Role {
+			name = c.First
+		}
+	}
 	var first *limits.Row
 	others := 0
 	for i := range rows {
-		r := &rows[i]
-		if r.Verdict != limits.TooLow {
+		if rows[i].Verdict != limits.TooLow {
 			continue
 		}
 		others++
-		// Of two that allow the same the later one is the cause: the hard limit after the soft one.
-		if first == nil || r.Holds[d.Role] <= first.Holds[d.Role] {
-			first = r
+		if rows[i].Limit == name {
+			first = &rows[i]
 		}
 	}
 	if first == nil {

@@ -11,7 +11,6 @@ import (
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/internal/recording"
-	"github.com/connprof/connprof/load"
 	"github.com/connprof/connprof/loader"
 )
 
@@ -24,10 +23,21 @@ func (f *checkFlags) demand() (d limits.Demand, source string, err error) {
 	if err != nil {
 		return d, "", err
 	}
-	d = limits.Demand{Conns: uint64(f.conns), Role: role, Addresses: uint64(f.ips), Ports: uint64(f.ports),
+	d = limits.Demand{Conns: uint64(f.conns), Role: role, Addresses: f.addresses(role), Ports: uint64(f.ports),
 		ThreadEach: f.threadEach, ClientBytes: limits.ConnectionBytes / 2, ServerBytes: limits.ConnectionBytes / 2}
 	source, err = f.measured(&d)
 	return d, source, err
+}
+
+// addresses are those asked for, or those that there are for connections to come from.
+func (f *checkFlags) addresses(role kernel.Role) uint64 {
+	switch {
+	case f.ips != 0:
+		return uint64(f.ips)
+	case role == kernel.RoleServer:
+		return uint64(experiment.Defaults().IPs)
+	}
+	return limits.ClientAddresses()
 }
 
 const assumed = "assumed: connprof run measures it"
@@ -74,12 +84,13 @@ func endpointBytes(rec *recording.Recording, role kernel.Role) uint64 {
 }
 
 // checkDocument puts together what the packages below know.
-func checkDocument(d limits.Demand, source string, rows []limits.Row) *checkreport.Document {
+func (f *checkFlags) document(d limits.Demand, source string, rows []limits.Row) *checkreport.Document {
 	release, _ := kernel.Release()
 	doc := &checkreport.Document{Schema: checkreport.Schema, Kernel: release, Conns: d.Conns, Role: d.Role,
 		ClientAddresses: d.Addresses, ServerPorts: d.Ports, ThreadEach: d.ThreadEach, Fits: limits.Fits(rows),
 		EndpointBytes: checkreport.EndpointBytes{Client: d.ClientBytes, Server: d.ServerBytes, Source: source},
-		RunConns:      runCapacity(d), Features: kernelFeatures()}
+		Features:      kernelFeatures()}
+	doc.RunAddresses, doc.RunConns = f.runCapacity()
 	for _, r := range rows {
 		doc.Limits = append(doc.Limits, checkLimit(r))
 	}
@@ -116,16 +127,19 @@ func finite(n uint64) *uint64 {
 	return &n
 }
 
-// runCapacity is what connprof run would open by itself, in namespaces and tables of its own; nil if that is not known.
-func runCapacity(d limits.Demand) *uint64 {
-	memory, errMemory := limits.ReadMemory()
-	files, errFiles := limits.ReadFileTable()
-	if errMemory != nil || errFiles != nil {
-		return nil
+// runCapacity is what connprof run would open by itself, in namespaces and tables of its own, from addresses of its own; nil if
+// that is not known.
+func (f *checkFlags) runCapacity() (addresses uint64, conns *uint64) {
+	ips := f.ips
+	if ips == 0 {
+		ips = experiment.Defaults().IPs
 	}
-	n := uint64(min(load.MaxCapacity(int(d.Addresses), int(d.Ports)),
-		limits.SafeConnections(memory, experiment.Defaults().AllowMemory, files, limits.ConnectionBytes)))
-	return &n
+	n, err := experiment.Capacity(ips, f.ports)
+	if err != nil {
+		return uint64(ips), nil
+	}
+	count := uint64(n)
+	return uint64(ips), &count
 }
 
 // kernelFeatures lists what a run needs of the kernel and of its privileges.
@@ -149,6 +163,9 @@ func capabilityFeature(c limits.Capability) checkreport.Feature {
 	case !c.Has:
 		f.State, f.Consequence, f.Fix = string(loader.Absent), "connprof run refuses to start",
 			"run it with sudo, outside a container that takes it away"
+		if c.Within {
+			f.Detail, f.Fix = c.Why+"; here only within a user namespace, which is not enough", "run it outside the user namespace"
+		}
 		if c.Optional {
 			f.Consequence = "hard limits stay as they are; connprof run does not need it"
 		}

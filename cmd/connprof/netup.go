@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -18,7 +20,8 @@ import (
 
 // netupFlags are the flags of `connprof netup`.
 type netupFlags struct {
-	dev, cidr    string
+	dev, from    string
+	cidrs        []string
 	ips          int
 	dryRun, list bool
 	journal      string
@@ -29,7 +32,7 @@ func newNetup() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "netup",
 		Short: "Add alias addresses to an interface, once nobody answers for them",
-		Long: fmt.Sprintf(`Add consecutive addresses to a network interface, for tests between machines. First the neighbours are asked whether
+		Long: fmt.Sprintf(`Add consecutive addresses, or those of a list, to a network interface, for tests between machines. First the neighbours are asked whether
 somebody has one of them: three ARP probes for each address (RFC 5227), or IPv6 neighbour solicitations, all addresses
 at once, in %.1f s. If one is in use, its owner's MAC is named and nothing is added. Network, broadcast and gateway
 addresses, and those that this host already has, are refused.
@@ -39,14 +42,17 @@ that. IPv4 aliases are labelled DEV:cpN, which ip addr shows; IPv6 has no labels
 versions of ip addr show them with proto 0x63.`, netcfg.ProbeTime.Seconds()),
 		Example: `  sudo connprof netup --dev eth0 --cidr 192.168.1.200/24 --ips 20
   sudo connprof netup --dev eth0 --cidr 2001:db8::200/64 --ips 20 --dry-run
+  sudo connprof netup --dev eth0 --cidr 192.168.1.7/24,192.168.1.20-192.168.1.29/24
   connprof netup --list`,
 		Args: cobra.NoArgs,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.dev, "dev", "", "the interface; VLAN, bond, bridge and veth interfaces are fine")
-	flags.StringVar(&f.cidr, "cidr", "", "the first address with the network's prefix length, such as 192.168.1.200/24")
-	flags.IntVar(&f.ips, "ips", 20, "how many addresses")
+	flags.StringSliceVar(&f.cidrs, "cidr", nil, "the first address with the network's prefix length, such as 192.168.1.200/24; or `LIST`: "+
+		"addresses, and ranges such as 192.168.1.7-192.168.1.9/24, with commas between (repeatable)")
+	flags.StringVar(&f.from, "from", "", "take the list from this `FILE`, one element a line, # begins a comment; - is standard input")
+	flags.IntVar(&f.ips, "ips", 20, "how many addresses, from a single one on")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "ask the neighbours and show what would be added, but add nothing")
 	flags.BoolVar(&f.list, "list", false, "show the addresses in the journal, of one interface with --dev; needs no root")
 	flags.StringVar(&f.journal, "journal", netcfg.DefaultJournal, "the `FILE` that notes what was added")
@@ -54,27 +60,72 @@ versions of ip addr show them with proto 0x63.`, netcfg.ProbeTime.Seconds()),
 		if f.list {
 			return f.showList(cmd)
 		}
-		return f.run()
+		return f.run(cmd.Flags().Changed("ips"))
 	}
 	return cmd
 }
 
 // check refuses flags that make no sense, and gives out the addresses they ask for.
-func (f *netupFlags) check() ([]netip.Prefix, error) {
+func (f *netupFlags) check(ipsGiven bool) ([]netip.Prefix, error) {
 	switch {
 	case f.dev == "":
 		return nil, usageError{errors.New("netup needs --dev, the interface; see connprof netup --help")}
-	case f.cidr == "":
-		return nil, usageError{errors.New("netup needs --cidr, the first address; see connprof netup --help")}
+	case len(f.cidrs) == 0 && f.from == "":
+		return nil, usageError{errors.New("netup needs --cidr, the first address, or --from, a file with a list; see connprof netup --help")}
 	}
 	if err := checkNames(f.dev, f.journal); err != nil {
 		return nil, err
 	}
-	wanted, err := netcfg.Consecutive(f.cidr, f.ips)
+	if len(f.cidrs) == 1 && f.from == "" && !strings.Contains(f.cidrs[0], "-") {
+		wanted, err := netcfg.Consecutive(f.cidrs[0], f.ips)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--cidr %q --ips %d: %w", f.cidrs[0], f.ips, err)}
+		}
+		return wanted, nil
+	}
+	if ipsGiven {
+		return nil, usageError{errors.New("--ips counts on from a single --cidr: leave it out where there is a list")}
+	}
+	return f.listed()
+}
+
+// listed are the addresses of the list, those of the file after the others.
+func (f *netupFlags) listed() ([]netip.Prefix, error) {
+	elements := f.cidrs
+	if f.from != "" {
+		more, err := linesOf(f.from)
+		if err != nil {
+			return nil, fmt.Errorf("netup: --from: %w", err)
+		}
+		elements = append(elements[:len(elements):len(elements)], more...)
+	}
+	wanted, err := netcfg.FromList(elements)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--cidr %q --ips %d: %w", f.cidr, f.ips, err)}
+		return nil, usageError{fmt.Errorf("list of addresses: %w", err)}
 	}
 	return wanted, nil
+}
+
+// linesOf are a file's lines without comments and blanks.
+func linesOf(path string) (lines []string, err error) {
+	in := os.Stdin
+	if path != "-" {
+		if in, err = os.Open(path); err != nil {
+			return nil, err
+		}
+		defer in.Close()
+	}
+	text := bufio.NewScanner(in)
+	for text.Scan() {
+		line, _, _ := strings.Cut(text.Text(), "#")
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if err := text.Err(); err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return lines, nil
 }
 
 func checkNames(dev, journal string) error {
@@ -90,8 +141,8 @@ func checkNames(dev, journal string) error {
 	return nil
 }
 
-func (f *netupFlags) run() error {
-	wanted, err := f.check()
+func (f *netupFlags) run(ipsGiven bool) error {
+	wanted, err := f.check(ipsGiven)
 	if err != nil {
 		return err
 	}
@@ -123,7 +174,7 @@ func journalFlag(journal string) string {
 
 // showList prints the journal as a table.
 func (f *netupFlags) showList(cmd *cobra.Command) error {
-	for _, name := range []string{"cidr", "ips", "dry-run"} {
+	for _, name := range []string{"cidr", "from", "ips", "dry-run"} {
 		if cmd.Flags().Changed(name) {
 			return usageError{fmt.Errorf("--list only shows what is there: leave out --%s", name)}
 		}

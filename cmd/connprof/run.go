@@ -30,6 +30,7 @@ import (
 type runFlags struct {
 	remote.Options // of the run, between two machines where there is a target
 	conns, rate    countValue
+	payload        sizeValue
 	output, html   string
 	endpoints      string
 	outputs        *outputs
@@ -44,6 +45,7 @@ type runFlags struct {
 
 func newRun() *cobra.Command {
 	f := &runFlags{Options: remote.Options{Options: experiment.Defaults()}}
+	f.payload = sizeValue(f.Payload)
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Open connections, profile them, print the account and write a recording",
@@ -66,7 +68,7 @@ added here. Each machine profiles its own end, and the recording holds both.`,
 	flags.IntVar(&f.Ports, "ports", f.Ports, "server ports (20 with --ips 1 is the one-address scheme)")
 	flags.Var(&f.conns, "conns", "connections in all, such as 20k or 1M (default ips x ports x 50,000, capped at what the host can safely hold)")
 	flags.StringVar(&f.Scenario, "scenario", f.Scenario, "what is done with them once open: "+scenarioNames())
-	flags.IntVar(&f.Payload, "payload", f.Payload, "bytes sent over each connection, for scenarios that send")
+	flags.Var(&f.payload, "payload", "bytes sent over each connection, for scenarios that send")
 	flags.DurationVar(&f.Hold, "hold", f.Hold, "how long all stay open after the last is up and measured")
 	flags.Var(&f.rate, "rate", "connections a second (default unlimited)")
 	flags.StringVarP(&f.output, "output", "o", defaultRecording, "the recording; gzipped if the name ends in .gz")
@@ -98,7 +100,7 @@ func addMemoryFlag(flags *pflag.FlagSet, percent *int) {
 
 // check refuses flags that make no sense.
 func (f *runFlags) check() (err error) {
-	f.Conns, f.Rate = int(f.conns), int(f.rate)
+	f.Conns, f.Rate, f.Payload = int(f.conns), int(f.rate), int(f.payload)
 	if f.Target != "" && f.Token == "" {
 		f.Token = os.Getenv(tokenEnv)
 	}
@@ -302,15 +304,23 @@ func (f *runFlags) writeRecording(o *output, rec *recording.Recording) error {
 	return f.delivery.write(o, func(w io.Writer) error { return rec.WriteNamed(w, f.output) })
 }
 
-// verdict turns what the recording says into the command's outcome.
-func (f *runFlags) verdict(rec *recording.Recording) error {
+// outcome is an error where not all connections came up.
+func (f *runFlags) outcome(rec *recording.Recording) error {
 	l := rec.Load()
 	if rec.Interrupted != "" {
-		return fmt.Errorf("run: stopped early with %d of %d connections up: %s; the account covers what was up",
+		return fmt.Errorf("stopped early with %d of %d connections up: %s; the account covers what was up",
 			l.Established, l.Requested, rec.Interrupted)
 	}
 	if missing := l.Requested - rec.Established(); missing > 0 {
-		return fmt.Errorf("run: %d of %d connections %s", missing, l.Requested, shortfall(rec))
+		return fmt.Errorf("%d of %d connections %s", missing, l.Requested, shortfall(rec))
+	}
+	return nil
+}
+
+// verdict turns what the recording says into the command's outcome.
+func (f *runFlags) verdict(rec *recording.Recording) error {
+	if err := f.outcome(rec); err != nil {
+		return fmt.Errorf("run: %w", err)
 	}
 	for _, row := range rec.Rows() {
 		each := float64(row.PageBytes) / float64(max(row.Count, 1))

@@ -28,35 +28,58 @@ func scenarioNames() string {
 	return strings.Join(experiment.ScenarioNames(), ", ") + ", or " + allScenarios
 }
 
-// runAll runs every scenario, keeps a recording of each, and prints one table.
-func (f *runFlags) runAll(ctx context.Context, cmd *cobra.Command, p *progress) (err error) {
+// runAll runs every scenario, keeps a recording of each, and prints one table of those that went well, however many that are.
+func (f *runFlags) runAll(ctx context.Context, cmd *cobra.Command, p *progress) error {
 	var recordings []*recording.Recording
-	defer func() {
-		if len(recordings) > 0 { // the table of what there is, whatever went wrong then
-			f.messages.flush()
-			err = errors.Join(err, f.delivery.write(f.text, func(w io.Writer) error {
-				return text.Format{Color: colored(cmd)}.WriteScenarios(w, report.Scenarios(recordings))
-			}))
-		}
-	}()
+	var failed []error
 	for _, s := range load.Scenarios {
 		fmt.Fprintf(f.messages, "scenario %s: %s\n", s.Name, s.Help)
-		rec, err := f.runOne(ctx, s.Name)
+		rec, err := f.record(ctx, s.Name)
 		p.clear()
-		if err != nil {
-			return fmt.Errorf("run: scenario %s: %w", s.Name, err)
+		if err == nil {
+			recordings = append(recordings, rec)
+			continue
 		}
-		recordings = append(recordings, rec)
-		path := scenarioFile(f.output, s.Name)
-		if err := f.outputs.by[scenarioFlag(s.Name)].write(func(w io.Writer) error { return rec.WriteNamed(w, path) }); err != nil {
-			return fmt.Errorf("run: %w", err)
-		}
-		if err := f.verdict(rec); err != nil {
-			return err
+		failed = append(failed, fmt.Errorf("scenario %s: %w", s.Name, err))
+		// What the first one cannot do no other can, and who interrupts one means all.
+		if len(recordings) == 0 || stopped(f.Stop) || ctx.Err() != nil {
+			break
 		}
 	}
+	if len(recordings) == 0 {
+		return fmt.Errorf("run: %w", failed[0])
+	}
 	fmt.Fprintln(f.messages, "wrote", scenarioFile(f.output, "SCENARIO"), "for each")
-	return nil
+	f.messages.flush()
+	err := f.delivery.write(f.text, func(w io.Writer) error {
+		return text.Format{Color: colored(cmd)}.WriteScenarios(w, report.Scenarios(recordings))
+	})
+	if len(failed) > 0 {
+		err = errors.Join(err, fmt.Errorf("run: %w; the table has the %d others", errors.Join(failed...), len(recordings)))
+	}
+	return err
+}
+
+func stopped(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// record runs one scenario and writes its recording. What did not go well is an error; its recording is there all the same.
+func (f *runFlags) record(ctx context.Context, scenario string) (*recording.Recording, error) {
+	rec, err := f.runOne(ctx, scenario)
+	if err != nil {
+		return nil, err
+	}
+	path := scenarioFile(f.output, scenario)
+	if err := f.outputs.by[scenarioFlag(scenario)].write(func(w io.Writer) error { return rec.WriteNamed(w, path) }); err != nil {
+		return nil, err
+	}
+	return rec, f.outcome(rec)
 }
 
 // scenarioFlag is what a scenario's recording is called among the outputs.

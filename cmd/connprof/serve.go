@@ -97,7 +97,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	if err := errors.Join(limits.CheckPrivileges(), f.checkOutput()); err != nil {
+	if err := errors.Join(limits.CheckPrivileges("serve"), f.checkOutput()); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	f.messages = newConsole(os.Stdout)

@@ -25,22 +25,37 @@ func (c *countValue) Set(text string) error {
 	return nil
 }
 
+// sizeValue is a flag that takes bytes, as countValue takes counts.
+type sizeValue int
+
+func (s *sizeValue) String() string        { return strconv.Itoa(int(*s)) }
+func (s *sizeValue) Type() string          { return "bytes" }
+func (s *sizeValue) Set(text string) error { return (*countValue)(s).Set(text) }
+
 func parseCount(text string) (int, error) {
+	n, err := parseUnits(text)
+	switch {
+	case err != nil || n != math.Trunc(n):
+		return 0, fmt.Errorf("want a whole number, with k or M for thousands or millions (20000, 20k, 1.5M)")
+	case n < 1 || n > math.MaxInt32:
+		return 0, fmt.Errorf("want at least 1 and at most %d", math.MaxInt32)
+	}
+	return int(n), nil
+}
+
+// parseUnits is a decimal number, with k or M for thousands or millions.
+func parseUnits(text string) (float64, error) {
 	digits, unit := text, 1.0
 	for suffix, factor := range map[string]float64{"k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6} {
 		if rest, ok := strings.CutSuffix(text, suffix); ok {
 			digits, unit = rest, factor
 		}
 	}
-	n, err := strconv.ParseFloat(digits, 64)
-	n *= unit
-	switch {
-	case err != nil || strings.ContainsAny(digits, "xXpPeEiInN_+") || n != math.Trunc(n):
-		return 0, fmt.Errorf("want a whole number, with k or M for thousands or millions (20000, 20k, 1.5M)")
-	case n < 1 || n > math.MaxInt32:
-		return 0, fmt.Errorf("want at least 1 and at most %d", math.MaxInt32)
+	if strings.ContainsAny(digits, "xXpPeEiInN_+") {
+		return 0, strconv.ErrSyntax
 	}
-	return int(n), nil
+	n, err := strconv.ParseFloat(digits, 64)
+	return n * unit, err
 }
 
 // budgets is what one endpoint of each role may cost, in page bytes.
@@ -52,9 +67,9 @@ func parseBudgets(texts []string) (budgets, error) {
 	b := budgets{}
 	for _, text := range texts {
 		role, bytes, ok := strings.Cut(text, "=")
-		n, err := strconv.ParseFloat(bytes, 64)
+		n, err := parseUnits(bytes)
 		if !ok || err != nil || !(n > 0) || math.IsInf(n, 0) {
-			return nil, usageError{fmt.Errorf("--budget %q: want ROLE=BYTES, such as client=4400", text)}
+			return nil, usageError{fmt.Errorf("--budget %q: want ROLE=BYTES, such as client=4400 or client=4.4k", text)}
 		}
 		r, err := kernel.ParseRole(role)
 		if err != nil || !slices.Contains(budgetRoles, r) {

@@ -26,7 +26,8 @@ type Document struct {
 	Fits            bool          `json:"fits"`
 	Limits          []Limit       `json:"limits"`
 	Capacity        []Capacity    `json:"capacity"`
-	RunConns        *uint64       `json:"run_conns"` // what connprof run could open here
+	RunAddresses    uint64        `json:"run_addresses"` // client addresses of its own that connprof run would make
+	RunConns        *uint64       `json:"run_conns"`     // what it could open from those here
 	Features        []Feature     `json:"features"`
 }
 

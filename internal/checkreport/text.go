@@ -227,7 +227,8 @@ func (c *Document) runHolds() string {
 	if c.RunConns == nil {
 		return ""
 	}
-	return fmt.Sprintf(" With these addresses and ports it can open %s here.", format.Count(*c.RunConns))
+	return fmt.Sprintf(" From %s of its own to %s it can open %s here.", format.Plural(c.RunAddresses, "address", "addresses"),
+		format.Plural(c.ServerPorts, "port", "ports"), format.Count(*c.RunConns))
 }
 
 // series joins with commas and an and.

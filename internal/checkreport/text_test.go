@@ -34,7 +34,7 @@ func sampleCheck() *Document {
 			{Role: kernel.RoleClient, Conns: number(19_984), First: "nofile (hard)", Next: "client ports", NextConns: number(564_640)},
 			{Role: kernel.RoleServer, Conns: number(19_983), First: "nofile (hard)"},
 			{Role: kernel.RoleBoth, Conns: number(19_983), First: "nofile (hard)"}},
-		RunConns: number(1_200_000),
+		RunAddresses: 20, RunConns: number(1_200_000),
 		Features: []Feature{{Name: "BTF", State: "ok", Detail: "/sys/kernel/btf/vmlinux"},
 			{Name: "accept hook", State: "fallback", Detail: "tracepoint inet_sock_set_state (kprobe: CONFIG_KPROBES is not set; fentry: the kernel refused it: operation not permitted)",
 				Consequence: "no process ID for accepted ends", Fix: "nothing has to be done"},

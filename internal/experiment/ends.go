@@ -45,14 +45,6 @@ func (e *Ends) inKernel() int {
 	return 1
 }
 
-// files is how many files a connection takes here; 0 stands for both ends'.
-func (e *Ends) files() uint64 {
-	if e.private() {
-		return 0
-	}
-	return 1
-}
-
 // share is the part of what a connection costs that is due here.
 func (e *Ends) share(bytes uint64) uint64 {
 	if e.private() {

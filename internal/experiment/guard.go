@@ -44,6 +44,10 @@ func cgroupMemory(*Watch, map[string]uint64) string {
 	return fmt.Sprintf("the memory cgroup is nearly full: %d MiB are left below %s", m.AvailableBytes>>20, m.Limit)
 }
 
+// othersMemory is how much slab memory may grow beyond what connections may take, and a tenth of that on top: a plan uses all that
+// it may, and other programs need some as well.
+const othersMemory = 16 << 20
+
 // allowedMemory watches the growth of slab memory itself, whatever was expected of a connection.
 func allowedMemory(w *Watch, info map[string]uint64) string {
 	s := w.stage
@@ -52,11 +56,12 @@ func allowedMemory(w *Watch, info map[string]uint64) string {
 	if s.plan.Options.ThreadPerConnection {
 		what, grown = "slab memory and kernel stacks have", grown+int64(info["KernelStack"])-int64(s.serving.stacks)
 	}
-	if percent == 0 || grown < int64(s.plan.memory.Share(percent)) {
+	allowed := int64(s.plan.memory.Share(percent))
+	if percent == 0 || grown < allowed+allowed/10+othersMemory {
 		return ""
 	}
-	return fmt.Sprintf("memory: %s grown by the %d MiB that connections may take, %d %% of %s (--allow-memory)",
-		what, s.plan.memory.Share(percent)>>20, percent, s.plan.memory.Limit)
+	return fmt.Sprintf("memory: %s grown by %d MiB, and connections may take %d MiB, %d %% of %s (--allow-memory)",
+		what, grown>>20, allowed>>20, percent, s.plan.memory.Limit)
 }
 
 // fileTable leaves the host's other users their files: the kernel bounds them by fs.file-max, and a run not at all.

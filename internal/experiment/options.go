@@ -96,12 +96,7 @@ var rules = []func(*Options) error{
 	func(o *Options) error { return within("ips", o.IPs, 1, netcfg.MaxClientAddresses, "client addresses") },
 	func(o *Options) error { return within("ports", o.Ports, 1, MaxPorts, "server ports") },
 	checkCapacity, checkScenario, checkPayload, checkBacklog, checkThreads,
-	func(o *Options) error {
-		if o.Hold < 0 {
-			return Invalid("hold", o.Hold, "want no negative time")
-		}
-		return nil
-	},
+	checkHold,
 	func(o *Options) error {
 		if !slices.Contains(kernel.HookChoices, o.Hooks) {
 			return Invalid("hooks", string(o.Hooks), "want one of %s", kernel.HookChoices)
@@ -135,10 +130,15 @@ func within(field string, n, least, most int, what string) error {
 }
 
 func checkCapacity(o *Options) error {
-	if most := load.MaxCapacity(o.IPs, o.Ports); o.Conns > most {
-		return Invalid("conns", o.Conns, "%d addresses and %d server ports give %d four-tuples; raise --ips or --ports", o.IPs, o.Ports, most)
+	s, _ := load.FindScenario(o.Scenario)
+	most := s.Capacity(o.IPs, o.Ports)
+	switch {
+	case o.Conns <= most:
+		return nil
+	case s.Listens:
+		return Invalid("conns", o.Conns, "%d addresses have room for %d listeners; raise --ips", o.IPs, most)
 	}
-	return nil
+	return Invalid("conns", o.Conns, "%d addresses and %d server ports give %d four-tuples; raise --ips or --ports", o.IPs, o.Ports, most)
 }
 
 func checkScenario(o *Options) error {
@@ -159,6 +159,20 @@ func ScenarioNames() (names []string) {
 func checkPayload(o *Options) error {
 	if o.Payload < 1 || o.Payload > MaxPayload {
 		return Invalid("payload", o.Payload, "want 1 to %d bytes, which fit into the socket buffers", MaxPayload)
+	}
+	return nil
+}
+
+// holdMargin is what a scenario's state has lasted already when all connections are in it and measured.
+const holdMargin = 10 * time.Second
+
+func checkHold(o *Options) error {
+	s, _ := load.FindScenario(o.Scenario)
+	switch most := s.Lasts - holdMargin; {
+	case o.Hold < 0:
+		return Invalid("hold", o.Hold, "want no negative time")
+	case s.Lasts > 0 && o.Hold > most:
+		return Invalid("hold", o.Hold, "the kernel ends what scenario %s holds after %v; want at most %v", s.Name, s.Lasts, most)
 	}
 	return nil
 }

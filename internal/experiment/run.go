@@ -16,7 +16,7 @@ import (
 // opened, even if the error says that something went wrong after that. The end of the context ends the run at once, with
 // ErrAborted if there is no account yet; Options.Stop ends the ramp.
 func Run(ctx context.Context, o Options) (*recording.Recording, error) {
-	if err := limits.CheckPrivileges(); err != nil {
+	if err := limits.CheckPrivileges("run"); err != nil {
 		return nil, err
 	}
 	plan, err := NewPlan(o, BothHere())

@@ -137,7 +137,7 @@ func (s *Stage) TakeBatch(connections int, rest func() error) error {
 		if err := rest(); err != nil {
 			return err
 		}
-		s.engine.Limit(s.plan.Conns)
+		s.engine.Limit(s.plan.sure())
 		return nil
 	})
 	if err != nil {

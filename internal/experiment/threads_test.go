@@ -18,14 +18,20 @@ import (
 // madeUpHost is a host with the given limits on threads, 172 of which are in use, and no cgroup.
 func madeUpHost(t *testing.T, threadsMax, pidMax, mapCount int) limits.Host {
 	t.Helper()
-	h := limits.Host{Root: t.TempDir()}
-	for path, text := range map[string]string{
+	return limits.Host{Root: madeUpFiles(t, map[string]string{
 		"/proc/sys/kernel/threads-max": fmt.Sprint(threadsMax),
 		"/proc/sys/kernel/pid_max":     fmt.Sprint(pidMax),
 		"/proc/sys/vm/max_map_count":   fmt.Sprint(mapCount),
 		"/proc/loadavg":                "0.10 0.20 0.30 1/172 4711",
-	} {
-		path = filepath.Join(h.Root, path)
+	})}
+}
+
+// madeUpFiles are files with these texts below a directory.
+func madeUpFiles(t *testing.T, files map[string]string) (root string) {
+	t.Helper()
+	root = t.TempDir()
+	for path, text := range files {
+		path = filepath.Join(root, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +39,7 @@ func madeUpHost(t *testing.T, threadsMax, pidMax, mapCount int) limits.Host {
 			t.Fatal(err)
 		}
 	}
-	return h
+	return root
 }
 
 func TestLimitsOnThreadsAreNamedWithTheFix(t *testing.T) {

@@ -146,7 +146,7 @@ func (w *Watch) look() {
 }
 
 func (w *Watch) isOver(p load.Progress, now time.Time) bool {
-	tried := p.Attempted == w.stage.plan.Conns || w.interrupt != ""
+	tried := p.Attempted >= w.stage.plan.Conns || w.interrupt != ""
 	if tried && p.Established+p.Failed == p.Attempted && p.Accepted >= p.Established {
 		// A ramp that was told to stop may be between two connections: wait for one quiet look.
 		return w.interrupt == "" || now.Sub(w.moved) >= 2*tick

@@ -47,7 +47,7 @@ func SlabinfoBelow(proc string) (map[string]Slab, error) {
 		return nil, fmt.Errorf("read %s/slabinfo: %w", proc, err)
 	}
 	if len(info.Slabs) == 0 {
-		return nil, fmt.Errorf("read %s/slabinfo: no cache in it", proc)
+		return nil, fmt.Errorf("read %s/slabinfo: no cache in it; something is mounted over it, as in a container: run outside that", proc)
 	}
 	slabs := make(map[string]Slab, len(info.Slabs))
 	for _, s := range info.Slabs {

@@ -3,6 +3,7 @@ package kernel
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 type Symbols struct {
 	addresses []uint64
 	names     []string
+	lines     int
 }
 
 // ParseSymbols reads the format of /proc/kallsyms and keeps the functions. It fails where the kernel hides the
@@ -24,13 +26,18 @@ func ParseSymbols(r io.Reader) (*Symbols, error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 64<<10), 1<<20)
 	for lines.Scan() {
+		s.lines++
 		s.add(lines.Bytes())
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("read kallsyms: %w", err)
 	}
-	if len(s.addresses) == 0 {
-		return nil, fmt.Errorf("kallsyms shows no function addresses: kernel.kptr_restrict hides them; " +
+	switch {
+	case s.lines == 0:
+		return nil, errors.New("kallsyms is empty: something is mounted over it (a container's masked path), or the kernel has no " +
+			"CONFIG_KALLSYMS; run outside the container")
+	case len(s.addresses) == 0:
+		return nil, errors.New("kallsyms shows no function addresses: kernel.kptr_restrict hides them; " +
 			"set it to 0 or 1 and run as root with CAP_SYSLOG")
 	}
 	sort.Sort(byAddress{s})

@@ -27,6 +27,8 @@ type Host struct {
 	SoftFiles func() (uint64, error)
 	// Capabilities are those that this process has here; nil asks the kernel.
 	Capabilities privilege.Set
+	// Datagram sends one to this process itself, over loopback; nil does.
+	Datagram func() error
 }
 
 // Reading is what a limit is now.
@@ -318,30 +320,6 @@ func readBindHash(h Host) (Reading, error) {
 func (h Host) firstNamespace() bool {
 	_, err := os.Stat(h.Root + sysctlPath("net.ipv4.tcp_mem"))
 	return err == nil
-}
-
-// addConntracked tells whether connection tracking is in the path: its hooks are there once a rule asks for them, and
-// then every connection has an entry.
-func addConntracked(h Host, r *Reading) error {
-	n, err := h.fields(sysctlPath("net.netfilter.nf_conntrack_count"))
-	if err != nil {
-		return err
-	}
-	r.Used, r.Idle = n[0], n[0] == 0
-	r.Note = "in the path: it has entries"
-	if r.Idle {
-		r.Note = "not in the path: it has no entry"
-	}
-	return nil
-}
-
-// readConntrack takes a kernel without connection tracking for one without the limit.
-func readConntrack(h Host) (Reading, error) {
-	r, err := with(sysctl("net.netfilter.nf_conntrack_max"), addConntracked)(h)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Reading{Now: NoLimit, Idle: true, Note: "not in the path: the kernel has not loaded it"}, nil
-	}
-	return r, err
 }
 
 // addNeighbours adds the entries of all namespaces: the first column, in hexadecimal, below its title.

@@ -39,6 +39,9 @@ type Row struct {
 	sysctl, value string // what --fix would set
 }
 
+// Amount is a figure of the row, in its unit.
+func (r *Row) Amount(n uint64) string { return amount(n, r.Unit) }
+
 // Capacity is how many connections the host holds in one role.
 type Capacity struct {
 	Role  kernel.Role
@@ -48,14 +51,39 @@ type Capacity struct {
 	NextConns   uint64
 }
 
-// Judge reads every limit of the host and holds it against the demand.
-func Judge(h Host, d Demand) []Row {
+// Readings are all limits as they were at one moment. What connections take up after that is not in them: a demand that is held
+// against them again counts nothing twice.
+type Readings struct {
+	host Host
+	all  []reading // in the order of the table
+}
+
+type reading struct {
+	Reading
+	err error
+}
+
+// Read reads every limit of the host.
+func Read(h Host) Readings {
+	r := Readings{host: h}
+	for i := range limits {
+		now, err := limits[i].read(h)
+		r.all = append(r.all, reading{now, err})
+	}
+	return r
+}
+
+// Judge holds every limit against the demand.
+func (r Readings) Judge(d Demand) []Row {
 	rows := make([]Row, len(limits))
 	for i := range limits {
-		rows[i] = limits[i].judge(h, d)
+		rows[i] = limits[i].judge(r.host, r.all[i], d)
 	}
 	return rows
 }
+
+// Judge reads every limit of the host and holds it against the demand.
+func Judge(h Host, d Demand) []Row { return Read(h).Judge(d) }
 
 // Fits tells whether no limit is too low.
 func Fits(rows []Row) bool {
@@ -67,13 +95,13 @@ func Fits(rows []Row) bool {
 	return true
 }
 
-func (l *limit) judge(h Host, d Demand) Row {
+func (l *limit) judge(h Host, now reading, d Demand) Row {
 	row := Row{Limit: l.name, Where: l.where, Unit: l.unit, Verdict: OK, Consequence: l.consequence, BindsRun: l.run}
-	r, err := l.read(h)
-	if err != nil {
-		row.Verdict, row.Note = Unknown, err.Error()
+	if now.err != nil {
+		row.Verdict, row.Note = Unknown, now.err.Error()
 		return row
 	}
+	r := now.Reading
 	if r.Where != "" {
 		row.Where = r.Where
 	}
@@ -98,7 +126,7 @@ func (l *limit) judge(h Host, d Demand) Row {
 
 // binds tells whether connections end at the limit.
 func (l *limit) binds(d Demand) bool {
-	return l.effect == stops || l.effect == threaded && d.ThreadEach
+	return l.effect == stops || l.effect == threaded && d.ThreadEach || l.effect == queues && d.QueuedBytes > 0
 }
 
 // maxConns is beyond what any flag can ask for.
@@ -171,7 +199,8 @@ func Capacities(rows []Row) []Capacity {
 			holds, ok := r.Holds[role]
 			switch {
 			case !ok || holds >= NoLimit:
-			case holds < c.Conns:
+			// Of two that allow the same the later one is the cause: the hard limit after the soft one.
+			case holds <= c.Conns:
 				c.Next, c.NextConns = c.First, c.Conns
 				c.First, c.Conns = r.Limit, holds
 			case holds < c.NextConns:

@@ -16,6 +16,25 @@ import (
 // before it is measured: 7.9 KiB on 6.18, and some room for kernels whose structs are larger.
 const ConnectionBytes = 9 << 10
 
+// A segment on its way through this host alone is as large as the sender makes it; what the sender has written at once is one or
+// two of them, each with headers and structs of its own around the data. One that comes off a wire has at most an Ethernet frame
+// of data, in a page of its own.
+const (
+	ownSegment, ownSegmentExtra   = 16 << 10, 1536
+	wireSegment, wireSegmentExtra = 1448, 3160
+)
+
+// Booked is about what the kernel books for the payload that is queued on a connection: more than the data, by what each segment
+// has around it (skb->truesize).
+func Booked(payload int, wire bool) uint64 {
+	segment, extra := uint64(ownSegment), uint64(ownSegmentExtra)
+	if wire {
+		segment, extra = wireSegment, wireSegmentExtra
+	}
+	n := uint64(payload)
+	return n + (n+segment-1)/segment*extra
+}
+
 // LeastConnectionBytes is less than that costs on any kernel from 5.10 on.
 const LeastConnectionBytes = 5 << 10
 
@@ -72,20 +91,10 @@ func amount(n uint64, unit string) string {
 // MaxAllowPercent is the share of memory beyond which no run is started: the host needs the rest.
 const MaxAllowPercent = 90
 
-// SafeConnections is how many connections fit into the given percentage of the available memory and into the
-// system's file table, at the given bytes for each.
-func SafeConnections(m Memory, percent int, files FileTable, each uint64) int {
-	n, _ := Safe(m, percent, files, each)
-	return n
-}
-
-// Safe is SafeConnections with the limit that sets the number, for people.
-func Safe(m Memory, percent int, files FileTable, each uint64) (n int, limit string) {
-	byMemory, byFiles := m.Share(percent)/each, files.Left()/files.each()
-	if byFiles < byMemory {
-		return int(byFiles), fmt.Sprintf("fs.file-max = %d, of which %d are used", files.Max, files.Used)
-	}
-	return int(byMemory), fmt.Sprintf("memory: %s, %d %% of %s, at %d bytes a connection (--allow-memory)",
+// Safe is how many connections fit into the given percentage of the available memory, at the given bytes for each, and the
+// limit that sets the number, for people.
+func Safe(m Memory, percent int, each uint64) (n int, limit string) {
+	return int(m.Share(percent) / each), fmt.Sprintf("memory: %s, %d %% of %s, at %d bytes a connection (--allow-memory)",
 		amount(m.Share(percent), "bytes"), percent, m.Limit, each)
 }
 
@@ -106,20 +115,7 @@ func CheckMemory(n int, m Memory, percent int, each uint64) error {
 }
 
 // FileTable is the system-wide table of open files.
-type FileTable struct {
-	Used, Max uint64
-	Each      uint64 // files that a connection takes here; 0: both ends'
-}
-
-// filesPerConnection counts both ends.
-const filesPerConnection = 2
-
-func (f FileTable) each() uint64 {
-	if f.Each == 0 {
-		return filesPerConnection
-	}
-	return f.Each
-}
+type FileTable struct{ Used, Max uint64 }
 
 // spareFiles is left to the rest of the host.
 const spareFiles = 10_000
@@ -139,16 +135,4 @@ func ReadFileTable() (FileTable, error) {
 		return FileTable{}, fmt.Errorf("parse /proc/sys/fs/file-nr: %w", err)
 	}
 	return f, nil
-}
-
-// CheckFiles fails with a *TooMuchError when the sockets of n connections do not fit into the file table.
-func CheckFiles(n int, f FileTable) error {
-	if need := uint64(n) * f.each(); need > f.Left() {
-		fix := fmt.Sprintf("run: sysctl -w fs.file-max=%d", f.Used+need+spareFiles)
-		if fits := f.Left() / f.each(); fits > 0 {
-			fix = fmt.Sprintf("lower --conns to %d or %s", fits, fix)
-		}
-		return &TooMuchError{Connections: n, Resource: "fs.file-max", Need: need, Have: f.Left(), Unit: "files", Fix: fix}
-	}
-	return nil
 }

@@ -8,43 +8,28 @@ import (
 
 const gib = 1 << 30
 
-func TestSafeConnectionsKeepToTheTighterLimit(t *testing.T) {
-	roomy := FileTable{Max: 1 << 40}
-	tests := []struct {
-		name    string
+func TestSafeConnectionsKeepToTheMemory(t *testing.T) {
+	for _, test := range []struct {
 		memory  uint64
 		percent int
-		files   FileTable
 		want    int
-	}{
-		{"memory is the limit", 100 * 1000 * ConnectionBytes, 50, roomy, 50_000},
-		{"a tenth of it", 100 * 1000 * ConnectionBytes, 10, roomy, 10_000},
-		{"files are the limit, two a connection and 10,000 spared", 1 << 50, 50, FileTable{Used: 500, Max: 30_500}, 10_000},
-		{"an odd file is no connection", 1 << 50, 50, FileTable{Max: 10_003}, 1},
-		{"a file table that is full", 1 << 50, 50, FileTable{Used: 30_000, Max: 30_000}, 0},
-		{"used beyond the maximum, as root may", 1 << 50, 50, FileTable{Used: 40_000, Max: 30_000}, 0},
-		{"no memory", 0, 50, roomy, 0},
-		{"half a connection is none", ConnectionBytes, 90, roomy, 0},
-	}
-	for _, test := range tests {
-		if got := SafeConnections(Memory{AvailableBytes: test.memory}, test.percent, test.files, ConnectionBytes); got != test.want {
-			t.Errorf("%s: %d, want %d", test.name, got, test.want)
+	}{{100 * 1000 * ConnectionBytes, 50, 50_000}, {100 * 1000 * ConnectionBytes, 10, 10_000}, {0, 50, 0}, {ConnectionBytes, 90, 0}} {
+		if got, _ := Safe(Memory{AvailableBytes: test.memory}, test.percent, ConnectionBytes); got != test.want {
+			t.Errorf("%+v: %d", test, got)
 		}
 	}
 }
 
-// What SafeConnections offers has to pass the checks, and one more has not.
+// What Safe offers passes the check, and one more does not.
 func TestSafeConnectionsAreThoseThatPass(t *testing.T) {
 	for _, available := range []uint64{12345678, 5*gib + 7, 123 * gib} {
-		for _, files := range []FileTable{{Used: 377, Max: 2_466_170}, {Used: 9, Max: 20_001}} {
-			m := Memory{AvailableBytes: available}
-			n := SafeConnections(m, 37, files, ConnectionBytes)
-			if err := errors.Join(CheckMemory(n, m, 37, ConnectionBytes), CheckFiles(n, files)); err != nil {
-				t.Errorf("%d of %d bytes, %+v: %v", n, available, files, err)
-			}
-			if errors.Join(CheckMemory(n+1, m, 37, ConnectionBytes), CheckFiles(n+1, files)) == nil {
-				t.Errorf("%d bytes, %+v: %d are more than is safe, and pass", available, files, n+1)
-			}
+		m := Memory{AvailableBytes: available}
+		n, _ := Safe(m, 37, ConnectionBytes)
+		if err := CheckMemory(n, m, 37, ConnectionBytes); err != nil {
+			t.Errorf("%d of %d bytes: %v", n, available, err)
+		}
+		if CheckMemory(n+1, m, 37, ConnectionBytes) == nil {
+			t.Errorf("%d bytes: %d are more than is safe, and pass", available, n+1)
 		}
 	}
 }
@@ -104,27 +89,6 @@ func TestWhereNotOneFitsNoneIsNotTheAdvice(t *testing.T) {
 	refusal(t, err, "free some memory")
 	if strings.Contains(err.Error(), "--conns to 0") {
 		t.Errorf("%q: --conns 0 is refused", err)
-	}
-}
-
-func TestTooFewFilesSayNeedHaveAndFix(t *testing.T) {
-	refusal(t, CheckFiles(20_000, FileTable{Used: 400, Max: 30_400}), "20000 connections", "need about 40000 of fs.file-max",
-		"20000 may be used", "lower --conns to 10000 or run: sysctl -w fs.file-max=50400")
-	err := CheckFiles(1, FileTable{Used: 400, Max: 400})
-	refusal(t, err, "run: sysctl -w fs.file-max=10402")
-	if strings.Contains(err.Error(), "lower --conns") {
-		t.Errorf("%q: not even one fits", err)
-	}
-}
-
-func TestTheSysctlOfferedIsEnough(t *testing.T) {
-	f := FileTable{Used: 400, Max: 50_400}
-	if err := CheckFiles(20_000, f); err != nil {
-		t.Error(err)
-	}
-	f.Max--
-	if err := CheckFiles(20_000, f); err == nil {
-		t.Error("one file less is enough as well")
 	}
 }
 

@@ -20,6 +20,7 @@ type Capability struct {
 	Why      string // what connprof needs it for
 	Has      bool
 	Optional bool  // a run goes without it
+	Within   bool  // it has it within a user namespace only, which is not enough
 	Err      error // why that is not known
 }
 
@@ -35,14 +36,20 @@ var needs = []privilege.Need{
 // sysResource is one that a run goes without.
 var sysResource = privilege.Need{Cap: capability.CAP_SYS_RESOURCE, Purpose: "to raise a hard limit"}
 
-// CheckPrivileges fails when the process lacks a capability that a run needs.
-func CheckPrivileges() error {
+// CheckPrivileges fails when the process lacks a capability that a command with probes needs.
+func CheckPrivileges(command string) error {
 	missing, err := privilege.Lacking(needs...)
-	if err != nil || len(missing) == 0 {
+	if err != nil {
 		return err
 	}
+	if (Host{}).userNamespace() {
+		return fmt.Errorf("connprof %s needs root of the host, and here root is only that of a user namespace; run it outside that", command)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
 	if os.Geteuid() != 0 {
-		return errors.New("connprof run needs root: it lacks " + missing[0] + "; run it with sudo")
+		return fmt.Errorf("connprof %s needs root: it lacks %s; run it with sudo", command, missing[0])
 	}
 	return errors.New("root here lacks " + strings.Join(missing, ", ") +
 		"; run outside the container, or give it these capabilities")
@@ -55,12 +62,24 @@ func (h Host) capabilities() (privilege.Set, error) {
 	return privilege.Effective()
 }
 
+// firstUserNamespace is the inode number of the namespace that the host booted with (PROC_USER_INIT_INO).
+const firstUserNamespace = 0xEFFFFFFD
+
+// userNamespace tells whether the capabilities are only those within a user namespace of its own: BPF and the host's limits want
+// the first one's (ns_capable(&init_user_ns)).
+func (h Host) userNamespace() bool {
+	n := inode(h.Root + "/proc/self/ns/user")
+	return n != 0 && n != firstUserNamespace
+}
+
 // Capabilities lists what connprof makes use of, one by one.
 func Capabilities(h Host) []Capability {
 	own, err := h.capabilities()
+	namespaced := h.userNamespace()
 	var list []Capability
 	for _, n := range append(slices.Clone(needs), sysResource) {
-		list = append(list, Capability{Name: n.Name(), Why: n.Purpose, Has: err == nil && own.Meets(n), Err: err,
+		meets := err == nil && own.Meets(n)
+		list = append(list, Capability{Name: n.Name(), Why: n.Purpose, Has: meets && !namespaced, Within: meets && namespaced, Err: err,
 			Optional: n.Cap == sysResource.Cap})
 	}
 	return list
@@ -68,7 +87,7 @@ func Capabilities(h Host) []Capability {
 
 // addSysResource says where a hard limit cannot be raised.
 func addSysResource(h Host, r *Reading) error {
-	if own, err := h.capabilities(); err == nil && !own.Meets(sysResource) {
+	if own, err := h.capabilities(); err == nil && (h.userNamespace() || !own.Meets(sysResource)) {
 		r.Note = "this process lacks CAP_SYS_RESOURCE: raise it where the shell is started (LimitNOFILE=, ulimits)"
 	}
 	return nil

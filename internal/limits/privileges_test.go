@@ -1,6 +1,9 @@
 package limits
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -8,7 +11,7 @@ import (
 
 // These tests run as root, with what a run needs.
 func TestRootMayRun(t *testing.T) {
-	if err := CheckPrivileges(); err != nil {
+	if err := CheckPrivileges("run"); err != nil {
 		t.Error(err)
 	}
 }
@@ -25,5 +28,27 @@ func TestCapabilitiesHaveTheKernelsNumbersAndNames(t *testing.T) {
 	}
 	for name := range numbers {
 		t.Errorf("%s is not asked for", name)
+	}
+}
+
+func TestRootOfAUserNamespaceIsNotEnough(t *testing.T) {
+	h := madeUp(t, nil)
+	path := filepath.Join(h.Root, "/proc/self/ns/user")
+	writeFile(t, path, "") // any file that is not the first namespace's
+	for _, c := range Capabilities(h) {
+		if c.Has || !c.Within {
+			t.Errorf("%+v", c)
+		}
+	}
+	if r := rowOf(t, Judge(h, million()), "nofile (hard)"); !strings.Contains(r.Note, "CAP_SYS_RESOURCE") {
+		t.Errorf("%+v", r)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range Capabilities(h) {
+		if !c.Has || c.Within {
+			t.Errorf("in no namespace that is known: %+v", c)
+		}
 	}
 }

@@ -20,6 +20,10 @@ type Demand struct {
 	Addresses, Ports uint64
 	// ClientBytes and ServerBytes are the kernel memory of one idle endpoint, in bytes of slab pages.
 	ClientBytes, ServerBytes uint64
+	// QueuedBytes is what the kernel books for the data that is queued on a connection (Booked), 0 where none is.
+	QueuedBytes uint64
+	// Promised are connections of others like these, which may not be open yet.
+	Promised uint64
 	// ThreadEach says that the accepting end runs one thread a connection.
 	ThreadEach bool
 }
@@ -30,13 +34,13 @@ func (d Demand) server() bool { return d.Role != kernel.RoleClient }
 // sockets is how many ends are on this host.
 func (d Demand) sockets() uint64 {
 	if d.Role == kernel.RoleBoth {
-		return 2 * d.Conns
+		return 2 * (d.Conns + d.Promised)
 	}
-	return d.Conns
+	return d.Conns + d.Promised
 }
 
-// slabBytes is what all endpoints on this host cost.
-func (d Demand) slabBytes() uint64 {
+// memoryBytes is what all endpoints on this host cost, with the data that is queued on them.
+func (d Demand) memoryBytes() uint64 {
 	var each uint64
 	if d.client() {
 		each += d.ClientBytes
@@ -44,7 +48,16 @@ func (d Demand) slabBytes() uint64 {
 	if d.server() {
 		each += d.ServerBytes
 	}
-	return d.Conns * each
+	return (d.Conns + d.Promised) * (each + d.QueuedBytes)
+}
+
+// bookedBytes is what net.ipv4.tcp_mem has to allow, which the kernel books by the page: what is queued, or else a page on every
+// end, for connections that are about to carry something.
+func (d Demand) bookedBytes() uint64 {
+	if d.QueuedBytes == 0 {
+		return d.sockets() * pageBytes
+	}
+	return (d.Conns + d.Promised) * ((d.QueuedBytes + pageBytes - 1) / pageBytes * pageBytes)
 }
 
 // effect is what happens at a limit.
@@ -53,6 +66,7 @@ type effect int
 const (
 	stops    effect = iota // no further connection
 	slows                  // the connections hold, something else suffers
+	queues                 // stops connections that carry data, and slows others
 	threaded               // stops servers with one thread a connection, and no others
 )
 
@@ -134,7 +148,7 @@ func acceptQueue(d Demand, _ Reading) uint64 {
 
 // memoryNeed leaves the host what MaxAllowPercent leaves it.
 func memoryNeed(d Demand, _ Reading) uint64 {
-	return (d.slabBytes()*100 + MaxAllowPercent - 1) / MaxAllowPercent
+	return (d.memoryBytes()*100 + MaxAllowPercent - 1) / MaxAllowPercent
 }
 
 func perTuple(d Demand, _ Reading) uint64 {
@@ -143,6 +157,14 @@ func perTuple(d Demand, _ Reading) uint64 {
 	}
 	tuples := max(d.Addresses*d.Ports, 1)
 	return (d.Conns + tuples - 1) / tuples
+}
+
+// perAddress is what a program takes of the ports that binds them to an address. To one server port it is no more than others do.
+func perAddress(d Demand, _ Reading) uint64 {
+	if !d.client() || d.Ports < 2 {
+		return 0
+	}
+	return (d.Conns + d.Addresses - 1) / max(d.Addresses, 1)
 }
 
 // oneThread begins what happens to the classic server.
@@ -154,6 +176,14 @@ var limits = []limit{
 		consequence: "connect: cannot assign requested address (ports for each client address and server port)",
 		read:        readClientPorts, need: perTuple, sysctl: "net.ipv4.ip_local_port_range", value: raisedPorts,
 		command: moreAddresses, manual: "no range of ports is large enough"},
+	{name: "ports bound first", where: "net.ipv4.ip_local_port_range", effect: slows,
+		consequence: "bind: address already in use, for a program that binds its address before connect() without IP_BIND_ADDRESS_NO_PORT: " +
+			"it has each port once for all destinations",
+		read: readClientPorts, need: perAddress,
+		command: func(d Demand, r Reading, _ uint64) string {
+			each := max(r.Now, 1)
+			return "setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1) before bind(), or " + addressesFor((d.Conns+each-1)/each, 1)
+		}},
 	{name: "reserved ports", where: "net.ipv4.ip_local_reserved_ports", effect: slows,
 		consequence: "taken out of the client ports",
 		read:        readReservedPorts, need: noNeed},
@@ -202,15 +232,12 @@ var limits = []limit{
 		read:        readMemAvailable, need: memoryNeed, manual: "memory is not a setting", command: fewer},
 	{name: "memory cgroup", where: "memory.max", unit: "bytes", effect: stops, run: true,
 		consequence: "the cgroup's OOM killer; a program's own memory comes on top",
-		read:        readCgroup(memoryCgroup), need: func(d Demand, r Reading) uint64 { return d.slabBytes() + r.Used },
+		read:        readCgroup(memoryCgroup), need: func(d Demand, r Reading) uint64 { return d.memoryBytes() + r.Used },
 		manual: cgroupOwn, command: echoInto},
-	{name: "queued data", where: "net.ipv4.tcp_mem", unit: "bytes", effect: slows,
+	{name: "queued data", where: "net.ipv4.tcp_mem", unit: "bytes", effect: queues,
 		consequence: "with a page queued on every end at once, segments are dropped; idle connections need none",
-		read:        readTCPMem, need: func(d Demand, r Reading) uint64 { return d.sockets()*pageBytes + r.Used }, run: true,
-		command: func(_ Demand, _ Reading, need uint64) string {
-			pages := (need + pageBytes - 1) / pageBytes
-			return fmt.Sprintf("sysctl -w net.ipv4.tcp_mem='%d %d %d'", pages/2, pages/3*2, pages)
-		}},
+		read:        readTCPMem, need: func(d Demand, r Reading) uint64 { return d.bookedBytes() + r.Used }, run: true,
+		manual: "it bounds the memory of the whole host", command: largerTCPMem},
 	{name: "orphans", where: "net.ipv4.tcp_max_orphans", effect: slows,
 		consequence: "when a process ends with all its connections open, those beyond it are reset at once",
 		read:        with(sysctl("net.ipv4.tcp_max_orphans"), addOrphans), run: true,
@@ -295,18 +322,28 @@ func raisedPorts(h Host, need uint64) (string, error) {
 // moreAddresses is the way out where no range of ports is enough: about 64,000 fit into one.
 func moreAddresses(d Demand, _ Reading, _ uint64) string {
 	const fits = 64_000
-	tuples := (d.Conns + fits - 1) / fits
-	return fmt.Sprintf("more client addresses: --ips %d", (tuples+d.Ports-1)/max(d.Ports, 1))
+	return "more client addresses: " + addressesFor((d.Conns+fits-1)/fits, d.Ports)
+}
+
+// addressesFor is the flag for so many pairs of client address and server port.
+func addressesFor(tuples, ports uint64) string {
+	return fmt.Sprintf("--ips %d", (tuples+ports-1)/max(ports, 1))
 }
 
 func fewer(d Demand, r Reading, _ uint64) string {
 	one := d
 	one.Conns = 1
-	return fmt.Sprintf("--conns %d, or more memory", r.Now/100*MaxAllowPercent/max(one.slabBytes(), 1))
+	return fmt.Sprintf("--conns %d, or more memory", r.Now/100*MaxAllowPercent/max(one.memoryBytes(), 1))
 }
 
 func echoInto(_ Demand, r Reading, need uint64) string {
 	return fmt.Sprintf("echo %d > %s", need, r.Where)
+}
+
+// largerTCPMem has the ratios that the kernel begins with (tcp_init_mem): what is needed stays below the pressure.
+func largerTCPMem(_ Demand, _ Reading, need uint64) string {
+	pages := (need + pageBytes - 1) / pageBytes
+	return fmt.Sprintf("sysctl -w net.ipv4.tcp_mem='%d %d %d'", pages*3/4, pages, pages*3/2)
 }
 
 func writeSysctl(name string) func(Demand, Reading, uint64) string {

@@ -16,7 +16,9 @@ type chooser struct{}
 func (chooser) all() bool                               { return true }
 func (chooser) chosen(l *look, e *kernel.Endpoint) bool { return true }
 
-func readBooks(p *loader.Probes, l *recording.Look) (account.HostBooks, error) { return account.HostBooks{}, nil }
+func readBooks(p *loader.Probes, l *recording.Look) (account.HostBooks, error) {
+	return account.HostBooks{}, nil
+}
 
 type tmpPlaces struct{}
 

@@ -132,15 +132,15 @@ type Hook struct {
 // Load is what the load engine did.
 type Load struct {
 	// End is which end was made on this machine: client, server or both.
-	End             kernel.Role `json:"end"`
-	Scenario        string      `json:"scenario"`
+	End      kernel.Role `json:"end"`
+	Scenario string      `json:"scenario"`
 	// ClientState and ServerState are the states that the scenario holds the ends in. Both are empty where it opens no connection,
 	// and in recordings from before these fields; one is where the scenario leaves no such end.
-	ClientState     string      `json:"client_state,omitempty"`
-	ServerState     string      `json:"server_state,omitempty"`
-	ClientAddresses int         `json:"client_addresses"`
-	ServerPorts     int         `json:"server_ports"`
-	Requested       int         `json:"requested"`
+	ClientState     string `json:"client_state,omitempty"`
+	ServerState     string `json:"server_state,omitempty"`
+	ClientAddresses int    `json:"client_addresses"`
+	ServerPorts     int    `json:"server_ports"`
+	Requested       int    `json:"requested"`
 	// Capped is the limit that set Requested where no number was asked for, empty where ips x ports x 50,000 fit.
 	Capped string `json:"capped,omitempty"`
 	// ExpectedBytes is what a connection was expected to cost in slab pages, both ends, by the batch.

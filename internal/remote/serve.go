@@ -67,8 +67,12 @@ func listenProblem(listen string) string {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return "want a port from 1 to 65535"
 	}
-	if _, err := netip.ParseAddr(host); host != "" && err != nil {
+	a, err := netip.ParseAddr(host)
+	switch {
+	case host != "" && err != nil:
 		return "want an address of this host, such as 192.168.1.10:8090"
+	case a.Is6() && a.IsLinkLocalUnicast():
+		return "it is a link-local address; give one that is valid beyond the link"
 	}
 	return ""
 }

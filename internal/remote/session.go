@@ -90,7 +90,7 @@ func (s *session) run(ctx context.Context, deliver func(*recording.Recording) er
 // ready makes everything ready for the first connection and tells the client.
 func (s *session) ready() (*experiment.Stage, error) {
 	s.link.OnProgress(func(*peer.Progress) {})
-	if err := limits.CheckPrivileges(); err != nil {
+	if err := limits.CheckPrivileges("serve"); err != nil {
 		return nil, err
 	}
 	plan, err := experiment.NewPlan(s.options, s.ends)

@@ -36,8 +36,12 @@ func (o *Options) Validate() error {
 	if err := o.Options.Validate(); err != nil {
 		return err
 	}
-	if _, port, err := net.SplitHostPort(o.Target); err != nil || port == "" || o.Target[0] == ':' {
+	host, port, err := net.SplitHostPort(o.Target)
+	if err != nil || port == "" || host == "" {
 		return experiment.Invalid("target", o.Target, "want HOST:PORT, as connprof serve prints it")
+	}
+	if a, err := netip.ParseAddr(host); o.IPv6 && err == nil && a.Is4() {
+		return experiment.Invalid("target", o.Target, "it is an IPv4 address; leave out --ipv6, or give an IPv6 address")
 	}
 	switch {
 	case o.ThreadPerConnection:
@@ -62,7 +66,7 @@ func checkScenario(name string) error {
 
 // Run makes the connecting end of a run whose accepting end is a connprof serve. See experiment.Run.
 func Run(ctx context.Context, o Options) (*recording.Recording, error) {
-	if err := limits.CheckPrivileges(); err != nil {
+	if err := limits.CheckPrivileges("run"); err != nil {
 		return nil, err
 	}
 	if err := o.Validate(); err != nil {
