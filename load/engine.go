@@ -15,9 +15,8 @@ import (
 	"time"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/lastwords"
 )
-
-const ()
 
 // Engine is a pair of load processes.
 type Engine struct {
@@ -150,7 +149,7 @@ func (p *process) describe() string {
 	}
 	lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
 	if lines[0] != "" {
-		text += ": " + lines[0]
+		text += ": " + strings.TrimPrefix(lines[0], lastwords.Prefix)
 	}
 	return text
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	_ "github.com/connprof/connprof/internal/lastwords" // speaks for a runtime that cannot start
 	"github.com/connprof/connprof/load"
 )
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote"
@@ -94,7 +95,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	if err := errors.Join(limits.CheckPrivileges(), checkOutput(f.output)); err != nil {
+	if err := errors.Join(experiment.CheckThreads(1), limits.CheckPrivileges(), checkOutput(f.output)); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	ctx, stop, release := watchSignals(cmd.Context())

@@ -45,6 +45,14 @@ func (e *Ends) inKernel() int {
 	return 1
 }
 
+// inProcesses is how many load processes there are here, one an end.
+func (e *Ends) inProcesses() int {
+	if e.private() {
+		return 2
+	}
+	return 1
+}
+
 // files is how many files a connection takes here; 0 stands for both ends'.
 func (e *Ends) files() uint64 {
 	if e.private() {

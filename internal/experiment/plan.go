@@ -55,7 +55,7 @@ func NewPlan(o Options, ends *Ends) (*Plan, error) {
 	}
 	each = ends.share(each)
 	for _, fit := range []func() error{p.fitPromises, p.fitPorts, func() error { return p.fitThreads(limits.Host{}) }, func() error { return p.fitMemory(each) },
-		p.fitWatches} {
+		p.fitWatches, func() error { return p.fitOwnThreads(limits.Host{}) }} {
 		if err := fit(); err != nil {
 			return nil, err
 		}
@@ -111,6 +111,11 @@ func (p *Plan) fitWatches() error {
 		}
 	}
 	return nil
+}
+
+// fitOwnThreads wants room for the threads of the processes themselves.
+func (p *Plan) fitOwnThreads(h limits.Host) error {
+	return checkOwnThreads(h, p.Ends.inProcesses(), p.Conns)
 }
 
 // host is where limits are read. The soft limit on files does not bind a run, and asking for it takes a child process.
