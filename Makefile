@@ -55,9 +55,10 @@ test-unit: ## the tests that need no root, in seconds
 	go test -count=1 -skip '$(NEEDS_ROOT)' $(UNIT)
 
 # The first and the last of the kernels are also put at the two ends of a cable (connprof serve, run --target).
+# With -v a line comes for each step as it ends.
 # The limits of the whole host are run into on 6.12 only; CONNPROF_VM_ALL=1 does so on the other kernels as well.
 test-vm: vm-tools ## the same tests and the main job under stock kernels in virtual machines: KERNEL="5.10 7.2"
-	KERNEL="$(KERNEL)" go test -tags vm -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$|TestTwoMachines$$' ./test/vm
+	KERNEL="$(KERNEL)" go test -tags vm -v -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$|TestTwoMachines$$' ./test/vm
 
 # TestMain starts one browser for all of them; the other tests of the package run as well.
 test-page: page-tools ## the page in a real browser, headless: its scripts, its widths, its themes

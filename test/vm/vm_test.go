@@ -196,6 +196,7 @@ func bootKernel(t *testing.T, version, label string, config Config) *Result {
 	folder, release := fetchKernel(t, version)
 	config.Vmlinuz, config.ModuleDir = filepath.Join(folder, "vmlinuz"), filepath.Join(folder, "modules")
 	config.Timeout = machineTimeout
+	config.Said = func(line string) { t.Logf("%s: %s", label, line) }
 	ctx, cancel := untilDeadline(t)
 	defer cancel()
 	result, err := Boot(ctx, config)
@@ -203,7 +204,7 @@ func bootKernel(t *testing.T, version, label string, config Config) *Result {
 		t.Fatal(err)
 	}
 	keepEvidence(t, label, result)
-	t.Logf("kernel %s: init after %.1f s, powered off after %.1f s", result.Boot.Release, result.Boot.Seconds, result.Seconds)
+	t.Logf("%s: powered off after %.1f s", label, result.Seconds)
 	if err != nil {
 		t.Error(err)
 	} else if result.Boot.Release != release {
@@ -303,11 +304,11 @@ func keepEvidence(t *testing.T, label string, r *Result) {
 	}
 }
 
-// checkEnd wants a command that ended by itself, with status 0.
+// checkEnd wants a command that ended by itself, with status 0. What it wrote is of interest where it did not.
 func checkEnd(t *testing.T, c wire.CommandResult) {
 	t.Helper()
-	if c.Error != "" || c.ExitCode != 0 {
-		t.Errorf("%s: exit status %d after %.1f s %s", strings.Join(c.Argv, " "), c.ExitCode, c.Seconds, c.Error)
+	if failed(c) {
+		t.Errorf("%s\n%s", outcome(c), complaint(c))
 	}
 }
 
@@ -322,7 +323,6 @@ var rungOf = map[kernel.HookKind]kernel.HookKind{
 
 // checkMainJob holds the run's recording against what must be so, and its account against that of the run by itself.
 func checkMainJob(t *testing.T, c wire.CommandResult, hooks kernel.HookKind, files map[string][]byte) {
-	t.Logf("%s took %.1f s\n%s", strings.Join(c.Argv, " "), c.Seconds, c.Output)
 	checkEnd(t, c)
 	m := readOne(t, files, recordingBy(string(hooks)))
 	errs := []error{check.Alone(m, rungOf[hooks], mainIPs, mainConns), check.Stacks(m)}
@@ -357,32 +357,35 @@ func readOne(t *testing.T, files map[string][]byte, name string) *recording.Mach
 	return m
 }
 
-// checkTestRun reports a package's tests: what they printed, what failed, and what was skipped without leave.
+// checkTestRun reports a package's tests: what failed and what it printed, and what was skipped without leave.
 func checkTestRun(t *testing.T, version, folder string, c wire.CommandResult) {
 	events := testEvents(t, c.Output)
 	printed := map[string]string{}
-	var all strings.Builder
-	passed := 0
+	passed, told := 0, false
 	for _, e := range events {
 		printed[e.Test] += e.Output
-		all.WriteString(e.Output)
 		if e.Action == "pass" && e.Test != "" {
 			passed++
 		}
 	}
-	t.Logf("%s took %.1f s, %d tests passed\n%s", folder, c.Seconds, passed, all.String())
-	checkEnd(t, c)
-	if passed == 0 {
-		t.Error("no test passed")
-	}
+	t.Logf("%s: %d tests passed", folder, passed)
 	for _, e := range events {
 		switch {
 		case e.Test == "":
 		case e.Action == "fail":
-			t.Errorf("%s failed", e.Test)
+			told = true
+			t.Errorf("%s failed:\n%s", e.Test, printed[e.Test])
 		case e.Action == "skip" && !maySkip(version, folder, e.Test, printed[e.Test]):
 			t.Errorf("%s was skipped, which kernel %s gives no reason for:\n%s", e.Test, version, printed[e.Test])
 		}
+	}
+	switch {
+	case failed(c) && told:
+		t.Error(outcome(c))
+	case failed(c): // no test says why: it was killed, or crashed
+		checkEnd(t, c)
+	case passed == 0:
+		t.Error("no test passed")
 	}
 }
 
