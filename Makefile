@@ -56,7 +56,7 @@ test-unit: ## the tests that need no root, in seconds
 
 # The first and the last of the kernels are also put at the two ends of a cable (connprof serve, run --target).
 # With -v a line comes for each step as it ends.
-# The limits of the whole host are run into on 6.12 only; CONNPROF_VM_ALL=1 does so on the other kernels as well.
+# Some tests run on 6.12 only, and on the other kernels with CONNPROF_VM_ALL=1 (test/vm/packages_test.go).
 test-vm: vm-tools ## the same tests and the main job under stock kernels in virtual machines: KERNEL="5.10 7.2"
 	KERNEL="$(KERNEL)" go test -tags vm -v -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$|TestTwoMachines$$' ./test/vm
 

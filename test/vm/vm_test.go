@@ -26,30 +26,6 @@ import (
 	"github.com/connprof/connprof/test/vm/wire"
 )
 
-// testPackages are the folders whose tests also run in the virtual machines: those that talk to the kernel. One
-// without tests is left out. Of the program's own tests it is those of the commands that change the host: the others
-// need a shell, take minutes on an emulated processor, or ask the kernel nothing.
-var testPackages = []testPackage{{folder: "netcfg", parallel: waiting}, {folder: "load"}, {folder: "loader"}, {folder: "internal/limits"},
-	{folder: "internal/account"}, {folder: "internal/experiment"}, {folder: "internal/measure"}, {folder: "internal/kernel"},
-	{folder: "test/cli", run: "Netup|Netdown|Growth", skip: "BadInput|Help", parallel: waiting},
-	{folder: hostLimits, kernels: []string{"6.12"}}}
-
-// hostLimits are the tests that lower limits of the whole host, half a minute's worth. On the other kernels they run with
-// CONNPROF_VM_ALL set.
-const hostLimits = "test/hostlimits"
-
-type testPackage struct {
-	folder  string
-	kernels []string // where it runs, everywhere if empty
-	// run and skip choose among its tests, all if empty.
-	run, skip string
-	// parallel is how many tests run at a time, of those that may; as many as processors if 0.
-	parallel int
-}
-
-// waiting is for tests that wait for the network's answers most of the time.
-const waiting = 32
-
 // modules are the kinds of interfaces that netup is tried on. The stock kernels have them as modules, and there is no
 // modprobe that the kernel could ask for one. Parameters keep them from making an interface on their own.
 var modules = []wire.Module{{Name: "veth"}, {Name: "bridge"}, {Name: "8021q"}, {Name: "macvlan"},
@@ -100,17 +76,12 @@ func forEachKernel(t *testing.T, test func(t *testing.T, version string)) {
 	if len(versions) == 0 {
 		versions = strings.Fields(defaultKernels)
 	}
-	for _, version := range versions {
+	for _, version := range longestFirst(versions) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			test(t, version)
 		})
 	}
-}
-
-// on tells whether a package's tests run under that kernel.
-func (p testPackage) on(version string) bool {
-	return len(p.kernels) == 0 || slices.Contains(p.kernels, version) || os.Getenv("CONNPROF_VM_ALL") != ""
 }
 
 // programs are the files to test, as built on the host.
@@ -167,9 +138,10 @@ func testKernel(t *testing.T, version string, p programs) {
 	config := Config{Files: map[string]string{"/connprof": p.connprof, "/hold": p.hold}, Modules: modules}
 	tests := slices.DeleteFunc(slices.Clone(p.tests), func(p testProgram) bool { return !p.on(version) })
 	for _, program := range tests {
-		addTestProgram(t, &config, program)
+		addTestProgram(t, &config, version, program)
 	}
-	for _, hooks := range kernel.HookChoices {
+	rungs := mainJobs(version)
+	for _, hooks := range rungs {
 		config.Commands = append(config.Commands, mainJob(string(hooks)))
 	}
 	result := bootKernel(t, version, version, config)
@@ -184,7 +156,7 @@ func testKernel(t *testing.T, version string, p programs) {
 			})
 			continue
 		}
-		hooks := kernel.HookChoices[i-len(tests)]
+		hooks := rungs[i-len(tests)]
 		t.Run("main job by "+string(hooks), func(t *testing.T) { checkMainJob(t, c, hooks, result.Files) })
 	}
 }
@@ -241,7 +213,7 @@ func fetchKernel(t *testing.T, version string) (folder, release string) {
 }
 
 // addTestProgram puts a package's test binary and its testdata into a folder of its own, where the test is started.
-func addTestProgram(t *testing.T, config *Config, p testProgram) {
+func addTestProgram(t *testing.T, config *Config, version string, p testProgram) {
 	t.Helper()
 	dir := path.Join("/test", p.folder)
 	binary := path.Join(dir, path.Base(p.binary))
@@ -259,7 +231,7 @@ func addTestProgram(t *testing.T, config *Config, p testProgram) {
 		t.Fatal(err)
 	}
 	// The test gives up first, and says where it was.
-	argv := []string{binary, "-test.v=test2json", "-test.run=" + p.run, "-test.skip=" + p.skip,
+	argv := []string{binary, "-test.v=test2json", "-test.run=" + p.run, "-test.skip=" + p.skipped(version),
 		"-test.timeout=" + (commandTimeout - 20*time.Second).String()}
 	if p.parallel > 0 {
 		argv = append(argv, "-test.parallel="+strconv.Itoa(p.parallel))
