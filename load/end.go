@@ -14,7 +14,7 @@ const (
 	// hastenTime is how long the connecting end may be told how to close without getting any further.
 	hastenTime = 2 * time.Second
 	// endGrace is how long a process may take to do as it was told, termGrace what SIGTERM gives it.
-	endGrace  = 2 * time.Second
+	endGrace  = 3 * time.Second
 	termGrace = time.Second
 	// abortGrace is how long the kernel may close sockets while somebody waits who wants an end at once.
 	abortGrace = 2 * time.Second
