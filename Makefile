@@ -60,9 +60,10 @@ test-unit: ## the tests that need no root, in seconds
 	$(GO) test -count=1 -skip '$(NEEDS_ROOT)' $(UNIT)
 
 # The first and the last of the kernels are also put at the two ends of a cable (connprof serve, run --target).
-# The limits of the whole host are run into on 6.12 only; CONNPROF_VM_ALL=1 does so on the other kernels as well.
+# With -v a line comes for each step as it ends.
+# Some tests run on 6.12 only, and on the other kernels with CONNPROF_VM_ALL=1 (test/vm/packages_test.go).
 test-vm: vm-tools ## the same tests and the main job under stock kernels in virtual machines: KERNEL="5.10 7.2"
-	KERNEL="$(KERNEL)" $(GO) test -tags vm -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$|TestTwoMachines$$' ./test/vm
+	KERNEL="$(KERNEL)" $(GO) test -tags vm -v -count=1 -timeout 60m -run 'TestKernels$$|TestMergingChangesNoType$$|TestTwoMachines$$' ./test/vm
 
 # TestMain starts one browser for all of them; the other tests of the package run as well.
 test-page: page-tools ## the page in a real browser, headless: its scripts, its widths, its themes

@@ -3,6 +3,7 @@ package load
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,12 +16,12 @@ import (
 	"time"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/lastwords"
 )
-
-const ()
 
 // Engine is a pair of load processes.
 type Engine struct {
+	abort    context.Context // its end kills the processes
 	shared   *shared
 	memory   *os.File
 	workers  []*process // server first
@@ -52,9 +53,15 @@ func (c Config) ends() []kernel.Role {
 	return []kernel.Role{kernel.RoleServer, kernel.RoleClient}
 }
 
-// Start starts both processes, or that of Config.End, by the given function (which may put them into another network namespace) and returns
-// once the server listens and the client is ready to begin.
+// Start is StartContext for an engine that nothing aborts.
 func Start(c Config, start func(*exec.Cmd) error) (*Engine, error) {
+	return StartContext(context.Background(), c, start)
+}
+
+// StartContext starts both processes, or that of Config.End, by the given function (which may put them into another network
+// namespace) and returns once the server listens and the client is ready to begin. The end of the context kills them, whatever
+// the engine is waiting for.
+func StartContext(abort context.Context, c Config, start func(*exec.Cmd) error) (*Engine, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -64,7 +71,7 @@ func Start(c Config, start func(*exec.Cmd) error) (*Engine, error) {
 	}
 	scenario, _ := FindScenario(c.Scenario) // checked above
 	memory.limit.Store(int64(c.Connections))
-	e := &Engine{shared: memory, memory: file, ended: make(chan struct{}), end: c.End, accepts: scenario.Accepted(),
+	e := &Engine{abort: abort, shared: memory, memory: file, ended: make(chan struct{}), end: c.End, accepts: scenario.Accepted(),
 		connects: !scenario.Listens, threads: c.ThreadPerConnection}
 	for _, role := range c.ends() {
 		p, err := e.startWorker(workerConfig{Role: role, Config: c}, start)
@@ -111,6 +118,7 @@ func (e *Engine) startWorker(wc workerConfig, start func(*exec.Cmd) error) (*pro
 		return nil, err
 	}
 	go p.wait(e)
+	context.AfterFunc(e.abort, func() { _ = p.cmd.Process.Kill() }) // one that has ended is not killed (os.ErrProcessDone)
 	reportOut.Close()
 	line, _ := bufio.NewReader(report).ReadString('\n')
 	if line != readyMark {
@@ -150,7 +158,7 @@ func (p *process) describe() string {
 	}
 	lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
 	if lines[0] != "" {
-		text += ": " + lines[0]
+		text += ": " + strings.TrimPrefix(lines[0], lastwords.Prefix)
 	}
 	return text
 }
@@ -256,66 +264,4 @@ func (e *Engine) Err() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// endGrace is how long a process may take to close its sockets before it is killed, which closes them as well.
-const endGrace = 60 * time.Second
-
-// hastenTime is how long the connecting end may take to be told how to close.
-const hastenTime = 5 * time.Second
-
-// hasten has the connecting end close by resets: the accepted ends are then gone as well, without a FIN and an ACK each
-// way. The accepting end sleeps meanwhile, for it would be woken for each.
-func (e *Engine) hasten() {
-	if len(e.workers) < 2 || e.shared == nil || !e.connects {
-		return
-	}
-	server, client := e.workers[0], e.workers[1]
-	_ = server.cmd.Process.Signal(syscall.SIGSTOP)
-	defer func() { _ = server.cmd.Process.Signal(syscall.SIGCONT) }()
-	e.shared.stop.Store(1)
-	e.shared.closing.Store(1)
-	want := e.shared.acted.Load() + e.shared.established.Load()
-	if _, err := client.control.Write([]byte{commandAct, byte(resetOnClose)}); err != nil {
-		return
-	}
-	for end := time.Now().Add(hastenTime); e.shared.acted.Load() < want && time.Now().Before(end); time.Sleep(time.Millisecond) {
-		select {
-		case <-client.done:
-			return
-		default:
-		}
-	}
-	_, _ = client.control.Write([]byte{commandEnd})
-	client.control.Close()
-	select {
-	case <-client.done:
-	case <-time.After(endGrace):
-	}
-}
-
-// End ends both processes and waits until the kernel has closed their sockets.
-func (e *Engine) End() {
-	if e.end != kernel.RoleBoth && e.shared != nil {
-		e.CloseOnPurpose()
-	}
-	e.hasten()
-	for _, p := range e.workers {
-		_, _ = p.control.Write([]byte{commandEnd}) // a process that has ended needs no telling
-		p.control.Close()
-	}
-	for _, p := range e.workers {
-		select {
-		case <-p.done:
-		case <-time.After(endGrace):
-			p.kill()
-		}
-	}
-	e.workers = nil
-	if e.shared != nil {
-		e.final = e.Progress()
-		e.shared.unmap()
-		e.memory.Close()
-		e.shared = nil
-	}
 }

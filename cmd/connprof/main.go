@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/connprof/connprof/internal/format"
+	_ "github.com/connprof/connprof/internal/lastwords" // speaks for a runtime that cannot start
 	"github.com/connprof/connprof/load"
 )
 

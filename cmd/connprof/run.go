@@ -152,6 +152,9 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
 		return err
 	}
+	if err := experiment.CheckThreads(f.endsHere()); err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
 	if err := f.open(); err != nil {
 		return err
 	}
@@ -214,6 +217,14 @@ func (f *runFlags) measure(ctx context.Context, cmd *cobra.Command, p *progress)
 		fmt.Fprintf(f.messages, "held for %.1f s: all %d connections are still up\n", rec.Load().HoldSeconds, rec.Load().Established)
 	}
 	return f.verdict(rec)
+}
+
+// endsHere is how many ends of the connections are on this host.
+func (f *runFlags) endsHere() int {
+	if f.Target != "" {
+		return 1
+	}
+	return 2
 }
 
 // make makes the run, on this host or between two.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/connprof/connprof/internal/experiment"
 	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote"
@@ -97,7 +98,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	if err := errors.Join(limits.CheckPrivileges("serve"), f.checkOutput()); err != nil {
+	if err := errors.Join(experiment.CheckThreads(1), limits.CheckPrivileges("serve"), f.checkOutput()); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	f.messages = newConsole(os.Stdout)

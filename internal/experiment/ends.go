@@ -45,6 +45,14 @@ func (e *Ends) inKernel() int {
 	return 1
 }
 
+// inProcesses is how many load processes there are here, one an end.
+func (e *Ends) inProcesses() int {
+	if e.private() {
+		return 2
+	}
+	return 1
+}
+
 // share is the part of what a connection costs that is due here.
 func (e *Ends) share(bytes uint64) uint64 {
 	if e.private() {

@@ -149,6 +149,9 @@ func hold(ctx context.Context, stage *Stage, watch *Watch, peer Peer) error {
 	case <-ctx.Done():
 		return nil
 	case <-stage.engine.Ended():
+		if ctx.Err() != nil {
+			return nil
+		}
 		return fmt.Errorf("while the connections were held: %w", stage.engine.Err())
 	case <-peer.Gone():
 		return fmt.Errorf("while the connections were held: %w", peer.Err())

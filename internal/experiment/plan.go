@@ -56,7 +56,8 @@ func NewPlan(o Options, ends *Ends) (*Plan, error) {
 		least = ends.share(limits.ConnectionBytes)
 	}
 	for _, fit := range []func() error{p.fitPromises, p.fitCgroup, p.fitPorts, func() error { return p.fitThreads(limits.Host{}) },
-		func() error { return p.fitMemory(least) }, func() error { return p.fitLimits(least/2, least/2) }} {
+		func() error { return p.fitMemory(least) }, func() error { return p.fitLimits(least/2, least/2) },
+		func() error { return p.fitOwnThreads(limits.Host{}) }} {
 		if err := fit(); err != nil {
 			return nil, err
 		}
@@ -124,6 +125,11 @@ func (p *Plan) fitCgroup() error {
 	}
 	p.memory.AvailableBytes -= ownMemory
 	return nil
+}
+
+// fitOwnThreads wants room for the threads of the processes themselves.
+func (p *Plan) fitOwnThreads(h limits.Host) error {
+	return checkOwnThreads(h, p.Ends.inProcesses(), p.Conns)
 }
 
 // host is where limits are read. The soft limit on files does not bind a run, and asking for it takes a child process; nor does

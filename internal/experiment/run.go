@@ -31,11 +31,19 @@ func Run(ctx context.Context, o Options) (*recording.Recording, error) {
 
 // RunWith makes a planned run of which this host has the connecting end, and whose other end is the peer.
 func RunWith(ctx context.Context, plan *Plan, peer Peer) (*recording.Recording, error) {
+	rec, err := inPhases(ctx, plan, peer)
+	if rec == nil && ctx.Err() != nil {
+		return nil, ErrAborted // and not what came of the load's end
+	}
+	return rec, err
+}
+
+func inPhases(ctx context.Context, plan *Plan, peer Peer) (*recording.Recording, error) {
 	defer peer.Leave()
 	if err := peer.Agree(plan); err != nil {
 		return nil, err
 	}
-	stage, err := Open(plan)
+	stage, err := Open(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -54,12 +62,12 @@ func RunWith(ctx context.Context, plan *Plan, peer Peer) (*recording.Recording, 
 	if err := ramp(ctx, stage, watch); err != nil {
 		return nil, err
 	}
-	if err := arrange(stage, peer); err != nil {
+	if err := arrange(stage, peer); err != nil || ctx.Err() != nil {
 		return nil, err
 	}
 	peer.Measure()
 	rec, err := stage.Measure(watch, peer.Err() != nil)
-	if err != nil {
+	if err != nil || ctx.Err() != nil {
 		return nil, err
 	}
 	peer.Join(rec)

@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -19,6 +20,7 @@ const firstServerPort = 8090
 // Stage is what stands while a run lasts: the network, the load processes and the probes. What they find out is gathered in
 // one machine's part of a recording.
 type Stage struct {
+	abort   context.Context
 	plan    *Plan
 	network *netcfg.Private
 	engine  *load.Engine
@@ -29,9 +31,9 @@ type Stage struct {
 	serving serving // before the first connection, where servers are compared
 }
 
-// Open makes everything ready for the first connection.
-func Open(plan *Plan) (*Stage, error) {
-	s := &Stage{plan: plan, profile: unprofiled{}, others: announce()}
+// Open makes everything ready for the first connection. The end of the context kills the load, which ends every wait for it.
+func Open(ctx context.Context, plan *Plan) (*Stage, error) {
+	s := &Stage{abort: ctx, plan: plan, profile: unprofiled{}, others: announce()}
 	if err := s.open(); err != nil {
 		s.Close()
 		return nil, err
@@ -85,7 +87,7 @@ func (s *Stage) startLoad() error {
 	o := &s.plan.Options
 	config := s.plan.Ends.loadConfig(load.Config{Connections: s.plan.Conns, Rate: o.Rate, Timeout: handshakeTimeout,
 		Scenario: s.plan.Scenario.Name, Payload: o.Payload, ThreadPerConnection: o.ThreadPerConnection})
-	engine, err := load.Start(config, s.network.Start)
+	engine, err := load.StartContext(s.abort, config, s.network.Start)
 	if err != nil {
 		return err
 	}

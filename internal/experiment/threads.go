@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -53,6 +54,19 @@ func (o *Options) deliver(rec *recording.Recording, list *bytes.Buffer) error {
 		}
 	}
 	return o.measured(rec)
+}
+
+// runtimeThreads are those of a process of connprof's beside its shards: the Go runtime has one for each CPU that it may use, and
+// some for what sleeps in the kernel. A run of 1,000 connections has had 28 in all on two CPUs, one of 45,000 has had 31.
+const runtimeThreads = 8
+
+// CheckThreads fails when the host, or a cgroup, leaves no room for the threads of a run with so many of the ends here. The Go
+// runtime ends the process where it is refused one, so this comes before anything that takes threads.
+func CheckThreads(ends int) error { return checkOwnThreads(limits.Host{}, ends, 1) }
+
+func checkOwnThreads(h limits.Host, ends, conns int) error {
+	shards := (conns + load.MaxShardSockets - 1) / load.MaxShardSockets
+	return limits.CheckThreads(h, (1+ends)*(runtime.GOMAXPROCS(0)+runtimeThreads)+ends*shards)
 }
 
 // threadLimits are the limits on threads, by their names in package limits. RLIMIT_NPROC is not among them: it does not

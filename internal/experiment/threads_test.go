@@ -178,3 +178,25 @@ func TestAThreadedRunWithoutAProfileIsComparedToo(t *testing.T) {
 		t.Errorf("%d voluntary context switches of 300 threads that have answered", v)
 	}
 }
+
+// The runtime of a process that is refused a thread ends it.
+func TestTooFewThreadsForTheProcessesThemselvesAreNamed(t *testing.T) {
+	const used, plenty = 172, 1 << 20
+	if err := checkOwnThreads(madeUpHost(t, plenty, plenty, plenty), 2, 1_000_000); err != nil {
+		t.Errorf("with plenty: %v", err)
+	}
+	for sysctl, h := range map[string]limits.Host{
+		"kernel.threads-max": madeUpHost(t, used+1, plenty, plenty),
+		"kernel.pid_max":     madeUpHost(t, plenty, used+1, plenty),
+	} {
+		err := checkOwnThreads(h, 1, 1000)
+		if err == nil || !strings.Contains(err.Error(), sysctl+" = 173") || !strings.Contains(err.Error(), "run: sysctl -w "+sysctl+"=") {
+			t.Errorf("with %s at its end: %v", sysctl, err)
+		}
+	}
+	// Each 19,900 connections have a thread at each end.
+	few, many := madeUpHost(t, plenty, used+1000, plenty), 19_900*500
+	if err := checkOwnThreads(few, 2, many); err == nil || !strings.Contains(err.Error(), "kernel.pid_max = 1172") {
+		t.Errorf("with %d connections: %v", many, err)
+	}
+}

@@ -88,6 +88,9 @@ func (w *Watch) until(ctx context.Context, every time.Duration, done func() bool
 			stop = nil
 			w.End("interrupted")
 		case <-engine.Ended():
+			if ctx.Err() != nil {
+				return ErrAborted // the load was killed for it
+			}
 			w.End(engine.Err().Error())
 			w.look()
 			return nil

@@ -3,20 +3,28 @@ package kernel
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sort"
-	"strconv"
 	"strings"
 )
 
 // Symbols finds the kernel function that an address lies in.
 type Symbols struct {
-	addresses []uint64
-	names     []string
+	functions []function // by address
+	names     []byte     // of all functions, one after the other: a hundred thousand strings would cost as many allocations
 	lines     int
+}
+
+// function is where one begins, and where its name lies.
+type function struct {
+	address uint64
+	start   uint32
+	length  uint16
 }
 
 // ParseSymbols reads the format of /proc/kallsyms and keeps the functions. It fails where the kernel hides the
@@ -36,26 +44,51 @@ func ParseSymbols(r io.Reader) (*Symbols, error) {
 	case s.lines == 0:
 		return nil, errors.New("kallsyms is empty: something is mounted over it (a container's masked path), or the kernel has no " +
 			"CONFIG_KALLSYMS; run outside the container")
-	case len(s.addresses) == 0:
+	case len(s.functions) == 0:
 		return nil, errors.New("kallsyms shows no function addresses: kernel.kptr_restrict hides them; " +
 			"set it to 0 or 1 and run as root with CAP_SYSLOG")
 	}
-	sort.Sort(byAddress{s})
+	slices.SortStableFunc(s.functions, func(a, b function) int { return cmp.Compare(a.address, b.address) })
 	return s, nil
 }
 
 // add takes one line, "address type name [module]".
 func (s *Symbols) add(line []byte) {
-	fields := bytes.Fields(line)
-	if len(fields) < 3 || len(fields[1]) != 1 || !strings.ContainsRune("tTwW", rune(fields[1][0])) {
+	digits, rest, _ := bytes.Cut(line, []byte{' '})
+	kind, rest, found := bytes.Cut(rest, []byte{' '})
+	if !found || len(kind) != 1 || bytes.IndexByte([]byte("tTwW"), kind[0]) < 0 {
 		return
 	}
-	address, err := strconv.ParseUint(string(fields[0]), 16, 64)
-	if err != nil || address == 0 {
+	address, ok := parseHexadecimal(digits)
+	if !ok || address == 0 {
 		return
 	}
-	s.addresses = append(s.addresses, address)
-	s.names = append(s.names, string(fields[2]))
+	name, _, _ := bytes.Cut(rest, []byte{'\t'}) // a module's name follows
+	s.functions = append(s.functions, function{address, uint32(len(s.names)), uint16(len(name))})
+	s.names = append(s.names, name...)
+}
+
+// parseHexadecimal is strconv.ParseUint without the string that it needs.
+func parseHexadecimal(digits []byte) (n uint64, ok bool) {
+	if len(digits) == 0 || len(digits) > 16 {
+		return 0, false
+	}
+	for _, d := range digits {
+		switch {
+		case '0' <= d && d <= '9':
+			n = n<<4 | uint64(d-'0')
+		case 'a' <= d && d <= 'f':
+			n = n<<4 | uint64(d-'a'+10)
+		default:
+			return 0, false
+		}
+	}
+	return n, true
+}
+
+func (s *Symbols) name(i int) string {
+	f := s.functions[i]
+	return string(s.names[f.start : f.start+uint32(f.length)])
 }
 
 // ReadSymbols reads the running kernel's /proc/kallsyms.
@@ -71,20 +104,20 @@ func ReadSymbols() (*Symbols, error) {
 // Function names the function around address, without the suffix that the compiler gives to a clone of it
 // (.isra.0, .constprop.0, .part.0, .cold, .llvm.1234). It is the address in hexadecimal where there is none.
 func (s *Symbols) Function(address uint64) string {
-	i := sort.Search(len(s.addresses), func(i int) bool { return s.addresses[i] > address }) - 1
+	i := sort.Search(len(s.functions), func(i int) bool { return s.functions[i].address > address }) - 1
 	if i < 0 {
 		return fmt.Sprintf("0x%x", address)
 	}
-	return BaseName(s.names[i])
+	return BaseName(s.name(i))
 }
 
 // Range is where the code of the first of some functions that the kernel has lies: from its first byte to behind its last;
 // 0, 0 if it has none of them.
 func (s *Symbols) Range(functions ...string) (low, high uint64) {
 	for _, f := range functions {
-		for i, name := range s.names {
-			if BaseName(name) == f && i+1 < len(s.addresses) {
-				return s.addresses[i], s.addresses[i+1]
+		for i := range len(s.functions) - 1 {
+			if BaseName(s.name(i)) == f {
+				return s.functions[i].address, s.functions[i+1].address
 			}
 		}
 	}
@@ -97,13 +130,4 @@ func BaseName(name string) string {
 		return name[:i]
 	}
 	return name
-}
-
-type byAddress struct{ *Symbols }
-
-func (b byAddress) Len() int           { return len(b.addresses) }
-func (b byAddress) Less(i, j int) bool { return b.addresses[i] < b.addresses[j] }
-func (b byAddress) Swap(i, j int) {
-	b.addresses[i], b.addresses[j] = b.addresses[j], b.addresses[i]
-	b.names[i], b.names[j] = b.names[j], b.names[i]
 }

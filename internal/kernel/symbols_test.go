@@ -104,12 +104,13 @@ func TestRunningKernelsSymbolsFindTCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := map[string]bool{"tcp_v4_connect": false, "inet_csk_accept": false}
-	for i, name := range s.names {
-		if i > 0 && s.addresses[i] < s.addresses[i-1] {
-			t.Fatalf("%s at %#x sorted behind %#x", name, s.addresses[i], s.addresses[i-1])
+	for i, f := range s.functions {
+		name := s.name(i)
+		if i > 0 && f.address < s.functions[i-1].address {
+			t.Fatalf("%s at %#x sorted behind %#x", name, f.address, s.functions[i-1].address)
 		}
 		if _, ok := found[name]; ok {
-			found[name] = s.Function(s.addresses[i]+4) == name
+			found[name] = s.Function(f.address+4) == name
 		}
 	}
 	for name, ok := range found {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -142,6 +143,9 @@ func (p *plain) open() {
 	p.answer()
 }
 
+// readSymbols reads them once for all tests: reading is half of what a small test takes, and no kernel function moves.
+var readSymbols = sync.OnceValues(kernel.ReadSymbols)
+
 // account ends the trace, walks, and fills a recording.
 func (p *plain) account(before account.Snapshot) (*recording.Machine, loader.Counters) {
 	p.t.Helper()
@@ -154,7 +158,7 @@ func (p *plain) account(before account.Snapshot) (*recording.Machine, loader.Cou
 		p.t.Fatal(err)
 	}
 	p.after = after
-	symbols, err := kernel.ReadSymbols()
+	symbols, err := readSymbols()
 	if err != nil {
 		p.t.Fatal(err)
 	}

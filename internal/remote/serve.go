@@ -77,12 +77,9 @@ func listenProblem(listen string) string {
 	return ""
 }
 
-// What a server lets in at a time. Strangers are those who have not proved themselves yet: they have peer's few seconds,
-// and the memory of a handshake.
 const (
-	maxSessions         = 4
-	maxStrangers        = 16
-	maxStrangersAddress = 4
+	// maxSessions is how many a server has at a time.
+	maxSessions = 4
 	// sayEvery is the least time between two lines about strangers.
 	sayEvery = time.Second
 	// planTime is how long a client that has proved itself may take to say what it wants.
@@ -95,8 +92,7 @@ type server struct {
 	peer      *peer.Server
 	control   netip.AddrPort
 	mu        sync.Mutex
-	strangers map[netip.Addr]int
-	knocking  int
+	strangers strangers
 	sessions  map[int]*promise
 	closing   bool      // no session may begin any more
 	number    int       // of the last session
@@ -120,8 +116,8 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w; give another port with --listen", o.Listen, plainDial(err))
 	}
-	s := &server{options: &o, peer: own, control: l.Addr().(*net.TCPAddr).AddrPort(), strangers: map[netip.Addr]int{},
-		sessions: map[int]*promise{}, once: make(chan error, 1)}
+	s := &server{options: &o, peer: own, control: l.Addr().(*net.TCPAddr).AddrPort(), sessions: map[int]*promise{},
+		once: make(chan error, 1)}
 	if int(s.control.Port())+o.Ports > 65535 {
 		_ = l.Close()
 		return fmt.Errorf("%d data ports do not fit above control port %d; lower --ports or give a lower --listen", o.Ports,
@@ -154,34 +150,32 @@ func (s *server) accept(ctx context.Context, l net.Listener) {
 			continue
 		}
 		from := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-		if !s.letIn(from) {
-			_ = c.Close()
-			continue
-		}
-		go s.receive(ctx, c, from)
+		go s.receive(ctx, c, s.letIn(c, from))
 	}
 }
 
-// letIn bounds how many there are who have not proved themselves.
-func (s *server) letIn(from netip.Addr) bool {
+// letIn takes a caller for a stranger, in whose place another one may have to go.
+func (s *server) letIn(c net.Conn, from netip.Addr) *stranger {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.knocking >= maxStrangers || s.strangers[from] >= maxStrangersAddress {
-		s.sayStranger(fmt.Sprintf("turned %s away: too many callers at once that have not shown the token", from))
-		return false
+	caller, gone := s.strangers.add(c, from)
+	if gone != nil {
+		s.sayStranger(fmt.Sprintf("turned %s away: too many callers at once that have not shown the token", gone.from))
 	}
-	s.knocking++
-	s.strangers[from]++
-	return true
+	return caller
 }
 
-func (s *server) known(from netip.Addr) {
+// leaves is called when a stranger has proved itself, or not, and tells whether it is turned away.
+func (s *server) leaves(caller *stranger, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.knocking--
-	if s.strangers[from]--; s.strangers[from] == 0 {
-		delete(s.strangers, from)
+	if !s.strangers.remove(caller) {
+		return true // somebody else has its place; that was said
 	}
+	if err != nil {
+		s.sayStranger(fmt.Sprintf("turned %s away: %v", caller.from, err))
+	}
+	return err != nil
 }
 
 // sayStranger says something that anybody on the network can cause, and not often.
@@ -198,13 +192,13 @@ func (s *server) sayStranger(text string) {
 }
 
 // receive has a caller prove itself, and makes a session of it.
-func (s *server) receive(ctx context.Context, c net.Conn, from netip.Addr) {
+func (s *server) receive(ctx context.Context, c net.Conn, caller *stranger) {
+	from := caller.from
 	link, err := s.peer.Accept(c)
-	s.known(from)
-	if err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.sayStranger(fmt.Sprintf("turned %s away: %v", from, err))
+	if s.leaves(caller, err) {
+		if link != nil {
+			link.Close()
+		}
 		return
 	}
 	number, err := s.begin()

@@ -16,45 +16,7 @@ import (
 func quietServer(o ServeOptions) (s *server, said *[]string) {
 	said = &[]string{}
 	o.Said = func(line string) { *said = append(*said, line) }
-	return &server{options: &o, control: netip.MustParseAddrPort("127.0.0.1:20000"), strangers: map[netip.Addr]int{},
-		sessions: map[int]*promise{}}, said
-}
-
-func TestStrangersAreFewAtATime(t *testing.T) {
-	s, _ := quietServer(ServeOptions{})
-	address := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}) }
-	let := map[netip.Addr]int{}
-	for i := range 1000 { // ten attempts from each of a hundred
-		if from := address(i % 100); s.letIn(from) {
-			let[from]++
-		}
-	}
-	in := 0
-	for from, n := range let {
-		if in += n; n > maxStrangersAddress {
-			t.Errorf("%s has %d strangers", from, n)
-		}
-	}
-	if in != maxStrangers || len(s.strangers) > maxStrangers {
-		t.Errorf("%d strangers are let in, and %d addresses kept, want %d", in, len(s.strangers), maxStrangers)
-	}
-	for from, n := range let {
-		for range n {
-			s.known(from)
-		}
-	}
-	if s.knocking != 0 || len(s.strangers) != 0 {
-		t.Errorf("%d still knock, and %d addresses are kept", s.knocking, len(s.strangers))
-	}
-	one := address(1)
-	for i := range 10 {
-		if s.letIn(one) != (i < maxStrangersAddress) {
-			t.Errorf("stranger %d of one address", i+1)
-		}
-	}
-	if !s.letIn(address(2)) {
-		t.Error("one address keeps the others out")
-	}
+	return &server{options: &o, control: netip.MustParseAddrPort("127.0.0.1:20000"), sessions: map[int]*promise{}}, said
 }
 
 func TestStrangersCannotMakeTheServerTalk(t *testing.T) {

@@ -62,7 +62,7 @@ func acceptingEnds(bound int, at netip.Addr, wanted *peer.Request, firstPort, pr
 
 // run makes the session from its plan to its end. The recording is not nil when there is an account.
 func (s *session) run(ctx context.Context, deliver func(*recording.Recording) error) (*recording.Recording, error) {
-	stage, err := s.ready()
+	stage, err := s.ready(ctx)
 	if err != nil {
 		_ = s.link.Send(&peer.Refusal{Reason: peer.Text(err.Error())})
 		s.link.Close()
@@ -88,7 +88,7 @@ func (s *session) run(ctx context.Context, deliver func(*recording.Recording) er
 }
 
 // ready makes everything ready for the first connection and tells the client.
-func (s *session) ready() (*experiment.Stage, error) {
+func (s *session) ready(ctx context.Context) (*experiment.Stage, error) {
 	s.link.OnProgress(func(*peer.Progress) {})
 	if err := limits.CheckPrivileges("serve"); err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (s *session) ready() (*experiment.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.stage, err = experiment.Open(plan); err != nil {
+	if s.stage, err = experiment.Open(ctx, plan); err != nil {
 		return nil, err
 	}
 	err = s.link.Send(&peer.Ready{Host: peer.Text(kernel.HostName()), Program: peer.Text(s.options.Version), Boot: kernel.BootID(),
@@ -182,7 +182,11 @@ func (s *session) serve(ctx context.Context) (*recording.Recording, error) {
 			s.tell()
 		}
 	}
-	return s.stage.Measure(s.watch, false)
+	rec, err := s.stage.Measure(s.watch, false)
+	if ctx.Err() != nil {
+		return nil, experiment.ErrAborted
+	}
+	return rec, err
 }
 
 // quietTime and quietStep are for how long, and how often, a session without a client looks whether its queues are empty.
@@ -315,6 +319,9 @@ func (s *session) hears(ctx context.Context, wanted func(peer.Message) bool, sto
 				return true, gone(s.link)
 			}
 		case <-s.stage.Engine().Ended():
+			if ctx.Err() != nil {
+				return true, nil
+			}
 			return false, s.stage.Engine().Err()
 		case <-ctx.Done():
 			return true, nil

@@ -37,10 +37,15 @@ func TestGrowthOfRunsBetweenTwoHostsIsExplained(t *testing.T) {
 		t.Fatal("this kernel has no virtual Ethernet")
 	}
 	p.netup(t, "10.79.1.1/16")
-	for _, scheme := range []struct{ ips, ports int }{{20, 1}, {1, 20}} {
-		slabSettles(t)
-		rec := p.large(t, scheme.ips, scheme.ports, betweenGrowth)
-		holds(t, check.Growth(rec.Machines[0], maxUnexplained))
+	for _, scheme := range []struct {
+		name       string
+		ips, ports int
+	}{{"20 addresses", 20, 1}, {"20 ports", 1, 20}} {
+		t.Run(scheme.name, func(t *testing.T) {
+			slabSettles(t)
+			rec := p.large(t, scheme.ips, scheme.ports, betweenGrowth)
+			holds(t, check.Growth(rec.Machines[0], maxUnexplained))
+		})
 	}
 }
 

@@ -58,7 +58,9 @@ func testMain(m *testing.M) int {
 		return m.Run()
 	}
 	program = filepath.Join(dir, "connprof")
-	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/connprof").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", program, "../../cmd/connprof")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile does: the C library complains in words of its own
+	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -187,6 +188,29 @@ func TestACgroupThatAllowsFewerThreadsIsNamed(t *testing.T) {
 		!strings.Contains(l.Capped, dir+"/pids.max = 700") {
 		t.Errorf("%+v", l)
 	}
+}
+
+// A program of Go's that is refused a thread ends with a traceback, and exit status 2.
+func TestTooFewThreadsForTheProgramItselfAreNamed(t *testing.T) {
+	dir := newPidsCgroup(t)
+	for max, wants := range map[int][]string{
+		1:  {"refused a thread", "pids.max"}, // not even the runtime starts
+		5:  {"run: connprof needs", "threads and " + dir + "/pids.max = 5", "leaves it 5", "> " + dir + "/pids.max"},
+		20: {"run: connprof needs", "threads and " + dir + "/pids.max = 20", "> " + dir + "/pids.max"},
+	} {
+		setPidsMax(t, dir, max)
+		finish(t, underCgroup(t, dir, "run", "--conns", "300")).refuses(t, exitFailed, wants...)
+	}
+	setPidsMax(t, dir, 20)
+	finish(t, underCgroup(t, dir, "serve", "--listen", "127.0.0.1:18099")).refuses(t, exitFailed, "serve: connprof needs", dir)
+}
+
+// underCgroup is a child that joins a cgroup by a shell: a program that has threads of its own would need room for them.
+func underCgroup(t *testing.T, dir string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := command(t, args...)
+	cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `echo 0 >"$0"/cgroup.procs && exec "$@"`, dir, program}, args...)
+	return cmd
 }
 
 func TestAThreadThatTheKernelRefusesEndsTheRampAndNamesTheLimit(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -38,6 +39,7 @@ type Config struct {
 	CPUs      int            // when 0: 2, or 1 for kernels that lose kprobe hits with 2
 	Cable     *Cable         // to another virtual machine; none when nil
 	Timeout   time.Duration  // for the whole life of the virtual machine; 5 minutes when 0
+	Said      func(string)   // gets a line for each step that is over, while the machine runs; nil for nobody
 }
 
 // Cable connects the interfaces eth0 of two virtual machines.
@@ -119,30 +121,36 @@ func withDefaults(config Config) (Config, error) {
 
 func runMachine(ctx context.Context, config Config, m machine) (*Result, error) {
 	start := time.Now()
+	result, over, streamed := &Result{}, make(chan struct{}), make(chan error, 1)
+	stream, err := os.Create(m.results)
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	go func() { streamed <- result.readStream(&growing{stream, over}, config.Said) }()
 	runErr := m.run(ctx, config)
-	result := &Result{Seconds: time.Since(start).Seconds()}
+	close(over)
+	streamErr := <-streamed
+	result.Seconds = time.Since(start).Seconds()
 	console, err := os.ReadFile(m.console)
 	if err != nil {
 		return result, errors.Join(runErr, err)
 	}
 	result.Console = string(console)
-	streamErr := result.readStream(m.results)
 	return result, verdict(runErr, streamErr, result, len(config.Commands))
 }
 
-// readStream fills in what the init process sent.
-func (r *Result) readStream(path string) error {
-	stream, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer stream.Close()
-	frames, err := wire.Read(stream)
+// readStream fills in what the init process sends, as it comes.
+func (r *Result) readStream(stream io.Reader, said func(string)) error {
 	r.Files = map[string][]byte{}
-	for _, f := range frames {
-		err = errors.Join(err, r.add(f))
-	}
-	return err
+	var errs error
+	err := wire.Each(stream, func(f wire.Frame) {
+		errs = errors.Join(errs, r.add(f))
+		if line := r.stepOf(f); line != "" && said != nil {
+			said(line)
+		}
+	})
+	return errors.Join(err, errs)
 }
 
 func (r *Result) add(f wire.Frame) error {

@@ -66,7 +66,7 @@ func takeCensus(t *testing.T, version, label, more string, conns int, files map[
 	for _, c := range result.Commands {
 		checkEnd(t, c)
 		if c.ExitCode != 0 {
-			t.Fatal(c.Output)
+			t.FailNow()
 		}
 	}
 	m := readOne(t, result.Files, recordingName)

@@ -31,7 +31,7 @@ type machine struct {
 	qemu      string
 	initramfs string
 	console   string // written: the first serial port
-	results   string // written: the second serial port
+	results   string // written: the second serial port; it is there before
 }
 
 func (m machine) args(config Config) []string {
@@ -86,10 +86,6 @@ func (m machine) run(ctx context.Context, config Config) error {
 		return err
 	}
 	defer console.Close()
-	// qemu makes this file too, but not before it has read its arguments.
-	if err := os.WriteFile(m.results, nil, 0o600); err != nil {
-		return err
-	}
 	limited, cancel := context.WithTimeout(ctx, config.Timeout)
 	defer cancel()
 	err = waitOnThread(func() error {

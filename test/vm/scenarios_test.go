@@ -24,7 +24,6 @@ func TestScenarios(t *testing.T) {
 	forEachKernel(t, func(t *testing.T, version string) {
 		result := bootKernel(t, version, version, Config{Files: files, Commands: []wire.Command{allScenarios()}})
 		for _, c := range result.Commands {
-			t.Logf("took %.1f s\n%s", c.Seconds, c.Output)
 			checkEnd(t, c)
 		}
 		for _, s := range load.Scenarios {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -57,13 +58,10 @@ func TestTwoMachines(t *testing.T) {
 	connprof := buildCommand(t, t.TempDir(), "./cmd/connprof")
 	near, far := versions[0], versions[len(versions)-1]
 	nearResult, farResult := bootTwo(t, near, far, connprof)
-	for i, c := range farResult.Commands {
+	commands := slices.Concat(nearResult.Commands, farResult.Commands)
+	slices.SortStableFunc(commands, byCause)
+	for _, c := range commands {
 		checkEnd(t, c)
-		t.Logf("%s took %.1f s\n%s", schemes[i].name, c.Seconds, c.Output)
-	}
-	for _, c := range nearResult.Commands {
-		checkEnd(t, c)
-		t.Logf("%s took %.1f s\n%s", strings.Join(c.Argv, " "), c.Seconds, c.Output)
 	}
 	for _, s := range schemes {
 		t.Run(s.name, func(t *testing.T) {

@@ -26,33 +26,6 @@ import (
 	"github.com/connprof/connprof/test/vm/wire"
 )
 
-// testPackages are the folders whose tests also run in the virtual machines: those that talk to the kernel. One
-// without tests is left out. Of the program's own tests it is those of the commands that change the host: the others
-// need a shell, take minutes on an emulated processor, or ask the kernel nothing.
-//
-// The program's own come first: they hold the account against the growth of the machine's slab memory, and sockets with unsent
-// data that the tests of queues leave behind go when their timers say, minutes later.
-var testPackages = []testPackage{{folder: "test/cli", run: "Netup|Netdown|Growth", skip: "BadInput|Help", parallel: waiting},
-	{folder: "netcfg", parallel: waiting}, {folder: "load"}, {folder: "loader"}, {folder: "internal/limits"},
-	{folder: "internal/account"}, {folder: "internal/experiment"}, {folder: "internal/measure"}, {folder: "internal/kernel"},
-	{folder: hostLimits, kernels: []string{"6.12"}}}
-
-// hostLimits are the tests that lower limits of the whole host, half a minute's worth. On the other kernels they run with
-// CONNPROF_VM_ALL set.
-const hostLimits = "test/hostlimits"
-
-type testPackage struct {
-	folder  string
-	kernels []string // where it runs, everywhere if empty
-	// run and skip choose among its tests, all if empty.
-	run, skip string
-	// parallel is how many tests run at a time, of those that may; as many as processors if 0.
-	parallel int
-}
-
-// waiting is for tests that wait for the network's answers most of the time.
-const waiting = 32
-
 // modules are the kinds of interfaces that netup is tried on. The stock kernels have them as modules, and there is no
 // modprobe that the kernel could ask for one. Parameters keep them from making an interface on their own.
 var modules = []wire.Module{{Name: "veth"}, {Name: "bridge"}, {Name: "8021q"}, {Name: "macvlan"},
@@ -103,17 +76,12 @@ func forEachKernel(t *testing.T, test func(t *testing.T, version string)) {
 	if len(versions) == 0 {
 		versions = strings.Fields(defaultKernels)
 	}
-	for _, version := range versions {
+	for _, version := range longestFirst(versions) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			test(t, version)
 		})
 	}
-}
-
-// on tells whether a package's tests run under that kernel.
-func (p testPackage) on(version string) bool {
-	return len(p.kernels) == 0 || slices.Contains(p.kernels, version) || os.Getenv("CONNPROF_VM_ALL") != ""
 }
 
 // programs are the files to test, as built on the host.
@@ -170,9 +138,10 @@ func testKernel(t *testing.T, version string, p programs) {
 	config := Config{Files: map[string]string{"/connprof": p.connprof, "/hold": p.hold}, Modules: modules}
 	tests := slices.DeleteFunc(slices.Clone(p.tests), func(p testProgram) bool { return !p.on(version) })
 	for _, program := range tests {
-		addTestProgram(t, &config, program)
+		addTestProgram(t, &config, version, program)
 	}
-	for _, hooks := range kernel.HookChoices {
+	rungs := mainJobs(version)
+	for _, hooks := range rungs {
 		config.Commands = append(config.Commands, mainJob(string(hooks)))
 	}
 	result := bootKernel(t, version, version, config)
@@ -187,7 +156,7 @@ func testKernel(t *testing.T, version string, p programs) {
 			})
 			continue
 		}
-		hooks := kernel.HookChoices[i-len(tests)]
+		hooks := rungs[i-len(tests)]
 		t.Run("main job by "+string(hooks), func(t *testing.T) { checkMainJob(t, c, hooks, result.Files) })
 	}
 }
@@ -199,6 +168,7 @@ func bootKernel(t *testing.T, version, label string, config Config) *Result {
 	folder, release := fetchKernel(t, version)
 	config.Vmlinuz, config.ModuleDir = filepath.Join(folder, "vmlinuz"), filepath.Join(folder, "modules")
 	config.Timeout = machineTimeout
+	config.Said = func(line string) { t.Logf("%s: %s", label, line) }
 	ctx, cancel := untilDeadline(t)
 	defer cancel()
 	result, err := Boot(ctx, config)
@@ -206,7 +176,7 @@ func bootKernel(t *testing.T, version, label string, config Config) *Result {
 		t.Fatal(err)
 	}
 	keepEvidence(t, label, result)
-	t.Logf("kernel %s: init after %.1f s, powered off after %.1f s", result.Boot.Release, result.Boot.Seconds, result.Seconds)
+	t.Logf("%s: powered off after %.1f s", label, result.Seconds)
 	if err != nil {
 		t.Error(err)
 	} else if result.Boot.Release != release {
@@ -243,7 +213,7 @@ func fetchKernel(t *testing.T, version string) (folder, release string) {
 }
 
 // addTestProgram puts a package's test binary and its testdata into a folder of its own, where the test is started.
-func addTestProgram(t *testing.T, config *Config, p testProgram) {
+func addTestProgram(t *testing.T, config *Config, version string, p testProgram) {
 	t.Helper()
 	dir := path.Join("/test", p.folder)
 	binary := path.Join(dir, path.Base(p.binary))
@@ -261,7 +231,7 @@ func addTestProgram(t *testing.T, config *Config, p testProgram) {
 		t.Fatal(err)
 	}
 	// The test gives up first, and says where it was.
-	argv := []string{binary, "-test.v=test2json", "-test.run=" + p.run, "-test.skip=" + p.skip,
+	argv := []string{binary, "-test.v=test2json", "-test.run=" + p.run, "-test.skip=" + p.skipped(version),
 		"-test.timeout=" + (commandTimeout - 20*time.Second).String()}
 	if p.parallel > 0 {
 		argv = append(argv, "-test.parallel="+strconv.Itoa(p.parallel))
@@ -306,11 +276,11 @@ func keepEvidence(t *testing.T, label string, r *Result) {
 	}
 }
 
-// checkEnd wants a command that ended by itself, with status 0.
+// checkEnd wants a command that ended by itself, with status 0. What it wrote is of interest where it did not.
 func checkEnd(t *testing.T, c wire.CommandResult) {
 	t.Helper()
-	if c.Error != "" || c.ExitCode != 0 {
-		t.Errorf("%s: exit status %d after %.1f s %s", strings.Join(c.Argv, " "), c.ExitCode, c.Seconds, c.Error)
+	if failed(c) {
+		t.Errorf("%s\n%s", outcome(c), complaint(c))
 	}
 }
 
@@ -325,7 +295,6 @@ var rungOf = map[kernel.HookKind]kernel.HookKind{
 
 // checkMainJob holds the run's recording against what must be so, and its account against that of the run by itself.
 func checkMainJob(t *testing.T, c wire.CommandResult, hooks kernel.HookKind, files map[string][]byte) {
-	t.Logf("%s took %.1f s\n%s", strings.Join(c.Argv, " "), c.Seconds, c.Output)
 	checkEnd(t, c)
 	m := readOne(t, files, recordingBy(string(hooks)))
 	errs := []error{check.Alone(m, rungOf[hooks], mainIPs, mainConns), check.Stacks(m)}
@@ -360,32 +329,35 @@ func readOne(t *testing.T, files map[string][]byte, name string) *recording.Mach
 	return m
 }
 
-// checkTestRun reports a package's tests: what they printed, what failed, and what was skipped without leave.
+// checkTestRun reports a package's tests: what failed and what it printed, and what was skipped without leave.
 func checkTestRun(t *testing.T, version, folder string, c wire.CommandResult) {
 	events := testEvents(t, c.Output)
 	printed := map[string]string{}
-	var all strings.Builder
-	passed := 0
+	passed, told := 0, false
 	for _, e := range events {
 		printed[e.Test] += e.Output
-		all.WriteString(e.Output)
 		if e.Action == "pass" && e.Test != "" {
 			passed++
 		}
 	}
-	t.Logf("%s took %.1f s, %d tests passed\n%s", folder, c.Seconds, passed, all.String())
-	checkEnd(t, c)
-	if passed == 0 {
-		t.Error("no test passed")
-	}
+	t.Logf("%s: %d tests passed", folder, passed)
 	for _, e := range events {
 		switch {
 		case e.Test == "":
 		case e.Action == "fail":
-			t.Errorf("%s failed", e.Test)
+			told = true
+			t.Errorf("%s failed:\n%s", e.Test, printed[e.Test])
 		case e.Action == "skip" && !maySkip(version, folder, e.Test, printed[e.Test]):
 			t.Errorf("%s was skipped, which kernel %s gives no reason for:\n%s", e.Test, version, printed[e.Test])
 		}
+	}
+	switch {
+	case failed(c) && told:
+		t.Error(outcome(c))
+	case failed(c): // no test says why: it was killed, or crashed
+		checkEnd(t, c)
+	case passed == 0:
+		t.Error("no test passed")
 	}
 }
 

@@ -163,8 +163,14 @@ func compress(payload []byte) ([]byte, error) {
 var ErrIncomplete = errors.New("the result stream stops before its end marker")
 
 // Read gives the frames of a whole stream. With an error it still gives the frames that were good before it.
-func Read(r io.Reader) ([]Frame, error) {
-	var frames []Frame
+func Read(r io.Reader) (frames []Frame, err error) {
+	err = Each(r, func(f Frame) { frames = append(frames, f) })
+	return frames, err
+}
+
+// Each gives out every frame of a stream as soon as it is whole.
+func Each(r io.Reader, got func(Frame)) error {
+	n := 1
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 4096), maxLine)
 	for lines.Scan() {
@@ -174,17 +180,17 @@ func Read(r io.Reader) ([]Frame, error) {
 		}
 		f, err := readFrame(line, lines)
 		if err != nil {
-			return frames, fmt.Errorf("frame %d of the result stream: %w", len(frames)+1, err)
+			return fmt.Errorf("frame %d of the result stream: %w", n, err)
 		}
-		frames = append(frames, f)
-		if f.Kind == EndFrame {
-			return frames, nil
+		n++
+		if got(f); f.Kind == EndFrame {
+			return nil
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return frames, fmt.Errorf("read the result stream: %w", err)
+		return fmt.Errorf("read the result stream: %w", err)
 	}
-	return frames, ErrIncomplete
+	return ErrIncomplete
 }
 
 // trim takes off the carriage return that a terminal puts before each line feed.
