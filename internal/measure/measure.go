@@ -29,8 +29,8 @@ type Config struct {
 	// Hooks is which hooks are put on, and Force the one rung that they may have; KindAuto or empty tries all.
 	Hooks loader.HookSet
 	Force kernel.HookKind
-	// Endpoints is about how many there will be.
-	Endpoints int
+	// Endpoints is about how many there will be, and Batch how many connections TakeBatch will look at.
+	Endpoints, Batch int
 	// SampleInterval is the mean number of slab allocations for each sampled stack.
 	SampleInterval int
 }
@@ -56,6 +56,7 @@ type Measurement struct {
 	aliases map[string]string // of slab caches
 	begun   []kernel.Site     // counted when the baseline was taken
 	left    []kernel.Site     // counted when the slab hook was last taken off
+	room    *account.Batch    // that the batch is put into
 	batch   *account.Batch    // nil until it is taken
 }
 
@@ -84,7 +85,9 @@ func Start(c Config) (*Measurement, error) {
 		return nil, err
 	}
 	m.probes = probes
+	m.room = account.NewBatch(c.Batch)
 	if c.Hooks != loader.WalkOnly { // which reports nothing by itself
+		m.ledger.TouchLog()
 		ctx, cancel := context.WithCancel(context.Background())
 		m.stop = cancel
 		go func() { m.drained <- probes.Drain(ctx, m.ledger) }()
@@ -176,7 +179,8 @@ func (m *Measurement) Count() (map[End]int, error) {
 // TakeBatch looks closely at what has been opened so far, which is at rest, and takes the slab hook off: what follows is too
 // dear to be traced so closely.
 func (m *Measurement) TakeBatch(connections int) error {
-	b := &account.Batch{Connections: connections}
+	b := m.room
+	b.Connections = connections
 	sites, _, err := m.sites()
 	if err != nil {
 		return err
