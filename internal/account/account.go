@@ -4,6 +4,7 @@
 package account
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/connprof/connprof/internal/kernel"
@@ -55,8 +56,12 @@ func NewLedger(endpoints int) *Ledger {
 		closed: map[kernel.Role]int{}, samples: samples{}, walk: newWalked()}
 }
 
-// TouchLog has the kernel give the log's memory at once. While connections are opened, each new page would cost them time.
-func (l *Ledger) TouchLog() { clear(l.log[len(l.log):cap(l.log)]) }
+// Expect makes room for that many steps and some more, and has the kernel give the memory at once. While connections are
+// opened, each new page would cost them time.
+func (l *Ledger) Expect(steps int) {
+	l.log = slices.Grow(l.log, max(0, min(steps+steps/8, maxLog)-len(l.log)))
+	clear(l.log[len(l.log):cap(l.log)])
+}
 
 // Opened enters an endpoint that was opened by connect() or by a handshake on the listening side.
 func (l *Ledger) Opened(e kernel.EndpointEvent) { l.write(step{e, stepOpened}) }

@@ -84,14 +84,19 @@ func TestBatchHasRoomForItsEndpoints(t *testing.T) {
 	}
 }
 
-func TestLogThatIsTouchedIsStillEmpty(t *testing.T) {
-	l := NewLedger(100)
+func TestLedgerHasRoomForTheStepsThatItExpects(t *testing.T) {
+	const steps = 100
+	l := NewLedger(0)
 	l.Opened(kernel.EndpointEvent{Sock: 1, Role: kernel.RoleClient, PID: 7, Nanoseconds: 9})
-	l.TouchLog()
+	l.Expect(1 + steps)
+	again := kernel.EndpointEvent{Sock: 2, Role: kernel.RoleServer, Nanoseconds: 10}
+	if n := testing.AllocsPerRun(steps-1, func() { l.Opened(again) }); n != 0 || len(l.log) != 1+steps {
+		t.Errorf("%v allocations a step, %d steps", n, len(l.log))
+	}
 	if o, ok := l.endpoint(1); !ok || o.pid != 7 || o.nanoseconds != 9 {
 		t.Errorf("what was written before is %+v, %v", o, ok)
 	}
-	if _, ok := l.endpoint(0); ok || len(l.opened) != 1 {
+	if _, ok := l.endpoint(0); ok || len(l.opened) != 2 {
 		t.Errorf("%d endpoints", len(l.opened))
 	}
 }

@@ -62,7 +62,7 @@ type Measurement struct {
 
 // Start puts the probes on. The kernel's symbols are read at the same time: where they are hidden, nothing need be opened.
 func Start(c Config) (*Measurement, error) {
-	m := &Measurement{config: c, ledger: account.NewLedger(c.Endpoints), drained: make(chan error, 1)}
+	m := &Measurement{config: c, ledger: account.NewLedger(0), drained: make(chan error, 1)}
 	for _, n := range c.Networks {
 		for _, at := range c.Services {
 			m.ledger.Service(n.Inode(), at)
@@ -87,12 +87,23 @@ func Start(c Config) (*Measurement, error) {
 	m.probes = probes
 	m.room = account.NewBatch(c.Batch)
 	if c.Hooks != loader.WalkOnly { // which reports nothing by itself
-		m.ledger.TouchLog()
+		m.ledger.Expect(m.steps())
 		ctx, cancel := context.WithCancel(context.Background())
 		m.stop = cancel
 		go func() { m.drained <- probes.Drain(ctx, m.ledger) }()
 	}
 	return m, nil
+}
+
+// steps is about how many will be reported of the endpoints: that each has opened and, of those that are accepted, who took them.
+func (m *Measurement) steps() int {
+	n := m.config.Endpoints
+	for _, h := range m.probes.Hooks() {
+		if h.Name == kernel.HookAccept && h.Kind != kernel.KindTracepoint {
+			n += m.config.Endpoints / 2
+		}
+	}
+	return n
 }
 
 // sites are the call sites counted so far, and how many events found no place among them; none without the slab hook.
