@@ -78,9 +78,9 @@ scenario-table: build vm-tools ## every scenario in the virtual machines and on 
 bench: ## every benchmark once (BENCHTIME=5x for more)
 	$(GO) test -p 1 -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1x) -exec '$(SUDO)' ./...
 
-bench-overhead: CONNS = 150k
-bench-overhead: build ## connections a second with the profiler over without: PAIRS (7) interleaved pairs of CONNS (150k)
-	$(SUDO) ./tools/bench-overhead.sh $(or $(PAIRS),7) $(CONNS)
+bench-overhead: build ## what the profiler adds to opening connections: ROUNDS (7) with each of SIZES ("20000 150000"); PLAIN=1 beside a plain C pair
+	@go build -o .cache/overhead ./tools/overhead
+	@$(SUDO) .cache/overhead -rounds $(or $(ROUNDS),7) $(if $(PLAIN),-plain) ./connprof $(SIZES)
 
 bench-scale: build ## what grows with the number of connections: 10k to 1M, as a table (SIZES="10000 50000" for others)
 	@$(GO) build -o .cache/scale ./tools/scale

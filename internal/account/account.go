@@ -4,6 +4,7 @@
 package account
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/connprof/connprof/internal/kernel"
@@ -53,6 +54,13 @@ const maxLog = 4 << 20
 func NewLedger(endpoints int) *Ledger {
 	return &Ledger{log: make([]step, 0, min(endpoints+endpoints/8, maxLog)), opened: map[uint64]opened{},
 		closed: map[kernel.Role]int{}, samples: samples{}, walk: newWalked()}
+}
+
+// Expect makes room for that many steps and some more, and has the kernel give the memory at once. While connections are
+// opened, each new page would cost them time.
+func (l *Ledger) Expect(steps int) {
+	l.log = slices.Grow(l.log, max(0, min(steps+steps/8, maxLog)-len(l.log)))
+	clear(l.log[len(l.log):cap(l.log)])
 }
 
 // Opened enters an endpoint that was opened by connect() or by a handshake on the listening side.

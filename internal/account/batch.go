@@ -14,6 +14,16 @@ type Batch struct {
 	endpoints   []kernel.Endpoint
 }
 
+// NewBatch makes a batch with room for both ends of the given number of connections. The room is touched at once: later, the
+// load would wait while the kernel gives it page by page.
+func NewBatch(connections int) *Batch {
+	const listeners = 64 // more take more room when they are met
+	b := &Batch{endpoints: make([]kernel.Endpoint, 2*connections+listeners)}
+	clear(b.endpoints)
+	b.endpoints = b.endpoints[:0]
+	return b
+}
+
 // Visit keeps a walked endpoint. The account of the batch is made later, when the load no longer waits for it.
 func (b *Batch) Visit(e *kernel.Endpoint) error {
 	b.endpoints = append(b.endpoints, *e)

@@ -74,3 +74,29 @@ func TestBatchKeepsItsEndpointsWhenTheReaderReusesItsOwn(t *testing.T) {
 		t.Error("both endpoints are the last one")
 	}
 }
+
+// The load rests while the batch is walked: memory that has to be found meanwhile is time that every run takes longer.
+func TestBatchHasRoomForItsEndpoints(t *testing.T) {
+	const connections = 200
+	b, e := NewBatch(connections), *client(0)
+	if n := testing.AllocsPerRun(2*connections-1, func() { _ = b.Visit(&e) }); n != 0 || len(b.endpoints) != 2*connections {
+		t.Errorf("%v allocations an endpoint, %d endpoints", n, len(b.endpoints))
+	}
+}
+
+func TestLedgerHasRoomForTheStepsThatItExpects(t *testing.T) {
+	const steps = 100
+	l := NewLedger(0)
+	l.Opened(kernel.EndpointEvent{Sock: 1, Role: kernel.RoleClient, PID: 7, Nanoseconds: 9})
+	l.Expect(1 + steps)
+	again := kernel.EndpointEvent{Sock: 2, Role: kernel.RoleServer, Nanoseconds: 10}
+	if n := testing.AllocsPerRun(steps-1, func() { l.Opened(again) }); n != 0 || len(l.log) != 1+steps {
+		t.Errorf("%v allocations a step, %d steps", n, len(l.log))
+	}
+	if o, ok := l.endpoint(1); !ok || o.pid != 7 || o.nanoseconds != 9 {
+		t.Errorf("what was written before is %+v, %v", o, ok)
+	}
+	if _, ok := l.endpoint(0); ok || len(l.opened) != 2 {
+		t.Errorf("%d endpoints", len(l.opened))
+	}
+}

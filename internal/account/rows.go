@@ -112,7 +112,7 @@ func (w *walked) addressRows() []recording.AddressRow {
 	counts := map[place]int{}
 	for netns, s := range w.spaces {
 		for k, n := range s.addresses {
-			counts[place{k, netns}] = n
+			counts[place{k, netns}] = *n
 		}
 	}
 	places := slices.SortedFunc(maps.Keys(counts), func(a, b place) int {

@@ -55,6 +55,18 @@ type tally struct {
 	queued  *queued // nil but in the groups of a look at a running host
 	objects [kernel.NumObjectTypes]uint64
 	split   [kernel.NumObjectTypes]float64 // shares of buckets used by several sockets
+	// The last endpoint's objects and what they occupy: most endpoints of a tally have the same.
+	lastObjects          [kernel.NumObjectTypes]uint8
+	lastObject, lastPage uint64
+}
+
+// bytesOf is what the objects of an endpoint of the tally occupy.
+func (t *tally) bytesOf(e *kernel.Endpoint) (object, page uint64) {
+	if e.Objects != t.lastObjects {
+		t.lastObjects = e.Objects
+		t.lastObject, t.lastPage = endpointBytes(e, t.costs)
+	}
+	return t.lastObject, t.lastPage
 }
 
 // bucket is a bind bucket that several sockets use. No two have one address, in whatever network namespace they are.
@@ -71,7 +83,9 @@ type users struct {
 
 // tallies divides the endpoints of a walk, each of which is in one tally.
 type tallies struct {
-	byKey  map[tallyKey]*tally
+	byKey map[tallyKey]*tally
+	// last is the one that was last asked for, by role: it is often the one that is asked for next.
+	last   [kernel.RoleBoth]*tally
 	shared map[bucket][]users
 }
 
@@ -80,11 +94,15 @@ func newTallies() tallies {
 }
 
 func (ts *tallies) of(key tallyKey) *tally {
+	if t := ts.last[key.role]; t != nil && t.key == key {
+		return t
+	}
 	t := ts.byKey[key]
 	if t == nil {
 		t = &tally{key: key}
 		ts.byKey[key] = t
 	}
+	ts.last[key.role] = t
 	return t
 }
 

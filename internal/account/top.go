@@ -16,12 +16,13 @@ const topEndpoints = 100
 // rank keeps the endpoint if it is among the costliest so far.
 func (w *walked) rank(e *kernel.Endpoint, of *tally, pid uint32) {
 	h := &w.top
-	object, page := endpointBytes(e, of.costs)
+	object, page := of.bytesOf(e)
 	buffers := e.Buffers.Bytes()
-	r := ranked{weight: page + buffers, role: of.key.role, local: e.Local, remote: e.Remote, netns: e.Netns, sock: e.Sock}
-	if len(*h) == topEndpoints && r.compare(&(*h)[0]) >= 0 {
+	at := rank{weight: page + buffers, role: of.key.role, local: e.Local, remote: e.Remote, netns: e.Netns, sock: e.Sock}
+	if len(*h) == topEndpoints && at.compare(&(*h)[0].rank) >= 0 {
 		return
 	}
+	r := ranked{rank: at}
 	r.endpoint = recording.TopEndpoint{Role: of.key.role, State: e.State.String(),
 		Local: e.Local.String(), Remote: e.Remote.String(), Netns: e.Netns, PID: int(pid),
 		Objects: map[string]int{}, ObjectBytes: object, PageBytes: page, BufferBytes: buffers}
@@ -55,18 +56,23 @@ func endpointBytes(e *kernel.Endpoint, costs *costs) (object, page uint64) {
 	return object, uint64(math.Round(pages))
 }
 
-type ranked struct {
+// rank is what decides on an endpoint's place.
+type rank struct {
 	weight        uint64
 	role          kernel.Role
 	local, remote netip.AddrPort
 	netns         uint32
 	sock          uint64
-	endpoint      recording.TopEndpoint
+}
+
+type ranked struct {
+	rank
+	endpoint recording.TopEndpoint
 }
 
 // compare puts the costlier first. Equals go by their four-tuples, and where those are the same, in two network namespaces
 // or of two listeners, by what else is their own, so that which of them are kept does not depend on the order of the walk.
-func (a *ranked) compare(b *ranked) int {
+func (a *rank) compare(b *rank) int {
 	if a.weight != b.weight {
 		return cmp.Compare(b.weight, a.weight)
 	}
@@ -81,7 +87,7 @@ func (a *ranked) compare(b *ranked) int {
 type topHeap []ranked
 
 func (h topHeap) Len() int           { return len(h) }
-func (h topHeap) Less(i, j int) bool { return h[i].compare(&h[j]) > 0 }
+func (h topHeap) Less(i, j int) bool { return h[i].compare(&h[j].rank) > 0 }
 func (h topHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 func (h *topHeap) Push(x any)        { *h = append(*h, x.(ranked)) }
 func (h *topHeap) Pop() any {
@@ -93,7 +99,7 @@ func (h *topHeap) Pop() any {
 // list says of each endpoint where it is if there are several network namespaces.
 func (h topHeap) list(several bool) []recording.TopEndpoint {
 	ranks := slices.Clone(h)
-	slices.SortFunc(ranks, func(a, b ranked) int { return a.compare(&b) })
+	slices.SortFunc(ranks, func(a, b ranked) int { return a.compare(&b.rank) })
 	list := []recording.TopEndpoint{}
 	for _, r := range ranks {
 		if !several {

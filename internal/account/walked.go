@@ -15,8 +15,13 @@ type addressKey struct {
 type space struct {
 	listening listening
 	services  map[netip.AddrPort]bool // that Service told of
-	addresses map[addressKey]int
-	ports     portCounts
+	addresses map[addressKey]*int
+	// lastAddress is the one that was last counted, by role: a server has few.
+	lastAddress [kernel.RoleBoth]struct {
+		address netip.Addr
+		count   *int
+	}
+	ports portCounts
 }
 
 // walked sums the endpoints of a walk.
@@ -43,11 +48,23 @@ func (w *walked) space(netns uint32) *space {
 	}
 	s := w.spaces[netns]
 	if s == nil {
-		s = &space{listening: listening{}, services: map[netip.AddrPort]bool{}, addresses: map[addressKey]int{}}
+		s = &space{listening: listening{}, services: map[netip.AddrPort]bool{}, addresses: map[addressKey]*int{}}
 		w.spaces[netns] = s
 	}
 	w.last, w.lastNetns = s, netns
 	return s
+}
+
+func (s *space) countAddress(address netip.Addr, role kernel.Role) {
+	last := &s.lastAddress[role]
+	if last.count == nil || last.address != address {
+		key := addressKey{address, role}
+		if s.addresses[key] == nil {
+			s.addresses[key] = new(int)
+		}
+		last.address, last.count = address, s.addresses[key]
+	}
+	*last.count++
 }
 
 // several tells whether endpoints of more than one network namespace were met.
@@ -74,7 +91,7 @@ func (l *Ledger) Visit(e *kernel.Endpoint, caches *Caches) kernel.Role {
 	if traced && role == kernel.RoleServer && o.pid == 0 && e.Objects[kernel.SocketAlloc] > 0 {
 		w.unclaimed++
 	}
-	s.addresses[addressKey{e.Local.Addr(), role}]++
+	s.countAddress(e.Local.Addr(), role)
 	t, objects := w.enter(s, e, role, caches)
 	if objects == 0 || e.Truncated {
 		w.skipped++

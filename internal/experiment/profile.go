@@ -61,7 +61,8 @@ func startProfile(p *Plan, network loader.Netns) (profile, error) {
 		return unprofiled{}, nil
 	}
 	m, err := measure.Start(measure.Config{Networks: []loader.Netns{network}, Ports: p.Ends.probed(), Owns: p.Ends.owns, Services: p.Ends.services(),
-		Force: p.Options.Hooks, Endpoints: 2 * p.Conns, SampleInterval: sampleInterval(p.batchSize())})
+		Force: p.Options.Hooks, Endpoints: 2 * p.Conns, Batch: p.batchSize(),
+		SampleInterval: sampleInterval(p.batchSize())})
 	if err != nil {
 		return nil, err
 	}

@@ -56,12 +56,14 @@ func inPhases(ctx context.Context, plan *Plan, peer Peer) (*recording.Recording,
 		return nil, err
 	}
 	watch := stage.Watch(peer.Stop)
+	spent := stage.cpuTime()
 	if err := batch(ctx, stage, watch, peer); err != nil {
 		return nil, err
 	}
 	if err := ramp(ctx, stage, watch); err != nil {
 		return nil, err
 	}
+	stage.machine.Load.ConnectCPUSeconds = (stage.cpuTime() - spent).Seconds()
 	if err := arrange(stage, peer); err != nil || ctx.Err() != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"time"
 
@@ -118,6 +119,18 @@ func (s *Stage) Plan() *Plan { return s.plan }
 
 // Engine is the load.
 func (s *Stage) Engine() *load.Engine { return s.engine }
+
+// cpuTime is what connprof and the load have taken of the CPUs so far.
+func (s *Stage) cpuTime() time.Duration {
+	client, server := s.engine.PIDs()
+	sum := kernel.CPUTime(os.Getpid())
+	for _, pid := range []int{client, server} {
+		if pid != 0 {
+			sum += kernel.CPUTime(pid)
+		}
+	}
+	return sum
+}
 
 // Baseline takes the first look at the kernel's memory.
 func (s *Stage) Baseline() (err error) {

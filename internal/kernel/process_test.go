@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -149,4 +150,42 @@ func TestANameMayHaveAnyBytes(t *testing.T) {
 			t.Errorf("a process named %q has %d threads", name, n)
 		}
 	}
+}
+
+// getrusage reads the same sum by another way. It is asked first, and so may not have more.
+func TestCPUTimeIsThatOfAllThreads(t *testing.T) {
+	other := make(chan struct{})
+	go func() {
+		runtime.LockOSThread() // it ends with the goroutine, and its time stays with the process
+		for used := threadCPU(t); threadCPU(t)-used < 5*time.Millisecond; {
+		}
+		close(other)
+	}()
+	<-other
+	var usage unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
+		t.Fatal(err)
+	}
+	want := time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	if got := CPUTime(os.Getpid()); got < want.Truncate(time.Microsecond)-time.Microsecond || got < 5*time.Millisecond {
+		t.Errorf("%v, and getrusage had %v before", got, want)
+	}
+	if got := CPUTime(child(t)); got == 0 {
+		t.Error("another process has taken no time")
+	}
+	gone := exec.Command("/proc/self/exe", "-test.run=^$")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if got := CPUTime(gone.Process.Pid); got != 0 {
+		t.Errorf("a process that is gone has %v", got)
+	}
+}
+
+func threadCPU(t *testing.T) time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		t.Error(err)
+	}
+	return time.Duration(ts.Nano())
 }

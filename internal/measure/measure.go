@@ -29,8 +29,8 @@ type Config struct {
 	// Hooks is which hooks are put on, and Force the one rung that they may have; KindAuto or empty tries all.
 	Hooks loader.HookSet
 	Force kernel.HookKind
-	// Endpoints is about how many there will be.
-	Endpoints int
+	// Endpoints is about how many there will be, and Batch how many connections TakeBatch will look at.
+	Endpoints, Batch int
 	// SampleInterval is the mean number of slab allocations for each sampled stack.
 	SampleInterval int
 }
@@ -56,12 +56,13 @@ type Measurement struct {
 	aliases map[string]string // of slab caches
 	begun   []kernel.Site     // counted when the baseline was taken
 	left    []kernel.Site     // counted when the slab hook was last taken off
+	room    *account.Batch    // that the batch is put into
 	batch   *account.Batch    // nil until it is taken
 }
 
 // Start puts the probes on. The kernel's symbols are read at the same time: where they are hidden, nothing need be opened.
 func Start(c Config) (*Measurement, error) {
-	m := &Measurement{config: c, ledger: account.NewLedger(c.Endpoints), drained: make(chan error, 1)}
+	m := &Measurement{config: c, ledger: account.NewLedger(0), drained: make(chan error, 1)}
 	for _, n := range c.Networks {
 		for _, at := range c.Services {
 			m.ledger.Service(n.Inode(), at)
@@ -84,12 +85,25 @@ func Start(c Config) (*Measurement, error) {
 		return nil, err
 	}
 	m.probes = probes
+	m.room = account.NewBatch(c.Batch)
 	if c.Hooks != loader.WalkOnly { // which reports nothing by itself
+		m.ledger.Expect(m.steps())
 		ctx, cancel := context.WithCancel(context.Background())
 		m.stop = cancel
 		go func() { m.drained <- probes.Drain(ctx, m.ledger) }()
 	}
 	return m, nil
+}
+
+// steps is about how many will be reported of the endpoints: that each has opened and, of those that are accepted, who took them.
+func (m *Measurement) steps() int {
+	n := m.config.Endpoints
+	for _, h := range m.probes.Hooks() {
+		if h.Name == kernel.HookAccept && h.Kind != kernel.KindTracepoint {
+			n += m.config.Endpoints / 2
+		}
+	}
+	return n
 }
 
 // sites are the call sites counted so far, and how many events found no place among them; none without the slab hook.
@@ -176,7 +190,8 @@ func (m *Measurement) Count() (map[End]int, error) {
 // TakeBatch looks closely at what has been opened so far, which is at rest, and takes the slab hook off: what follows is too
 // dear to be traced so closely.
 func (m *Measurement) TakeBatch(connections int) error {
-	b := &account.Batch{Connections: connections}
+	b := m.room
+	b.Connections = connections
 	sites, _, err := m.sites()
 	if err != nil {
 		return err

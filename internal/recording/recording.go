@@ -149,6 +149,9 @@ type Load struct {
 	Failed            int     `json:"failed"`
 	ConnectSeconds    float64 `json:"connect_seconds"` // first connect() to last ESTABLISHED
 	ConnectsPerSecond float64 `json:"connects_per_second"`
+	// ConnectCPUSeconds is the CPU time that connprof and the load's processes took meanwhile, what softirqs did in their
+	// name included.
+	ConnectCPUSeconds float64 `json:"connect_cpu_seconds,omitempty"`
 	// FirstConnectSeconds is from the command's start to the first connect().
 	FirstConnectSeconds float64 `json:"first_connect_seconds"`
 	HoldSeconds         float64 `json:"hold_seconds"`
