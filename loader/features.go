@@ -6,13 +6,16 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
+	"github.com/moby/sys/capability"
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/privilege"
 )
 
 // MissingError says that this host lacks something that the measurement cannot do without.
@@ -30,8 +33,31 @@ func (e *MissingError) Unwrap() error { return e.Cause }
 
 const btfPath = "/sys/kernel/btf/vmlinux"
 
+// needs are the privileges that loading the programs takes.
+var needs = []privilege.Need{
+	{Cap: capability.CAP_BPF, Within: []capability.Cap{capability.CAP_SYS_ADMIN}, Purpose: "to load BPF programs"},
+	{Cap: capability.CAP_PERFMON, Within: []capability.Cap{capability.CAP_SYS_ADMIN}, Purpose: "to let them read the kernel's memory"},
+}
+
+// checkPrivileges names the capabilities that are missing, which the kernel does not.
+func checkPrivileges(own privilege.Set) error {
+	missing := own.Lacking(needs...)
+	if len(missing) == 0 {
+		return nil
+	}
+	return &MissingError{What: strings.Join(missing, ", "), Cause: unix.EPERM,
+		Fix: "run as root, outside a container that takes it, or give connprof this capability"}
+}
+
 // checkFeatures looks for what no rung can replace.
 func checkFeatures() error {
+	own, err := privilege.Effective()
+	if err != nil {
+		return err
+	}
+	if err := checkPrivileges(own); err != nil {
+		return err
+	}
 	if _, err := os.Stat(btfPath); err != nil {
 		return missingBTF(err)
 	}
@@ -41,7 +67,7 @@ func checkFeatures() error {
 		}
 		if errors.Is(err, unix.EPERM) {
 			return &MissingError{What: "the bpf() system call", Cause: err,
-				Fix: "run as root with CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN), outside a container that forbids it"}
+				Fix: "run outside a container whose seccomp filter forbids it"}
 		}
 		return fmt.Errorf("probe for the BPF ring buffer: %w", err)
 	}

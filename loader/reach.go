@@ -2,6 +2,7 @@ package loader
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,7 +31,13 @@ type reachedNetns struct {
 // enterError says that a namespace cannot be entered.
 type enterError struct{ cause error }
 
-func (e *enterError) Error() string { return "cannot be entered: " + e.cause.Error() }
+func (e *enterError) Error() string {
+	if errors.Is(e.cause, unix.EPERM) {
+		return "cannot be entered: " + e.cause.Error() + " (it takes CAP_SYS_ADMIN, and CAP_SYS_PTRACE where a process is of another user)"
+	}
+	return "cannot be entered: " + e.cause.Error()
+}
+
 func (e *enterError) Unwrap() error { return e.cause }
 
 func (n *reachedNetns) Inode() uint32 { return n.inode }

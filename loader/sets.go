@@ -29,11 +29,11 @@ var hookSets = [...][]kernel.HookName{
 
 func (s HookSet) has(name kernel.HookName) bool { return slices.Contains(hookSets[s], name) }
 
-// NotLoadedError says that something was asked of a hook that the set of Config.Hooks does not have.
+// NotLoadedError says that something was asked of a hook that the set of Config.Hooks does not have, or that takes Config.Live.
 type NotLoadedError struct {
 	Hook kernel.HookName
 }
 
 func (e *NotLoadedError) Error() string {
-	return fmt.Sprintf("the %s hook is not loaded: load a set of hooks that has it", e.Hook)
+	return fmt.Sprintf("the %s hook is not loaded: the configuration does not ask for it", e.Hook)
 }

@@ -48,6 +48,32 @@ func TestAWalkAloneLoadsOneProgramAndAttachesNothing(t *testing.T) {
 	}
 }
 
+func TestALookLoadsItsHooksAndAttachesNothing(t *testing.T) {
+	links := bpfDescriptors(t, "bpf_link")
+	p := loadLive(t)
+	var got []kernel.HookName
+	for _, h := range p.Hooks() {
+		got = append(got, h.Name)
+		if h.Kind != kernel.KindIterator && h.Kind != kernel.KindSyscall {
+			t.Errorf("hook %+v", h)
+		}
+	}
+	if want := []kernel.HookName{kernel.HookWalk, kernel.HookFiles, kernel.HookTables, kernel.HookPages}; !slices.Equal(got, want) {
+		t.Errorf("hooks %v, want %v", got, want)
+	}
+	_, err := p.WalkAll(func(*kernel.Endpoint) error { return nil })
+	pages, pagesErr := p.CPUPages()
+	if err := errors.Join(err, pagesErr, p.OpenFiles(func(*kernel.OpenFile) error { return nil })); err != nil {
+		t.Error(err)
+	}
+	if p.pages == nil && pages != 0 {
+		t.Errorf("%d pages are kept by CPUs that keep none", pages)
+	}
+	if n := bpfDescriptors(t, "bpf_link") - links; n != 0 {
+		t.Errorf("%d links after the look, want none", n)
+	}
+}
+
 func socksOf(list []kernel.Endpoint) (socks []uint64) {
 	for _, e := range list {
 		socks = append(socks, e.Sock)
@@ -59,6 +85,9 @@ func socksOf(list []kernel.Endpoint) (socks []uint64) {
 func TestWhatTheSetLeavesOutSaysWhichHookItNeeds(t *testing.T) {
 	p := load(t, Config{Hooks: WalkOnly})
 	_, _, sites := p.Sites()
+	_, namespaces := p.Namespaces()
+	_, walk := p.WalkAll(func(*kernel.Endpoint) error { return nil })
+	_, pages := p.CPUPages()
 	for what, c := range map[string]struct {
 		err  error
 		hook kernel.HookName
@@ -68,6 +97,10 @@ func TestWhatTheSetLeavesOutSaysWhichHookItNeeds(t *testing.T) {
 		"SampleSoftirqs":   {p.SampleSoftirqs(1), kernel.HookSlab},
 		"CountVectors":     {p.CountVectors(1, 2), kernel.HookSlab},
 		"TraceAllocations": {p.TraceAllocations(0), kernel.HookSlab},
+		"OpenFiles":        {p.OpenFiles(func(*kernel.OpenFile) error { return nil }), kernel.HookFiles},
+		"Namespaces":       {namespaces, kernel.HookTables},
+		"WalkAll":          {walk, kernel.HookTables},
+		"CPUPages":         {pages, kernel.HookPages},
 		"Drain":            {p.Drain(context.Background(), &recorder{}), kernel.HookState},
 	} {
 		var missing *NotLoadedError

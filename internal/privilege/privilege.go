@@ -50,10 +50,11 @@ func Lacking(needs ...Need) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return own.lacking(needs), nil
+	return own.Lacking(needs...), nil
 }
 
-func (s Set) lacking(needs []Need) (names []string) {
+// Lacking names what the set does not have of what is needed, each with its purpose.
+func (s Set) Lacking(needs ...Need) (names []string) {
 	for _, n := range needs {
 		if !s.Meets(n) {
 			names = append(names, n.Name()+" ("+n.Purpose+")")

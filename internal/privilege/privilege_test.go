@@ -29,7 +29,7 @@ func TestWhatIsLackingIsNamedWithItsPurpose(t *testing.T) {
 		{only(capability.CAP_NET_ADMIN, capability.CAP_BPF), ""},
 		{only(capability.CAP_SYS_ADMIN), "CAP_NET_ADMIN (to add addresses)"}, // which includes the other one
 	} {
-		if got := strings.Join(c.has.lacking(needs), ", "); got != c.want {
+		if got := strings.Join(c.has.Lacking(needs...), ", "); got != c.want {
 			t.Errorf("lacking: %q, want %q", got, c.want)
 		}
 	}

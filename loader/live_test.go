@@ -1,0 +1,378 @@
+package loader
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/netcfg"
+)
+
+func loadLive(t testing.TB) *Probes {
+	t.Helper()
+	return load(t, Config{Hooks: WalkOnly, Live: true})
+}
+
+// listed is a line of /proc/net/tcp, which the kernel makes without any of what connprof reads.
+type listed struct {
+	state         kernel.State
+	local, remote string
+	tx, rx, uid   uint64
+	inode         uint64
+}
+
+// listedIn is what the kernel lists in a namespace.
+func listedIn(t *testing.T, n *netcfg.Private) (list []listed) {
+	t.Helper()
+	var text []byte
+	in(t, n, func() (err error) { text, err = os.ReadFile("/proc/thread-self/net/tcp"); return err })
+	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n")[1:] {
+		f := strings.Fields(line)
+		state, _ := hex.DecodeString(f[3])
+		number := func(s string, base int) uint64 {
+			n, err := strconv.ParseUint(s, base, 64)
+			if err != nil {
+				t.Fatalf("%q: %v", line, err)
+			}
+			return n
+		}
+		tx, rx, _ := strings.Cut(f[4], ":")
+		list = append(list, listed{state: kernel.State(state[0]), local: f[1], remote: f[2], tx: number(tx, 16),
+			rx: number(rx, 16), uid: number(f[7], 10), inode: number(f[9], 10)})
+	}
+	return list
+}
+
+// asListed is an endpoint in the form of /proc/net/tcp. That shows no owner of what has no file.
+func asListed(e kernel.Endpoint) listed {
+	hexAddress := func(a [4]byte, port uint16) string {
+		return fmt.Sprintf("%02X%02X%02X%02X:%04X", a[3], a[2], a[1], a[0], port)
+	}
+	l := listed{state: e.State, local: hexAddress(e.Local.Addr().As4(), e.Local.Port()),
+		remote: hexAddress(e.Remote.Addr().As4(), e.Remote.Port()), tx: uint64(e.Live.Unacked), rx: uint64(e.Live.Unread),
+		uid: uint64(e.Live.UID), inode: e.Live.Inode}
+	if e.State == kernel.StateListen {
+		l.rx = uint64(e.Live.AcceptQueue)
+	}
+	if e.State == kernel.StateNewSynRecv {
+		l.state = 3 // the kernel shows it as SYN_RECV
+	}
+	return l
+}
+
+// kinds is one socket of each kind that a look has to find, in a namespace.
+type kinds struct {
+	*netcfg.Private
+	listener, client, server int
+	unbound, bound           int
+	fds                      []int
+}
+
+const kindsPort = 8090
+
+func openKinds(t *testing.T) *kinds {
+	t.Helper()
+	k := &kinds{Private: private(t)}
+	t.Cleanup(func() {
+		for _, fd := range k.fds {
+			unix.Close(fd)
+		}
+	})
+	in(t, k.Private, func() (err error) {
+		if k.listener, err = listenOn(kindsPort); err != nil {
+			return err
+		}
+		if err := smallQueues(k.listener); err != nil {
+			return err
+		}
+		k.client, k.server, err = pair(k.listener, kindsPort, smallQueues)
+		return err
+	})
+	k.fds = append(k.fds, k.listener, k.client, k.server)
+	k.queued(t)
+	k.finished(t)
+	in(t, k.Private, func() (err error) {
+		if k.unbound, err = tcpSocket(); err != nil {
+			return err
+		}
+		if k.bound, err = tcpSocket(); err != nil {
+			return err
+		}
+		return unix.Bind(k.bound, at(5001))
+	})
+	k.fds = append(k.fds, k.unbound, k.bound)
+	k.settle(t)
+	return k
+}
+
+// smallQueues keeps what a socket can queue within what the walk follows of a queue.
+func smallQueues(fd int) error {
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 128<<10)
+}
+
+// settle waits until the kernel lists twice the same: acknowledgements come late.
+func (k *kinds) settle(t *testing.T) {
+	t.Helper()
+	for was := listedIn(t, k.Private); ; {
+		time.Sleep(100 * time.Millisecond)
+		is := listedIn(t, k.Private)
+		if slices.Equal(was, is) {
+			return
+		}
+		was = is
+	}
+}
+
+// queued opens two connections that nobody accepts, and has data lie on both ends of the accepted one.
+func (k *kinds) queued(t *testing.T) {
+	for range 2 {
+		in(t, k.Private, func() error {
+			fd, err := tcpSocket()
+			if err != nil {
+				return err
+			}
+			k.fds = append(k.fds, fd)
+			return unix.Connect(fd, at(kindsPort))
+		})
+	}
+	if _, err := unix.Write(k.client, make([]byte, 3000)); err != nil {
+		t.Fatal(err)
+	}
+	fillUp(t, k.server)
+}
+
+// finished leaves an orphan, whose data nobody reads, and a connection in TIME_WAIT.
+func (k *kinds) finished(t *testing.T) {
+	for _, orphan := range []bool{true, false} {
+		in(t, k.Private, func() error {
+			listener, err := listenOn(kindsPort + 1)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(listener)
+			client, server, err := pair(listener, kindsPort+1, smallQueues)
+			if err != nil {
+				return err
+			}
+			if orphan {
+				fillUp(t, client)
+				k.fds = append(k.fds, server)
+			} else {
+				defer unix.Close(server)
+			}
+			return unix.Close(client)
+		})
+	}
+}
+
+// lookAt is what WalkAll finds in a namespace.
+func lookAt(t *testing.T, p *Probes, n *netcfg.Private, walk func(func(*kernel.Endpoint) error) (Coverage, error)) (list []kernel.Endpoint) {
+	t.Helper()
+	if _, err := walk(func(e *kernel.Endpoint) error {
+		if e.Netns == n.Inode() {
+			list = append(list, *e)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func TestALookFindsWhatTheKernelLists(t *testing.T) {
+	p, k := loadLive(t), openKinds(t)
+	states := map[kernel.State]int{}
+	want := map[listed]int{}
+	for _, l := range listedIn(t, k.Private) {
+		want[l]++
+		states[l.state]++
+	}
+	// The listener's client, server and orphan; three of these have the other end in the table, the orphan's FIN is stuck.
+	if states[kernel.StateListen] != 1 || states[kernel.StateEstablished] != 7 || states[kernel.StateTimeWait] != 1 || states[4] != 1 {
+		t.Fatalf("the kernel lists %v: the test would prove little", states)
+	}
+	for _, e := range lookAt(t, p, k.Private, p.WalkAll) {
+		l := asListed(e)
+		if want[l]--; want[l] < 0 {
+			t.Errorf("the look finds %+v (%+v), which the kernel does not list", l, e)
+		}
+	}
+	for l, n := range want {
+		if n > 0 {
+			t.Errorf("the look does not find %+v", l)
+		}
+	}
+}
+
+// The iterator and the pass over the hash tables follow the same objects by other means. An endpoint that the iterator finds
+// the same before and afterwards is at rest: the kernel probes windows that are shut.
+func TestEachWayOfWalkingFindsTheSame(t *testing.T) {
+	p, k := loadLive(t), openKinds(t)
+	bySock := func(list []kernel.Endpoint) map[uint64]kernel.Endpoint {
+		m := map[uint64]kernel.Endpoint{}
+		for _, e := range list {
+			e.Live.Idle, e.Live.Age = min(e.Live.Idle, 0), min(e.Live.Age, 0) // time goes by; not known stays
+			m[e.Sock] = e
+		}
+		return m
+	}
+	for name, walk := range map[string]func(func(*kernel.Endpoint) error) (Coverage, error){"WalkAll": p.WalkAll, "walkEach": p.walkEach} {
+		before := bySock(endpoints(t, p, k.Private))
+		list := lookAt(t, p, k.Private, walk)
+		after := bySock(endpoints(t, p, k.Private))
+		got := bySock(list)
+		if len(list) != len(after) || len(got) != len(after) {
+			t.Errorf("%s: %d endpoints, %d different ones, want %d", name, len(list), len(got), len(after))
+		}
+		atRest := 0
+		for sock, e := range after {
+			if before[sock] != e {
+				continue
+			}
+			atRest++
+			if got[sock] != e {
+				t.Errorf("%s:\n%+v, want\n%+v", name, got[sock], e)
+			}
+		}
+		if len(after) != 10 || atRest < 6 {
+			t.Errorf("%s: %d of %d endpoints are at rest: the test proves little", name, atRest, len(after))
+		}
+	}
+}
+
+func TestAListenerTellsItsQueueAndAConnectionItsTimes(t *testing.T) {
+	begun := time.Now()
+	p, k := loadLive(t), openKinds(t)
+	info, err := unix.GetsockoptTCPInfo(k.listener, unix.SOL_TCP, unix.TCP_INFO)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := lastData(t, k.client)
+	list := lookAt(t, p, k.Private, p.WalkAll)
+	after := lastData(t, k.client)
+	listener := find(t, list, kindsPort, 0)
+	// TCP_INFO has no fields of its own for a listener (tcp_get_info).
+	if l := listener.Live; l.AcceptQueue != info.Unacked || l.AcceptMax != info.Sacked || l.AcceptQueue != 2 || l.AcceptMax != 16 ||
+		l.Idle >= 0 || l.Age >= 0 {
+		t.Errorf("the listener is %+v, TCP_INFO says %d of %d wait", l, info.Unacked, info.Sacked)
+	}
+	tick := time.Duration(p.tick) + time.Millisecond // TCP_INFO is in whole milliseconds
+	client := find(t, list, localPort(t, k.client), kindsPort).Live
+	if client.Idle < before-tick || client.Idle > after+tick {
+		t.Errorf("idle for %v, TCP_INFO says %v before and %v afterwards", client.Idle, before, after)
+	}
+	if client.Age < client.Idle || client.Age > time.Since(begun)+tick {
+		t.Errorf("%v old at least, idle for %v, made at most %v ago", client.Age, client.Idle, time.Since(begun))
+	}
+	for _, e := range list {
+		if e.State == kernel.StateTimeWait && (e.Live.Idle >= 0 || e.Live.Age >= 0) {
+			t.Errorf("TIME_WAIT tells times that it does not have: %+v", e.Live)
+		}
+	}
+}
+
+// lastData is how long ago data was last sent or received.
+func lastData(t *testing.T, fd int) time.Duration {
+	t.Helper()
+	info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(min(info.Last_data_sent, info.Last_data_recv)) * time.Millisecond
+}
+
+func TestPagesOfThePageCacheAreToldFromCopies(t *testing.T) {
+	p, k := loadLive(t), openKinds(t)
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, bytes.Repeat([]byte{1}, 256<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	const rounds = 64
+	for range rounds {
+		var offset int64
+		if _, err := unix.Sendfile(k.client, int(file.Fd()), &offset, 256<<10); err != nil && err != unix.EAGAIN {
+			t.Fatal(err)
+		} else if err == unix.EAGAIN {
+			break
+		}
+		_ = unix.SetNonblock(k.client, true)
+	}
+	k.settle(t)
+	list := lookAt(t, p, k.Private, p.WalkAll)
+	port := localPort(t, k.client)
+	sent, copied := find(t, list, port, kindsPort).Live, find(t, list, kindsPort, port).Live
+	// What lies in the send queue is what SIOCOUTQ says.
+	queued, err := unix.IoctlGetInt(k.client, unix.SIOCOUTQ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if queued == 0 || sent.PageCache != uint32(queued) || sent.Unacked != uint32(queued) {
+		t.Errorf("%d bytes of the page cache of %d not acknowledged, SIOCOUTQ says %d", sent.PageCache, sent.Unacked, queued)
+	}
+	if copied.PageCache != 0 || copied.Unacked == 0 {
+		t.Errorf("%d bytes of the page cache of %d copied ones", copied.PageCache, copied.Unacked)
+	}
+}
+
+func TestAnEndpointTellsWhoMadeIt(t *testing.T) {
+	p, n := loadLive(t), private(t)
+	const user = 4321
+	var fd int
+	in(t, n, func() (err error) {
+		was, err := unix.SetfsuidRetUid(user)
+		if err != nil {
+			return err
+		}
+		defer unix.Setfsuid(was) //nolint:errcheck // it is what the thread had
+		fd, err = listenOn(kindsPort)
+		return err
+	})
+	defer unix.Close(fd)
+	e := find(t, lookAt(t, p, n, p.WalkAll), kindsPort, 0)
+	if e.Live.UID != user || e.Live.Cgroup != ownCgroup(t) {
+		t.Errorf("made by user %d in cgroup %d, want %d in %d", e.Live.UID, e.Live.Cgroup, user, ownCgroup(t))
+	}
+}
+
+// ownCgroup is the ID of this process's cgroup in the unified hierarchy, the inode of its directory.
+func ownCgroup(t *testing.T) uint64 {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/"
+	for _, line := range strings.Split(string(text), "\n") {
+		if p, ok := strings.CutPrefix(line, "0::"); ok {
+			path = p
+		}
+	}
+	if path == "/" {
+		return 1
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "cgroup2", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH) //nolint:errcheck // the directory cannot be removed otherwise, which the test says
+	var stat unix.Stat_t
+	if err := unix.Stat(filepath.Join(dir, path), &stat); err != nil {
+		t.Fatal(err)
+	}
+	return stat.Ino
+}
