@@ -50,28 +50,34 @@ var Names = func() (names []string) {
 	return names
 }()
 
-// Of fills in what the walk knows of an endpoint. Its owner, role and page bytes are not among that. The map of objects is
-// used again.
+// Of fills in what the walk knows of an endpoint, but for its addresses and objects: making texts and a map of them takes
+// longer than all the rest (see Filter.Of). Its owner, role and page bytes are not among what the walk knows.
 func Of(f *Fields, e *kernel.Endpoint) {
-	objects := f.Objects
-	if objects == nil {
-		objects = map[string]int{}
-	}
-	clear(objects)
-	for kind, n := range e.Objects {
-		if n > 0 {
-			objects[kernel.ObjectType(kind).String()] = int(n)
-		}
-	}
-	rx, tx := int(e.Buffers.Rmem)+int(e.Buffers.Backlog), int(e.Buffers.Wmem)
 	*f = Fields{State: e.State.String(), LPort: int(e.Local.Port()), RPort: int(e.Remote.Port()), Netns: int(e.Netns),
 		UID: int(e.Live.UID), Age: seconds(e.Live.Age), Idle: seconds(e.Live.Idle), BufferBytes: int(e.Buffers.Bytes()),
-		RxBytes: rx, TxBytes: tx, Unread: int(e.Live.Unread), Objects: objects}
-	if local := e.Local.Addr(); local.IsValid() {
-		f.Local = local.Unmap().String()
+		RxBytes: int(e.Buffers.Rmem) + int(e.Buffers.Backlog), TxBytes: int(e.Buffers.Wmem), Unread: int(e.Live.Unread),
+		Objects: f.Objects}
+	clear(f.Objects)
+}
+
+// Of fills in what the walk knows of an endpoint and the expression asks for. The map of objects is used again.
+func (f *Filter) Of(fields *Fields, e *kernel.Endpoint) {
+	Of(fields, e)
+	if f.asks["objects"] {
+		if fields.Objects == nil {
+			fields.Objects = map[string]int{}
+		}
+		for kind, n := range e.Objects {
+			if n > 0 {
+				fields.Objects[kernel.ObjectType(kind).String()] = int(n)
+			}
+		}
 	}
-	if remote := e.Remote.Addr(); remote.IsValid() && !(remote.IsUnspecified() && e.Remote.Port() == 0) {
-		f.Remote = remote.Unmap().String()
+	if local := e.Local.Addr(); f.asks["local"] && local.IsValid() {
+		fields.Local = local.Unmap().String()
+	}
+	if remote := e.Remote.Addr(); f.asks["remote"] && remote.IsValid() && (!remote.IsUnspecified() || e.Remote.Port() != 0) {
+		fields.Remote = remote.Unmap().String()
 	}
 }
 

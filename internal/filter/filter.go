@@ -24,6 +24,7 @@ type Filter struct {
 	source  string
 	program *vm.Program
 	machine vm.VM
+	asks    map[string]bool // the fields in it
 }
 
 // Compile reads an expression that is true of the endpoints to choose. An error is one line: what is wrong, in which column,
@@ -32,7 +33,7 @@ func Compile(source string) (*Filter, error) {
 	if len(source) > maxLength {
 		return nil, fmt.Errorf("filter of %d bytes: it is too long, %d are the most", len(source), maxLength)
 	}
-	rules := &rules{}
+	rules := &rules{asks: map[string]bool{}}
 	program, err := expr.Compile(source, expr.Env(&Fields{}), expr.AsBool(), expr.DisableAllBuiltins(), expr.MaxNodes(maxNodes),
 		expr.Function("duration", durationAtRun, new(func(string) float64)), expr.Patch(rules))
 	if rules.err != nil {
@@ -41,7 +42,7 @@ func Compile(source string) (*Filter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("filter '%s': %s; the fields are %s", oneLine(source), complaint(err), strings.Join(Names, ", "))
 	}
-	return &Filter{source: source, program: program, machine: vm.VM{MemoryBudget: maxMemory}}, nil
+	return &Filter{source: source, program: program, machine: vm.VM{MemoryBudget: maxMemory}, asks: rules.asks}, nil
 }
 
 // String is the expression as it was given.

@@ -138,8 +138,12 @@ func TestFieldsOfAnEndpoint(t *testing.T) {
 		Buffers: kernel.Buffers{Rmem: 100, Wmem: 20, Backlog: 3, Option: 1, Forward: 4096},
 		Live:    kernel.Live{UID: 33, Unread: 90, Idle: 1500 * time.Millisecond, Age: -1}}
 	e.Objects[kernel.TCPSock], e.Objects[kernel.SKBuff] = 1, 2
+	all, err := Compile(`local != remote and objects["sk_buff"] > 0`)
+	if err != nil {
+		t.Fatal(err)
+	}
 	f := sample()
-	Of(f, e)
+	all.Of(f, e)
 	if !math.IsNaN(f.Age) {
 		t.Errorf("an age that is not known is %v", f.Age)
 	}
@@ -153,9 +157,22 @@ func TestFieldsOfAnEndpoint(t *testing.T) {
 	if !equal(f, want) {
 		t.Errorf("got\n%+v, want\n%+v", f, want)
 	}
-	Of(f, &kernel.Endpoint{State: kernel.StateListen, Local: netip.MustParseAddrPort("0.0.0.0:80"), Remote: netip.MustParseAddrPort("0.0.0.0:0")})
+	all.Of(f, &kernel.Endpoint{State: kernel.StateListen, Local: netip.MustParseAddrPort("0.0.0.0:80"), Remote: netip.MustParseAddrPort("0.0.0.0:0")})
 	if f.Remote != "" || f.RPort != 0 || f.Local != "0.0.0.0" || f.LPort != 80 {
 		t.Errorf("a listener is at %s:%d, its peer at %q:%d", f.Local, f.LPort, f.Remote, f.RPort)
+	}
+	// What the expression does not ask for is not made up, nor left from the one before.
+	few, err := Compile(`lport == 443 and objects.tcp_sock == 0`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all.Of(f, e)
+	few.Of(f, e)
+	if f.Local != "" || f.Remote != "" || f.Objects["tcp_sock"] != 1 || f.LPort != 443 {
+		t.Errorf("got %+v", f)
+	}
+	if Of(f, e); len(f.Objects) != 0 {
+		t.Errorf("objects of the endpoint before: %v", f.Objects)
 	}
 }
 
@@ -201,14 +218,18 @@ func BenchmarkMatch(b *testing.B) {
 			}
 		})
 	}
-	b.Run("fields of an endpoint", func(b *testing.B) {
+	b.Run("all fields of an endpoint", func(b *testing.B) {
 		e := &kernel.Endpoint{State: kernel.StateEstablished, Local: netip.MustParseAddrPort("10.0.0.1:443"), Remote: netip.MustParseAddrPort("10.0.0.2:51000")}
 		for kind := range 9 {
 			e.Objects[kind] = 1
 		}
 		f := &Fields{}
+		all, err := Compile(`local != remote and objects["sk_buff"] > 0`)
+		if err != nil {
+			b.Fatal(err)
+		}
 		for b.Loop() {
-			Of(f, e)
+			all.Of(f, e)
 		}
 	})
 }

@@ -18,8 +18,11 @@ const maxRange = 1 << 16
 
 // rules looks at each part of an expression before it is compiled, and keeps the first that the filter language does not
 // have: what the language by itself finds no fault with, or what could take long for each endpoint. It works out
-// durations.
-type rules struct{ err *file.Error }
+// durations, and notes which fields are asked for.
+type rules struct {
+	err  *file.Error
+	asks map[string]bool
+}
 
 // Visit is called for each node.
 func (r *rules) Visit(node *ast.Node) {
@@ -42,6 +45,7 @@ func (r *rules) Visit(node *ast.Node) {
 		if n.Value == "$env" {
 			err = errors.New("$env is not available: name the field")
 		}
+		r.asks[n.Value] = true
 	case *ast.VariableDeclaratorNode:
 		// What adds a text to itself again and again would grow without end.
 		err = errors.New("let is not available")
