@@ -52,8 +52,8 @@ test-busy: busy-tools ## test-measure while wrk opens 2,000 connections a second
 	test/busy.sh $(or $(TIMES),1) $(MAKE) --no-print-directory $(or $(BUSY),test-measure)
 
 # The packages that need no kernel of their own. What looks at the kernel that runs is left to make test.
-UNIT = $(addprefix ./,$(addsuffix /...,$(wildcard internal/account internal/kernel internal/limits internal/owner internal/privilege internal/recording \
-	internal/remote/peer internal/report internal/sockfilter bpf test/docs test/layout test/vm/wire tools)))
+UNIT = $(addprefix ./,$(addsuffix /...,$(wildcard internal/account internal/filter internal/kernel internal/limits internal/owner internal/privilege \
+	internal/recording internal/remote/peer internal/report internal/sockfilter bpf test/docs test/layout test/vm/wire tools)))
 NEEDS_ROOT = ^Test(RunningKernels|RootMayRun)
 
 test-unit: ## the tests that need no root, in seconds

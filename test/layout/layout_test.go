@@ -143,6 +143,7 @@ var heavy = map[string][]string{
 	"github.com/vishvananda/netlink":  {"netcfg", "test"},
 	"github.com/spf13/cobra":          {"cmd"},
 	"github.com/google/pprof/profile": {"internal/report"},
+	"github.com/expr-lang/expr":       {"internal/filter"},
 	"crypto/tls":                      {"internal/remote"},
 	"html/template":                   {"internal/report"},
 	"net/http":                        {},
