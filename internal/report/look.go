@@ -13,7 +13,9 @@ type Look struct {
 	Sentence string // what was found, and what finding it took
 	Owners   OwnerTable
 	// Nobody are the endpoints that no process has, where the keys are of processes.
-	Nobody   OwnerTable
+	Nobody OwnerTable
+	// All are both together, where there is place for more rows.
+	All      OwnerTable
 	Findings []Finding
 	Objects  ObjectTable
 	Books    []Book
@@ -29,6 +31,9 @@ type OwnerTable struct {
 	Others *OwnerRow // the sum of the rest, nil where there is none
 }
 
+// maxOwners bounds the table of a page.
+const maxOwners = 1000
+
 // lookOf is nil where a recording has no look at a host. A look is at one machine.
 func lookOf(r *recording.Recording, o Options) *Look {
 	for _, m := range r.Machines {
@@ -38,6 +43,9 @@ func lookOf(r *recording.Recording, o Options) *Look {
 		l := &Look{Sentence: lookSentence(m), Findings: findingsOf(m), Objects: objectTableOf(m), Books: booksOf(m), How: howLooked(r, m),
 			machine: m}
 		l.Owners, l.Nobody = ownerTables(m, o)
+		o.Rows = maxOwners
+		everyone, _ := GroupBy(m, o.By)
+		l.All = newOwnerTable(l.Owners.Title, everyone, o)
 		return l
 	}
 	return nil
