@@ -98,6 +98,9 @@ func growthOf(older, newer *recording.Recording, o Options) *Growth {
 	return g
 }
 
+// Page is as many of All as a page has place for.
+func (g *Growth) Page() []GrowthRow { return g.All[:min(maxOwners, len(g.All))] }
+
 // growths pairs rows by what tells them apart.
 type growths struct {
 	rows []*GrowthRow
@@ -190,6 +193,10 @@ func growthAnswer(older, newer *recording.Recording) DiffAnswer {
 func growthTiles(older, newer *recording.Recording) []Tile {
 	a, n := sumOf(lookIn(older))
 	b, k := sumOf(lookIn(newer))
-	return []Tile{changeTile("slab", float64(a.Slab), float64(b.Slab)), changeTile("buffers", float64(a.Buffers), float64(b.Buffers)),
+	of := func(label string, was, is uint64) Tile {
+		change := float64(is) - float64(was)
+		return sizeTile(label, float64(is), format.SignedSize(change)+" ("+format.SignedPercent(change, float64(was))+")")
+	}
+	return []Tile{of("slab", a.Slab, b.Slab), of("buffers", a.Buffers, b.Buffers),
 		{Label: "sockets", Value: format.Count(k), Detail: format.Signed(int64(k)-int64(n)) + " from " + format.Count(n)}}
 }

@@ -31,8 +31,7 @@ type ownerView struct {
 // writeLook writes the page of a look at a host: what stands out, an icicle by levels that the reader chooses, and the owners.
 func writeLook(w io.Writer, r *report.Report) error {
 	p := newPage("connprof: " + r.Command)
-	p.Aside, p.Sentence, p.Alerts = r.Host, r.Look.Sentence, r.Alerts
-	p.Tiles = r.Tiles
+	p.Aside, p.Sentence, p.Detail, p.Alerts, p.Tiles = r.Host, r.Look.Sentence, r.Look.Took, r.Alerts, r.Look.Tiles
 	p.Holdings = newHoldings(r.Look.Holdings(), false)
 	p.Look = &lookView{Look: r.Look, Notes: r.Notes, Top: r.Top}
 	for i := range r.Look.All.Rows {

@@ -17,6 +17,7 @@ for (const table of document.querySelectorAll('table.sortable')) {
   }
 
   heads.forEach((head, i) => {
+    if (!head.textContent) return;
     const button = element('button', 'sort', head.textContent);
     button.type = 'button';
     button.onclick = () => {
