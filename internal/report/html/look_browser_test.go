@@ -121,6 +121,9 @@ func TestTheOwnersAreSortedAndSearched(t *testing.T) {
 	b.want("[...document.querySelectorAll('.owners tbody tr')].filter(r => !r.hidden).length", "2")
 	b.js(nil, "const i = document.getElementById('find-owner'); i.value = 'nothing like it'; i.dispatchEvent(new Event('input'))")
 	b.want("document.getElementById('found-owners').className", "warn")
+	b.js(nil, "const i = document.getElementById('find-owner'); i.value = ''; i.focus()")
+	b.press("/") // is for the frames elsewhere
+	b.want("document.activeElement.id + document.activeElement.value", "find-owner/")
 	b.noErrors()
 }
 

@@ -274,7 +274,9 @@ if (document.getElementById('flame')) {
   document.getElementById('unzoom').onclick = () => zoomTo(nodes[0]);
   document.addEventListener('keydown', e => {
     if (e.ctrlKey || e.metaKey || e.altKey) return;
-    if (e.key === '/' && document.activeElement !== input) { e.preventDefault(); input.focus(); input.select(); }
+    const typing = ['INPUT', 'SELECT'].includes(document.activeElement.tagName);
+    if (typing && document.activeElement !== input) return; // the page's other fields have keys of their own
+    if (e.key === '/' && !typing) { e.preventDefault(); input.focus(); input.select(); }
     if (e.key === 'Escape') {
       if (input.value) { input.value = ''; search(''); } else zoomTo(nodes[0]);
       tip.hidden = true;
