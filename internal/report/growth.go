@@ -19,7 +19,8 @@ type Growth struct {
 	Same    int        // owners that have as much as before
 	Objects []GrowthRow
 	// All has every owner that has more or less than before.
-	All []GrowthRow
+	All     []GrowthRow
+	was, is *recording.Machine
 }
 
 // GrowthRow is what an owner has in two looks, or what there is of an object. Bytes are slab pages and, of owners, buffers.
@@ -34,6 +35,14 @@ type GrowthRow struct {
 }
 
 func (g *GrowthRow) change() float64 { return float64(g.Is) - float64(g.Was) }
+
+// CountChange and ByteChange are the change as other programs read it.
+func (g *GrowthRow) CountChange() string {
+	return format.Plain(float64(g.IsCount) - float64(g.WasCount))
+}
+
+// ByteChange is that of the bytes.
+func (g *GrowthRow) ByteChange() string { return format.Plain(g.change()) }
 
 // finish writes the change out.
 func (g *GrowthRow) finish() {
@@ -69,7 +78,7 @@ func growthOf(older, newer *recording.Recording, o Options) *Growth {
 	if was == nil || is == nil {
 		return nil
 	}
-	g := &Growth{Title: "By " + strings.Join(o.By, " and "), Objects: objectGrowth(was, is)}
+	g := &Growth{Title: "By " + strings.Join(o.By, " and "), Objects: objectGrowth(was, is), was: was, is: is}
 	for _, row := range ownerGrowth(was, is, o.By) {
 		if row.Changed {
 			g.All = append(g.All, row)
@@ -88,6 +97,9 @@ func growthOf(older, newer *recording.Recording, o Options) *Growth {
 	}
 	return g
 }
+
+// Page is as many of All as a page has place for.
+func (g *Growth) Page() []GrowthRow { return g.All[:min(maxOwners, len(g.All))] }
 
 // growths pairs rows by what tells them apart.
 type growths struct {
@@ -181,6 +193,10 @@ func growthAnswer(older, newer *recording.Recording) DiffAnswer {
 func growthTiles(older, newer *recording.Recording) []Tile {
 	a, n := sumOf(lookIn(older))
 	b, k := sumOf(lookIn(newer))
-	return []Tile{changeTile("slab", float64(a.Slab), float64(b.Slab)), changeTile("buffers", float64(a.Buffers), float64(b.Buffers)),
+	of := func(label string, was, is uint64) Tile {
+		change := float64(is) - float64(was)
+		return sizeTile(label, float64(is), format.SignedSize(change)+" ("+format.SignedPercent(change, float64(was))+")")
+	}
+	return []Tile{of("slab", a.Slab, b.Slab), of("buffers", a.Buffers, b.Buffers),
 		{Label: "sockets", Value: format.Count(k), Detail: format.Signed(int64(k)-int64(n)) + " from " + format.Count(n)}}
 }

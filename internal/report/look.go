@@ -10,10 +10,14 @@ import (
 
 // Look is what is shown of a look at a running host.
 type Look struct {
-	Sentence string // what was found, and what finding it took
+	Sentence string // what was found
+	Took     string // what finding it cost the host
+	Tiles    []Tile
 	Owners   OwnerTable
 	// Nobody are the endpoints that no process has, where the keys are of processes.
-	Nobody   OwnerTable
+	Nobody OwnerTable
+	// All are both together, where there is place for more rows.
+	All      OwnerTable
 	Findings []Finding
 	Objects  ObjectTable
 	Books    []Book
@@ -29,15 +33,21 @@ type OwnerTable struct {
 	Others *OwnerRow // the sum of the rest, nil where there is none
 }
 
+// maxOwners bounds the table of a page.
+const maxOwners = 1000
+
 // lookOf is nil where a recording has no look at a host. A look is at one machine.
 func lookOf(r *recording.Recording, o Options) *Look {
 	for _, m := range r.Machines {
 		if m.Look == nil {
 			continue
 		}
-		l := &Look{Sentence: lookSentence(m), Findings: findingsOf(m), Objects: objectTableOf(m), Books: booksOf(m), How: howLooked(r, m),
+		l := &Look{Sentence: lookSentence(m), Took: tookSentence(m), Tiles: lookTiles(m), Findings: findingsOf(m), Objects: objectTableOf(m), Books: booksOf(m), How: howLooked(r, m),
 			machine: m}
 		l.Owners, l.Nobody = ownerTables(m, o)
+		o.Rows = maxOwners
+		everyone, _ := GroupBy(m, o.By)
+		l.All = newOwnerTable(l.Owners.Title, everyone, o)
 		return l
 	}
 	return nil
@@ -90,11 +100,28 @@ func newOwnerTable(title string, rows []OwnerRow, o Options) OwnerTable {
 	return t
 }
 
-// lookSentence is the sum of all in one sentence, and what it took to find out in the next.
+// lookTiles are the figures of lookSentence, and what is lost.
+func lookTiles(m *recording.Machine) []Tile {
+	sum, n := sumOf(m)
+	tiles := []Tile{{Label: "sockets", Value: format.Count(n),
+		Detail: "in " + format.Plural(m.Look.Namespaces, "network namespace", "network namespaces")},
+		sizeTile("slab", float64(sum.Slab), "pages of the sockets' objects"),
+		sizeTile("buffers", float64(sum.Buffers), format.Size(float64(sum.Receive))+" received, "+format.Size(float64(sum.Send))+" to send"),
+		sizeTile("unread", float64(sum.Unread), "has arrived in order")}
+	if b := m.Books; b != nil && b.Pages.LimitPressure > 0 {
+		share := format.Percent(float64(b.Pages.Kernel), float64(b.Pages.LimitPressure))
+		value, unit, _ := strings.Cut(share, " ")
+		tiles = append(tiles, Tile{Label: "tcp_mem", Value: value, Unit: unit, Detail: "of its pressure limit",
+			Warn: b.Pages.Kernel >= b.Pages.LimitPressure})
+	}
+	return append(tiles, Tile{Label: "lost events", Value: format.Count(m.Losses.Total()), Warn: m.Losses.Total() > 0})
+}
+
+// lookSentence is the sum of all.
 func lookSentence(m *recording.Machine) string {
 	sum, n := sumOf(m)
 	if n == 0 {
-		return "No TCP socket was found in " + format.Plural(m.Look.Namespaces, "network namespace", "network namespaces") + ". " + tookSentence(m)
+		return "No TCP socket was found in " + format.Plural(m.Look.Namespaces, "network namespace", "network namespaces") + "."
 	}
 	slab := ""
 	if b := m.Books; b != nil && b.Slab.TotalBytes > 0 {
@@ -113,7 +140,7 @@ func lookSentence(m *recording.Machine) string {
 	if m.Books != nil && m.Books.Pages.LimitHigh > 0 {
 		s += "; " + tcpMemSentence(&m.Books.Pages)
 	}
-	return s + ". " + tookSentence(m)
+	return s + "."
 }
 
 // tookSentence is what the look cost the host.

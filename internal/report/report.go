@@ -76,6 +76,10 @@ func newReport(r *recording.Recording) *Report {
 		Rows: rowsOf(sortedRows(r)), Ends: rowsOf(connectionOf(r).ends()), Connection: connectionLines(r),
 		Accounts: accountsOf(r), Trace: traceOf(r), Losses: lossesOf(r), Costs: costsOf(r), CallPaths: callPathsOf(r),
 		Timelines: timelinesOf(r), Notes: notes(r), Top: topOf(r), Sites: siteTables(r),
-		Paths: pathsOf(r), Counts: r.Counts(), Look: lookOf(r, Options{}.of(r)),
+		Paths: callPaths(r), Counts: r.Counts(), Look: lookOf(r, Options{}.of(r)),
 	}
 }
+
+// Samples are the call paths, and what owners hold where a look has none: what other programs are given. They are worked out when
+// asked for, since a look has many.
+func (r *Report) Samples() []*Path { return pathsOf(r.Recording) }

@@ -18,7 +18,7 @@ type Folded struct{}
 
 // Write sorts the lines.
 func (Folded) Write(w io.Writer, r *report.Report) error {
-	return writeFolded(w, r.Paths, func(v folded) string { return fmt.Sprint(v.bytes) })
+	return writeFolded(w, r.Samples(), func(v folded) string { return fmt.Sprint(v.bytes) })
 }
 
 // WriteDiff writes lines as difffolded.pl does: path, old page bytes, new page bytes. Where the numbers of endpoints differ,

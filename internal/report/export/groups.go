@@ -48,9 +48,10 @@ func groupRow(g *recording.Group) []string {
 func growthRows(g *report.Growth) [][]string {
 	rows := [][]string{{"of", "name", "where", "old_count", "new_count", "old_bytes", "new_bytes", "change_bytes"}}
 	add := func(of string, list []report.GrowthRow) {
-		for _, r := range list {
+		for i := range list {
+			r := &list[i]
 			rows = append(rows, []string{of, r.Name, r.Where, strconv.Itoa(r.WasCount), strconv.Itoa(r.IsCount),
-				strconv.FormatUint(r.Was, 10), strconv.FormatUint(r.Is, 10), format.Plain(float64(r.Is) - float64(r.Was))})
+				strconv.FormatUint(r.Was, 10), strconv.FormatUint(r.Is, 10), r.ByteChange()})
 		}
 	}
 	add("owner", g.All)

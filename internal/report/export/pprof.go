@@ -16,8 +16,9 @@ type Pprof struct{}
 
 // Write has a sample for each path.
 func (Pprof) Write(w io.Writer, r *report.Report) error {
-	p := newProfile(r, held(r.Paths))
-	for _, s := range r.Paths {
+	samples := r.Samples()
+	p := newProfile(r, held(samples))
+	for _, s := range samples {
 		p.sample(s, toInt64(s.Count), toInt64(s.Bytes))
 	}
 	return p.write(w)

@@ -13,7 +13,7 @@ type Speedscope struct{}
 
 // Write has a profile for each role.
 func (Speedscope) Write(w io.Writer, r *report.Report) error {
-	return writeSpeedscope(w, "slab pages by call path", r.Paths, func(p *report.Path) uint64 { return p.Bytes })
+	return writeSpeedscope(w, "slab pages by call path", r.Samples(), func(p *report.Path) uint64 { return p.Bytes })
 }
 
 // WriteDiff writes only the paths that grew, by how much: the format has no negative weights. Where the numbers of endpoints

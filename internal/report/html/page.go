@@ -42,6 +42,8 @@ type page struct {
 	Categories []report.Category
 	Report     *reportView
 	Diff       *report.Diff
+	Look       *lookView
+	Holdings   *holdings // what the icicle of a look is made from, in the place of Flame
 }
 
 // reportView is what only the page of a single recording has.
@@ -54,6 +56,9 @@ type reportView struct {
 
 // Write writes the page of a recording.
 func (Format) Write(w io.Writer, r *report.Report) error {
+	if r.Look != nil {
+		return writeLook(w, r)
+	}
 	p := newPage("connprof: " + r.Command)
 	p.Aside, p.Sentence, p.Detail, p.Alerts, p.Tiles = r.Host, r.Answer.Sentence, r.Answer.Sum, r.Alerts, r.Tiles
 	p.Flame = newFlameData(r.Paths, r.Counts, false)
@@ -71,6 +76,10 @@ func (Format) WriteDiff(w io.Writer, d *report.Diff) error {
 	p := newPage("connprof: difference of two recordings")
 	p.Aside, p.Sentence, p.Detail, p.Alerts = "difference of two recordings", d.Answer.Sentence, d.Answer.Detail, d.Warnings
 	p.Tiles, p.Diff = d.Tiles, d
+	if d.Growth != nil {
+		p.Holdings = newHoldings(d.Growth.Holdings(), true)
+		return p.write(w)
+	}
 	p.Flame = newFlameData(d.Paths, d.Counts, true)
 	p.FlameNote = "A frame is as wide as the larger of old and new. Where the recordings hold different numbers of " +
 		"endpoints, the old bytes are scaled to the new number. Which paths were sampled differs from run to run by chance."
@@ -78,11 +87,11 @@ func (Format) WriteDiff(w io.Writer, d *report.Diff) error {
 }
 
 func newPage(title string) *page {
-	script := asset("page.js") + asset("flame.js") + asset("timeline.js")
+	script := asset("page.js") + asset("levels.js") + asset("flame.js") + asset("timeline.js") + asset("table.js")
 	sum := sha256.Sum256([]byte(script))
 	return &page{
 		Title:  title,
-		CSS:    template.CSS(asset("page.css") + asset("flame.css")),
+		CSS:    template.CSS(asset("page.css") + asset("flame.css") + asset("look.css")),
 		Script: template.JS(script),
 		Policy: fmt.Sprintf("default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-%s'",
 			base64.StdEncoding.EncodeToString(sum[:])),

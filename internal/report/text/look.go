@@ -26,7 +26,7 @@ func (f Format) lookPage(w io.Writer) page {
 // writeLook writes who holds what on a running host.
 func (f Format) writeLook(w io.Writer, r *report.Report) error {
 	p, l := f.lookPage(w), r.Look
-	for _, line := range terminal.Wrap(l.Sentence, p.Width) {
+	for _, line := range terminal.Wrap(l.Sentence+" "+l.Took, p.Width) {
 		p.Line(p.Styled(terminal.Bold, line))
 	}
 	p.lookStatus(r)

@@ -1,11 +1,11 @@
 // The flame graph: an icicle with the root on top, drawn as elements so that frames can be focused and read out.
 if (document.getElementById('flame')) {
-  const data = JSON.parse(document.getElementById('flame-data').textContent);
+  let data = look ? look.flame() : JSON.parse(document.getElementById('flame-data').textContent);
   const categories = data.categories;
   const ROW = 20, ROLE = 1, LEAF = 3, MIN_PX = 0.5;
   const box = document.getElementById('flame');
   const tip = document.getElementById('tip');
-  const nodes = read(data);
+  let nodes = read(data);
   const shown = new Map();
   let zoom = nodes[0], focused = nodes[0], matcher = null;
 
@@ -130,6 +130,16 @@ if (document.getElementById('flame')) {
     box.style.height = ROW * (1 + list.reduce((most, n) => Math.max(most, n.depth), 0)) + 2 + 'px';
   }
 
+  // load shows another tree in the place of this one, from its root on.
+  function load(next) {
+    data = next;
+    nodes = read(data);
+    for (const e of shown.values()) e.remove();
+    shown.clear();
+    zoom = focused = nodes[0];
+    zoomTo(zoom);
+  }
+
   function zoomTo(n) {
     const from = zoom;
     zoom = n;
@@ -200,13 +210,14 @@ if (document.getElementById('flame')) {
         (n.old ? ' (' + percent(change, n.old) + ')' : '')]);
       if (endpoints) rows.push(['change an endpoint', (change > 0 ? '+' : '') + size(change / endpoints)]);
     } else {
-      rows.push(['page bytes', size(n.bytes) + (n.bytes >= 1024 ? ' (' + group(n.bytes) + ' B)' : '')]);
+      rows.push([data.look ? 'bytes' : 'page bytes', size(n.bytes) + (n.bytes >= 1024 ? ' (' + group(n.bytes) + ' B)' : '')]);
       if (endpoints) rows.push([n.role ? 'a ' + n.role + ' endpoint' : 'an endpoint', size(n.bytes / endpoints)]);
     }
     rows.push(['of all', percent(n.width, nodes[0].width)]);
     if (n.parent) rows.push(['of ' + (n.parent.kind === 0 ? 'parent' : 'the frame above'), percent(n.width, n.parent.width)]);
-    rows.push(['objects', group(n.count)]);
-    if (n.kind >= LEAF) rows.push(['slab cache', n.cache]);
+    if (n.count || !data.look) rows.push([data.look ? 'sockets' : 'objects', group(n.count)]);
+    if (data.look && n.count && !data.diff) rows.push(['a socket', size(n.bytes / n.count)]);
+    if (n.kind >= LEAF && n.cache) rows.push(['slab cache', n.cache]);
     return rows;
   }
 
@@ -263,13 +274,16 @@ if (document.getElementById('flame')) {
   document.getElementById('unzoom').onclick = () => zoomTo(nodes[0]);
   document.addEventListener('keydown', e => {
     if (e.ctrlKey || e.metaKey || e.altKey) return;
-    if (e.key === '/' && document.activeElement !== input) { e.preventDefault(); input.focus(); input.select(); }
+    const typing = ['INPUT', 'SELECT'].includes(document.activeElement.tagName);
+    if (typing && document.activeElement !== input) return; // the page's other fields have keys of their own
+    if (e.key === '/' && !typing) { e.preventDefault(); input.focus(); input.select(); }
     if (e.key === 'Escape') {
       if (input.value) { input.value = ''; search(''); } else zoomTo(nodes[0]);
       tip.hidden = true;
     }
   });
   new ResizeObserver(() => render(zoom)).observe(box);
+  if (look) look.changed = () => load(look.flame());
 
   input.value = hash.get('q') || '';
   zoom = nodes[Number(hash.get('f'))] || nodes[0];
