@@ -14,7 +14,7 @@ type ObjectCost struct {
 	PageBytes   float64 // its share of the slab's pages
 	PerSlab     uint64  // objects that share a slab
 	// Vector is the cache of the slab's slabobj_ext vector, empty where it has none.
-	Vector     string
+	Vector string
 	// PageBytes and ObjectBytes with the object's share of that vector.
 	withVector, objectWithVector float64
 }

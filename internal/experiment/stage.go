@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/connprof/connprof/internal/account"
@@ -75,7 +76,7 @@ func (s *Stage) enterNetwork() (err error) {
 	if err != nil {
 		return err
 	}
-	ends.Server = s.network.Server
+	ends.Server, ends.Backlog = s.network.Server, s.network.Backlog
 	ends.SetClients(s.network.Clients)
 	ends.SetPorts(firstServerPort, o.Ports)
 	return nil
@@ -107,6 +108,11 @@ func (s *Stage) newMachine() *recording.Machine {
 	if !p.Ends.private() {
 		m.Name, m.Host.Boot = kernel.HostName(), kernel.BootID()
 		load.ClientAddresses, load.ServerPorts = len(p.Ends.Clients), len(p.Ends.Ports)
+	}
+	if unset := s.network.Unset; len(unset) > 0 {
+		m.Notes = append(m.Notes, fmt.Sprintf("the run's own namespace has the kernel's defaults, as /proc/sys is read-only: %s; a large run "+
+			"is slower so, with the host's hash of connections; make /proc/sys writable (docker run --privileged)",
+			strings.Join(unset, ", ")))
 	}
 	return m
 }
