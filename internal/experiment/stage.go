@@ -27,7 +27,9 @@ type Stage struct {
 	others  *presence
 	machine *recording.Machine
 	before  account.Snapshot
-	serving serving // before the first connection, where servers are compared
+	// unarranged are the steps of the scenario that not all connections took.
+	unarranged []*load.UnarrangedError
+	serving    serving // before the first connection, where servers are compared
 }
 
 // Open makes everything ready for the first connection.
@@ -170,9 +172,16 @@ func (s *Stage) TraceArranging() error {
 	return s.profile.traceArranging(s.plan.Conns)
 }
 
-// Act takes this host's part in a step of the scenario.
+// Act takes this host's part in a step of the scenario. Connections that do not get there are no error: they are measured as
+// they are, and the recording says why.
 func (s *Stage) Act(step int) error {
-	return s.engine.ArrangeStep(s.plan.Scenario, step, arrangeTimeout)
+	err := s.engine.ArrangeStep(s.plan.Scenario, step, arrangeTimeout)
+	var unarranged *load.UnarrangedError
+	if errors.As(err, &unarranged) {
+		s.unarranged = append(s.unarranged, unarranged)
+		return nil
+	}
+	return err
 }
 
 // Close ends what still runs. The kernel does the same if this process dies before it.

@@ -163,6 +163,9 @@ type Load struct {
 	ComparedWith *Comparison `json:"compared_with,omitempty"`
 }
 
+// StepScenario is the step of a connection that is up and not in the scenario.
+const StepScenario = "scenario"
+
 // Failure is one reason why connections were not established, or did not get into the scenario.
 type Failure struct {
 	Step  string `json:"step"`  // socket, bind, connect, accept, epoll_ctl, ..., scenario
