@@ -32,6 +32,7 @@ type Engine struct {
 	accepts  bool        // the server accepts what the client has connected
 	connects bool        // there are connecting ends
 	threads  bool        // the server serves each connection by a thread of its own
+	payload  int         // Config.Payload
 }
 
 // process is one worker.
@@ -72,7 +73,7 @@ func StartContext(abort context.Context, c Config, start func(*exec.Cmd) error) 
 	scenario, _ := FindScenario(c.Scenario) // checked above
 	memory.limit.Store(int64(c.Connections))
 	e := &Engine{abort: abort, shared: memory, memory: file, ended: make(chan struct{}), end: c.End, accepts: scenario.Accepted(),
-		connects: !scenario.Listens, threads: c.ThreadPerConnection}
+		connects: !scenario.Listens, threads: c.ThreadPerConnection, payload: c.Payload}
 	for _, role := range c.ends() {
 		p, err := e.startWorker(workerConfig{Role: role, Config: c}, start)
 		if err != nil {

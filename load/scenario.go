@@ -112,8 +112,24 @@ const deferSeconds = 600
 
 var hello = []byte("Hello, world!")
 
-// Arrange brings the connections that are up into the scenario. It returns when every one is there, and fails, with
-// the number that are not, when that takes longer than the timeout.
+// UnarrangedError says that connections which are up are not in the scenario. All else is as it was.
+type UnarrangedError struct {
+	Left, Of int
+	// Stuck are those of Left that nothing was refused, and Why is what keeps them. Engine.Failures lists the errors of the others.
+	Stuck int
+	Why   string
+}
+
+func (e *UnarrangedError) Error() string {
+	text := fmt.Sprintf("%d of %d connections did not get there", e.Left, e.Of)
+	if e.Stuck > 0 {
+		text += ": " + e.Why
+	}
+	return text
+}
+
+// Arrange brings the connections that are up into the scenario. It returns when every one is there, or cannot get there, or
+// the time is up; the error is then an *UnarrangedError.
 func (e *Engine) Arrange(s Scenario, timeout time.Duration) error {
 	for i := range s.steps {
 		if err := e.ArrangeStep(s, i, timeout); err != nil {
@@ -149,22 +165,44 @@ func (e *Engine) arrange(p *process, step scenarioStep, timeout time.Duration) e
 	if step.do == exitProcess {
 		return e.leave(p, timeout)
 	}
-	want := e.shared.acted.Load() + int64(e.Progress().Up())
+	began := e.shared.arranged()
+	up := int64(e.Progress().Up())
 	if _, err := p.control.Write([]byte{commandAct, byte(step.do)}); err != nil {
 		return fmt.Errorf("tell the load %s to act: %w", p.role, err)
 	}
-	for end := time.Now().Add(timeout); e.shared.acted.Load() < want; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(timeout); ; time.Sleep(time.Millisecond) {
 		select {
 		case <-p.done:
 			return fmt.Errorf("%s", p.describe())
 		default:
 		}
-		if time.Now().After(end) {
-			return fmt.Errorf("%d connections did not get there within %v: %v", want-e.shared.acted.Load(), timeout,
-				e.Failures())
+		now := e.shared.arranged().since(began)
+		switch {
+		case now.acted >= up:
+			return nil
+		case now.acted+now.refused+now.stuck >= up:
+			return now.unarranged(up, fmt.Sprintf("%d of %d bytes are in the receivers' queues, which net.ipv4.tcp_rmem bounds, as "+
+				"net.ipv4.tcp_wmem does the senders'", now.delivered, up*int64(e.payload)))
+		case time.Now().After(end):
+			return now.unarranged(up, fmt.Sprintf("they did not get there within %v", timeout))
 		}
 	}
-	return nil
+}
+
+// arranged is what has become of the connections in a step of the scenario.
+type arranged struct{ acted, refused, stuck, delivered int64 }
+
+func (s *shared) arranged() arranged {
+	return arranged{s.acted.Load(), s.refused.Load(), s.stuck.Load(), s.delivered.Load()}
+}
+
+func (a arranged) since(b arranged) arranged {
+	return arranged{a.acted - b.acted, a.refused - b.refused, a.stuck - b.stuck, a.delivered - b.delivered}
+}
+
+func (a arranged) unarranged(up int64, why string) error {
+	left := up - a.acted
+	return &UnarrangedError{Left: int(left), Of: int(up), Stuck: int(left - a.refused), Why: why}
 }
 
 // leave ends one process on purpose.
@@ -210,9 +248,13 @@ func (a *actor) act(do action) {
 func (s *shard) catchUp(a *actor) {
 	for ; s.acted < a.count.Load(); s.acted++ {
 		do := a.actions[s.acted%int64(len(a.actions))]
+		if do == sendPayload || do == shutdownWrite {
+			s.deliver(a, do)
+			continue
+		}
 		for _, fd := range s.held {
 			if e := a.perform(do, int(fd)); e != 0 {
-				a.shared.note(stepAct, e)
+				a.refuse(e)
 				continue
 			}
 			a.shared.acted.Add(1)
@@ -227,8 +269,6 @@ func (a *actor) perform(do action, fd int) syscall.Errno {
 	case recvHello:
 		var b [13]byte
 		return transfer(unix.Read, unix.POLLIN, fd, b[:])
-	case sendPayload:
-		return transfer(unix.Write, unix.POLLOUT, fd, a.payload)
 	case shutdownWrite:
 		return number(unix.Shutdown(fd, unix.SHUT_WR))
 	case resetOnClose:
@@ -240,9 +280,6 @@ func (a *actor) perform(do action, fd int) syscall.Errno {
 	}
 	return syscall.EINVAL
 }
-
-// patience is how long one connection may keep its shard waiting.
-const patience = 2 * time.Second
 
 // transfer reads or writes all of b.
 func transfer(call func(int, []byte) (int, error), ready int16, fd int, b []byte) syscall.Errno {

@@ -26,6 +26,8 @@ type shared struct {
 	limit                                    counter // attempts that may be made so far
 	closing                                  counter // 1: ends close on purpose
 	acted                                    counter // what the steps of a scenario have done to connections
+	refused, stuck                           counter // what they could not do: an error; nothing moves
+	delivered                                counter // bytes of payload that the other ends have
 	inUse, strangers                         counter // see Engine.PortsInUse, Engine.Strangers
 	failures                                 [maxFailures]failureSlot
 	otherFailures                            counter

@@ -30,6 +30,10 @@ const MaxClientAddresses = 254
 type Private struct {
 	Server  netip.Addr
 	Clients []netip.Addr
+	// Unset are the sysctls that could not be set, as where /proc/sys is read-only. The namespace has the kernel's values.
+	Unset []string
+	// Backlog is the longest accept queue that the namespace allows.
+	Backlog int
 	inode   uint32
 	work    chan func()
 	closed  chan struct{}
@@ -84,11 +88,15 @@ func (p *Private) enter(c Config) error {
 	}
 	// The size of a namespace's established hash is taken from the namespace it is made in (d1e5e6408b30, 6.1):
 	// hence a second one within the first, and the host's setting is never touched.
-	if err := setSysctl("net.ipv4.tcp_child_ehash_entries", hashEntries(c.Sockets)); err == nil {
+	const childHash = "net.ipv4.tcp_child_ehash_entries"
+	switch err := setSysctl(childHash, hashEntries(c.Sockets)); {
+	case err == nil:
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return namespaceError(err)
 		}
-	} else if !errors.Is(err, os.ErrNotExist) {
+	case refused(err):
+		p.Unset = append(p.Unset, childHash)
+	case !errors.Is(err, os.ErrNotExist):
 		return err
 	}
 	var st unix.Stat_t
@@ -96,9 +104,10 @@ func (p *Private) enter(c Config) error {
 		return fmt.Errorf("stat /proc/thread-self/ns/net: %w (is /proc mounted?)", err)
 	}
 	p.inode = uint32(st.Ino)
-	if err := setSysctls(c); err != nil {
+	if err := p.setSysctls(c); err != nil {
 		return err
 	}
+	p.Backlog = HostBacklog()
 	return p.addAddresses()
 }
 

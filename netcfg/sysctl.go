@@ -15,8 +15,10 @@ import (
 // Backlog is the length of the accept queue that the private namespace allows.
 const Backlog = 65535
 
+type sysctl struct{ name, value string }
+
 // privateSysctls are set in the run's own namespace; the host's stay as they are.
-var privateSysctls = []struct{ name, value string }{
+var privateSysctls = []sysctl{
 	{"net.core.somaxconn", strconv.Itoa(Backlog)},
 	{"net.ipv4.tcp_max_syn_backlog", strconv.Itoa(Backlog)},
 	// A reset, such as the answer to a FIN that was sent twice, must not end a TIME_WAIT before its time (RFC 1337).
@@ -25,15 +27,16 @@ var privateSysctls = []struct{ name, value string }{
 	{"net.ipv4.ip_local_port_range", "1024 65535"},
 }
 
-func setSysctls(c Config) error {
-	for _, s := range privateSysctls {
-		if err := setSysctl(s.name, s.value); err != nil {
+func (p *Private) setSysctls(c Config) error {
+	// As many sockets in TIME_WAIT as there are connections.
+	timeWaits := sysctl{"net.ipv4.tcp_max_tw_buckets", strconv.Itoa(max(c.Sockets, 1<<10))}
+	for _, s := range append([]sysctl{timeWaits}, privateSysctls...) {
+		switch err := setSysctl(s.name, s.value); {
+		case refused(err):
+			p.Unset = append(p.Unset, s.name)
+		case err != nil:
 			return err
 		}
-	}
-	// As many sockets in TIME_WAIT as there are connections.
-	if err := setSysctl("net.ipv4.tcp_max_tw_buckets", strconv.Itoa(max(c.Sockets, 1<<10))); err != nil {
-		return err
 	}
 	if c.IPv6 {
 		if err := setSysctl("net.ipv6.conf.lo.disable_ipv6", "0"); err != nil {
@@ -44,6 +47,19 @@ func setSysctls(c Config) error {
 		}
 	}
 	return nil
+}
+
+// refused tells whether a sysctl is there and may not be written, as in a container.
+func refused(err error) bool { return errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission) }
+
+// HostBacklog is the longest accept queue that the current thread's network namespace allows, and that a run asks for.
+func HostBacklog() int {
+	b, _ := os.ReadFile("/proc/sys/net/core/somaxconn")
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || n < 1 {
+		n = 128 // what it was on every kernel before 5.4
+	}
+	return min(n, Backlog)
 }
 
 // setSysctl writes a sysctl of the current thread's network namespace.

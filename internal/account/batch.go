@@ -42,7 +42,7 @@ func (b *Batch) ledger(caches *Caches) *Ledger {
 // EndpointBytes is what a connecting and an accepted end of the batch occupy in slab pages, on average.
 func (b *Batch) EndpointBytes(caches *Caches) (client, server uint64) {
 	sums := map[kernel.Role]uint64{}
-	for _, row := range endpointRows(b.ledger(caches).walk.rows(caches)) {
+	for _, row := range endpointRows(b.ledger(caches).walk.whole.rows(caches)) {
 		sums[row.Role] += row.PageBytes
 	}
 	n := uint64(max(b.Connections, 1))
@@ -52,6 +52,6 @@ func (b *Batch) EndpointBytes(caches *Caches) (client, server uint64) {
 // types compares the batch's allocations with the batch's objects.
 func (b *Batch) types(caches *Caches, symbols *kernel.Symbols) []recording.TypeRow {
 	l := b.ledger(caches)
-	return l.typeRows(endpointRows(l.walk.rows(caches)), Evidence{Caches: caches, Sites: b.Sites, Symbols: symbols,
+	return l.typeRows(endpointRows(l.walk.whole.rows(caches)), Evidence{Caches: caches, Sites: b.Sites, Symbols: symbols,
 		ServerOpens: b.ServerOpens})
 }

@@ -35,7 +35,7 @@ type Evidence struct {
 // FillWalk writes what the walk alone tells into a machine's part of a recording: the endpoints, their groups, and the
 // costliest of them.
 func (l *Ledger) FillWalk(r *recording.Machine, caches *Caches) {
-	rows := l.walk.rows(caches)
+	rows := l.walk.whole.rows(caches)
 	r.Endpoints = endpointRows(rows)
 	r.Groups = l.walk.groupRows(rows, caches)
 	r.Top = l.walk.top.list(l.walk.several())
@@ -51,7 +51,7 @@ func (l *Ledger) Fill(r *recording.Machine, ev Evidence) {
 	r.Stacks = scaledStacks(r.Endpoints, paths)
 	r.Sampling.Samples = samples
 	r.Sampling.ErrorRatio, r.Sampling.SymbolisedRatio = stackQuality(r.Stacks)
-	reconciled := reconcile(r.Endpoints, ev.Before, ev.After, ev.Caches.vectorOf)
+	reconciled := reconcile(r.Endpoints, endpointRows(l.walk.standing.rows(ev.Caches)), ev.Before, ev.After, ev.Caches.vectorOf)
 	r.Reconcile = &reconciled
 	r.Trace.ClientOpens, r.Trace.ServerOpens = ev.ClientOpens, ev.ServerOpens
 	r.Trace.Closes = l.Closes()
@@ -69,8 +69,9 @@ func (l *Ledger) Fill(r *recording.Machine, ev Evidence) {
 // noteworthy is the growth in slab pages from which a cache that holds nothing of the account is listed.
 const noteworthy = 64 << 10
 
-// reconcile holds the account against what the kernel says. vectorOf names the cache of a cache's slabobj_ext vectors.
-func reconcile(rows []recording.EndpointRow, before, after Snapshot, vectorOf func(string) string) recording.Reconcile {
+// reconcile holds the account against what the kernel says. Standing are those of the endpoints that were there before: they
+// made nothing grow. vectorOf names the cache of a cache's slabobj_ext vectors.
+func reconcile(rows, standing []recording.EndpointRow, before, after Snapshot, vectorOf func(string) string) recording.Reconcile {
 	rec := recording.Reconcile{SlabDeltaBytes: int64(after.SlabBytes) - int64(before.SlabBytes), Caches: []recording.CacheRow{}}
 	objects, pages := map[string]int64{}, map[string]int64{}
 	for _, r := range rows {
@@ -78,6 +79,13 @@ func reconcile(rows []recording.EndpointRow, before, after Snapshot, vectorOf fu
 		for _, o := range r.Objects {
 			objects[o.Cache] += int64(o.Count)
 			pages[o.Cache] += int64(o.PageBytes)
+		}
+	}
+	for _, r := range standing {
+		rec.StandingBytes += int64(r.PageBytes)
+		for _, o := range r.Objects {
+			objects[o.Cache] -= int64(o.Count)
+			pages[o.Cache] -= int64(o.PageBytes)
 		}
 	}
 	vectors := reusedVectors(objects, before, after, vectorOf)
@@ -97,7 +105,7 @@ func reconcile(rows []recording.EndpointRow, before, after Snapshot, vectorOf fu
 			rec.Caches = append(rec.Caches, c)
 		}
 	}
-	rec.AccountedPageBytes -= rec.ReusedBytes
+	rec.AccountedPageBytes -= rec.ReusedBytes + rec.StandingBytes
 	rec.UnexplainedRatio = rec.Ratio()
 	slices.SortFunc(rec.Caches, func(a, b recording.CacheRow) int {
 		return cmp.Or(cmp.Compare(b.SlabinfoDeltaBytes, a.SlabinfoDeltaBytes), cmp.Compare(a.Cache, b.Cache))

@@ -14,7 +14,7 @@ func TestPlacesFilledInOldSlabsExplainAShortGrowth(t *testing.T) {
 	after.Objects, after.ActiveObjects, after.Slabs = 252, 250, 12    // 2 free: 98 of 140 objects filled old places
 	rows := []recording.EndpointRow{{Role: kernel.RoleClient, PageBytes: 27307,
 		Objects: []recording.ObjectRow{{Type: "file", Cache: "filp", Count: 140, PageBytes: 27307}}}}
-	rec := reconcile(rows, Snapshot{Slabs: map[string]kernel.Slab{"filp": before, "other": before}},
+	rec := reconcile(rows, nil, Snapshot{Slabs: map[string]kernel.Slab{"filp": before, "other": before}},
 		Snapshot{Slabs: map[string]kernel.Slab{"filp": after, "other": after}}, noVectors)
 	want := 98.0 * 4096 / 21
 	if d := float64(rec.ReusedBytes) - want; d < -1 || d > 1 {
@@ -40,7 +40,7 @@ func TestVectorsOfOldSlabsAreNotExpectedToBeNew(t *testing.T) {
 	rows := []recording.EndpointRow{{Role: kernel.RoleClient, PageBytes: 200*4096/20 + 10*256, Objects: []recording.ObjectRow{
 		{Type: "file", Cache: "filp", Count: 200, PageBytes: 200 * 4096 / 20},
 		{Type: "slabobj_ext", Cache: "kmalloc-192", Count: 10, PageBytes: 10 * 256}}}}
-	rec := reconcile(rows, Snapshot{Slabs: was}, Snapshot{SlabBytes: 6 * 4096, Slabs: is}, func(cache string) string {
+	rec := reconcile(rows, nil, Snapshot{Slabs: was}, Snapshot{SlabBytes: 6 * 4096, Slabs: is}, func(cache string) string {
 		return map[string]string{"filp": "kmalloc-192"}[cache]
 	})
 	for _, c := range rec.Caches {

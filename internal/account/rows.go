@@ -57,10 +57,10 @@ func (r *row) add(kind kernel.ObjectType, cost ObjectCost, n float64, caches *Ca
 	}
 }
 
-// rows adds up the tallies of all groups together.
-func (w *walked) rows(caches *Caches) map[rowKey]*row {
+// rows adds up the tallies by role and state.
+func (ts *tallies) rows(caches *Caches) map[rowKey]*row {
 	rows := map[rowKey]*row{}
-	for _, t := range w.whole.sorted(nil) {
+	for _, t := range ts.sorted(nil) {
 		r := rows[t.key.rowKey]
 		if r == nil {
 			r = newRow()

@@ -30,16 +30,18 @@ type walked struct {
 	last   *space            // of the namespace lastNetns: endpoints of one come together
 	// whole has the endpoints of all groups together, parts the same divided by group, if that is asked for.
 	whole, parts tallies
-	groups       groups
-	sums         walkSums
-	top          topHeap
-	skipped      uint64
-	unclaimed    uint64
-	lastNetns    uint32
+	// standing has those that were there before the growth began. A bucket that they share with later ones was there, too.
+	standing  tallies
+	groups    groups
+	sums      walkSums
+	top       topHeap
+	skipped   uint64
+	unclaimed uint64
+	lastNetns uint32
 }
 
 func newWalked() walked {
-	return walked{spaces: map[uint32]*space{}, whole: newTallies(), parts: newTallies()}
+	return walked{spaces: map[uint32]*space{}, whole: newTallies(), parts: newTallies(), standing: newTallies()}
 }
 
 func (w *walked) space(netns uint32) *space {
@@ -74,6 +76,17 @@ func (w *walked) several() bool {
 		n += min(len(s.addresses), 1)
 	}
 	return n > 1
+}
+
+// Standing enters an endpoint that Visit has entered as one that was there before the growth began.
+func (l *Ledger) Standing(e *kernel.Endpoint, caches *Caches) {
+	w := &l.walk
+	key := tallyKey{rowKey: rowKey{l.Role(e), e.State}, v6: e.Local.Addr().Is6(), cache: e.Cache, head: e.SKBHeadBytes}
+	t := w.standing.of(key)
+	if t.costs == nil {
+		t.costs = costsOf(e, caches)
+	}
+	w.standing.enter(t, e)
 }
 
 // Visit enters a walked endpoint. Listeners come first.

@@ -72,6 +72,11 @@ func (s *Stage) fillLoad(watch *Watch, lost bool) {
 	for _, f := range s.engine.Failures() {
 		l.Failures = append(l.Failures, recording.Failure{Step: f.Step, Error: f.Errno.Error(), Count: f.Count})
 	}
+	for _, u := range s.unarranged {
+		if u.Stuck > 0 {
+			l.Failures = append(l.Failures, recording.Failure{Step: recording.StepScenario, Error: u.Why, Count: u.Stuck})
+		}
+	}
 	if n := s.engine.PortsInUse(); n > 0 {
 		s.note(fmt.Sprintf("%d attempts met a local port in use and took another", n))
 	}
@@ -118,20 +123,17 @@ func (s *Stage) noteDoubts() {
 	}
 }
 
-// stepScenario is the step of a connection that is up and not in the scenario's state.
-const stepScenario = "scenario"
-
 // elsewhere says where the ends are that are not in the scenario's state, of which so many are missing.
 func elsewhere(rows []recording.EndpointRow, role kernel.Role, state string, missing int) (list []recording.Failure) {
 	for _, row := range rows {
 		if n := min(row.Count, missing); n > 0 && row.Role == role && row.State != state {
-			list = append(list, recording.Failure{Step: stepScenario, Count: n,
+			list = append(list, recording.Failure{Step: recording.StepScenario, Count: n,
 				Error: fmt.Sprintf("the %s's end is in %s, not in %s", role, row.State, state)})
 			missing -= n
 		}
 	}
 	if missing > 0 {
-		list = append(list, recording.Failure{Step: stepScenario, Count: missing, Error: fmt.Sprintf("the %s's end is gone", role)})
+		list = append(list, recording.Failure{Step: recording.StepScenario, Count: missing, Error: fmt.Sprintf("the %s's end is gone", role)})
 	}
 	return list
 }

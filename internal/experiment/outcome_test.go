@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,5 +44,22 @@ func TestDoubtsAreToldOfEachEnd(t *testing.T) {
 				t.Errorf("%+v: note %q, want it to say %q", c, notes[i], want)
 			}
 		}
+	}
+}
+
+// What is not in the scenario has a row, and a reason that says where it is instead.
+func TestEndsThatAreNotInTheScenarioAreReasons(t *testing.T) {
+	row := func(role kernel.Role, state string, n int) recording.EndpointRow {
+		return recording.EndpointRow{Role: role, State: state, Count: n}
+	}
+	rows := []recording.EndpointRow{row(kernel.RoleServer, "CLOSE_WAIT", 17), row(kernel.RoleServer, "ESTABLISHED", 2),
+		row(kernel.RoleClient, "FIN_WAIT2", 20)}
+	want := []recording.Failure{{Step: "scenario", Error: "the server's end is in ESTABLISHED, not in CLOSE_WAIT", Count: 2},
+		{Step: "scenario", Error: "the server's end is gone", Count: 1}}
+	if got := elsewhere(rows, kernel.RoleServer, "CLOSE_WAIT", 3); !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got := elsewhere(rows, kernel.RoleServer, "CLOSE_WAIT", -1); got != nil {
+		t.Errorf("more than there should be: %+v", got)
 	}
 }

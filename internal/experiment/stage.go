@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/connprof/connprof/internal/account"
@@ -29,7 +30,9 @@ type Stage struct {
 	others  *presence
 	machine *recording.Machine
 	before  account.Snapshot
-	serving serving // before the first connection, where servers are compared
+	// unarranged are the steps of the scenario that not all connections took.
+	unarranged []*load.UnarrangedError
+	serving    serving // before the first connection, where servers are compared
 }
 
 // Open makes everything ready for the first connection. The end of the context kills the load, which ends every wait for it.
@@ -78,7 +81,7 @@ func (s *Stage) enterNetwork() (err error) {
 	if err != nil {
 		return err
 	}
-	ends.Server = s.network.Server
+	ends.Server, ends.Backlog = s.network.Server, s.network.Backlog
 	ends.SetClients(s.network.Clients)
 	ends.SetPorts(firstServerPort, o.Ports)
 	return nil
@@ -110,6 +113,11 @@ func (s *Stage) newMachine() *recording.Machine {
 	if !p.Ends.private() {
 		m.Name, m.Host.Boot = kernel.HostName(), kernel.BootID()
 		load.ClientAddresses, load.ServerPorts = len(p.Ends.Clients), len(p.Ends.Ports)
+	}
+	if unset := s.network.Unset; len(unset) > 0 {
+		m.Notes = append(m.Notes, fmt.Sprintf("the run's own namespace has the kernel's defaults, as /proc/sys is read-only: %s; a large run "+
+			"is slower so, with the host's hash of connections; make /proc/sys writable (docker run --privileged)",
+			strings.Join(unset, ", ")))
 	}
 	return m
 }
@@ -179,9 +187,16 @@ func (s *Stage) TraceArranging() error {
 	return s.profile.traceArranging(s.plan.Conns)
 }
 
-// Act takes this host's part in a step of the scenario.
+// Act takes this host's part in a step of the scenario. Connections that do not get there are no error: they are measured as
+// they are, and the recording says why.
 func (s *Stage) Act(step int) error {
-	return s.engine.ArrangeStep(s.plan.Scenario, step, arrangeTimeout)
+	err := s.engine.ArrangeStep(s.plan.Scenario, step, arrangeTimeout)
+	var unarranged *load.UnarrangedError
+	if errors.As(err, &unarranged) {
+		s.unarranged = append(s.unarranged, unarranged)
+		return nil
+	}
+	return err
 }
 
 // Close ends what still runs. The kernel does the same if this process dies before it.

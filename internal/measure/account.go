@@ -76,7 +76,15 @@ func (m *Measurement) walkInto(caches *account.Caches, list *List) (seconds floa
 		}
 		visit = rows.Visit
 	}
-	err = m.Walk(visit)
+	err = m.Walk(func(e *kernel.Endpoint) error {
+		if err := visit(e); err != nil {
+			return err
+		}
+		if m.standing[e.Sock] {
+			m.ledger.Standing(e, caches)
+		}
+		return nil
+	})
 	return time.Since(begun).Seconds(), err
 }
 

@@ -52,12 +52,14 @@ type Measurement struct {
 	stop    context.CancelFunc
 	drained chan error
 
-	before  account.Snapshot
-	aliases map[string]string // of slab caches
-	begun   []kernel.Site     // counted when the baseline was taken
-	left    []kernel.Site     // counted when the slab hook was last taken off
-	room    *account.Batch    // that the batch is put into
-	batch   *account.Batch    // nil until it is taken
+	before account.Snapshot
+	// standing are the endpoints that were there at that moment, by address of the struct sock.
+	standing map[uint64]bool
+	aliases  map[string]string // of slab caches
+	begun    []kernel.Site     // counted when the baseline was taken
+	left     []kernel.Site     // counted when the slab hook was last taken off
+	room     *account.Batch    // that the batch is put into
+	batch    *account.Batch    // nil until it is taken
 }
 
 // Start puts the probes on. The kernel's symbols are read at the same time: where they are hidden, nothing need be opened.
@@ -147,6 +149,13 @@ func (m *Measurement) SampleAccepted() error {
 
 // Baseline takes the first look at slab memory: the growth is counted from here on.
 func (m *Measurement) Baseline() (account.Snapshot, error) {
+	m.standing = map[uint64]bool{}
+	if err := m.Walk(func(e *kernel.Endpoint) error {
+		m.standing[e.Sock] = true
+		return nil
+	}); err != nil {
+		return account.Snapshot{}, err
+	}
 	// Reading them fills the inode and dentry caches, the first time after boot.
 	slabs, err := readSlabinfo()
 	if err != nil {

@@ -50,6 +50,7 @@ func ofRoles[T any](list []T, roles []kernel.Role, role func(T) kernel.Role) []T
 func (rec *Reconcile) add(other *Reconcile) {
 	rec.BothEnds = true
 	rec.AccountedPageBytes += other.AccountedPageBytes + other.ReusedBytes
+	rec.StandingBytes += other.StandingBytes
 	at := map[string]*CacheRow{}
 	for i := range rec.Caches {
 		at[rec.Caches[i].Cache] = &rec.Caches[i]

@@ -166,6 +166,9 @@ type Load struct {
 	ComparedWith *Comparison `json:"compared_with,omitempty"`
 }
 
+// StepScenario is the step of a connection that is up and not in the scenario.
+const StepScenario = "scenario"
+
 // Failure is one reason why connections were not established, or did not get into the scenario.
 type Failure struct {
 	Step  string `json:"step"`  // socket, bind, connect, accept, epoll_ctl, ..., scenario
@@ -247,14 +250,16 @@ type CallSite struct {
 // Reconcile holds the account against what the kernel says of its slab caches.
 type Reconcile struct {
 	SlabDeltaBytes     int64 `json:"slab_delta_bytes"`     // Slab in /proc/meminfo, after less before
-	AccountedPageBytes int64 `json:"accounted_page_bytes"` // all endpoints' page bytes
+	AccountedPageBytes int64 `json:"accounted_page_bytes"` // all endpoints' page bytes, less the two below
 	// UnexplainedRatio = |slab_delta_bytes − accounted_page_bytes| / slab_delta_bytes.
 	UnexplainedRatio float64 `json:"unexplained_ratio"`
 	// ReusedBytes is the part of the account that lies in free places of slabs which were there before, and so made
 	// slab memory grow by less. It is taken from /proc/slabinfo, for the caches of the account; negative where places
 	// became free.
-	ReusedBytes int64      `json:"reused_bytes"`
-	Caches      []CacheRow `json:"caches"`
+	ReusedBytes int64 `json:"reused_bytes"`
+	// StandingBytes is the page bytes of the endpoints that were there before the growth began: a run's listeners.
+	StandingBytes int64      `json:"standing_bytes,omitempty"`
+	Caches        []CacheRow `json:"caches"`
 	// BothEnds says that the two ends of a run between machines share this kernel. The growth is that of both ends, and so
 	// is the account; the other machine's entry has no Reconcile.
 	BothEnds bool `json:"both_ends,omitempty"`
@@ -266,9 +271,9 @@ type Reconcile struct {
 type CacheRow struct {
 	Cache                string  `json:"cache"`
 	SlabinfoDeltaObjects int64   `json:"slabinfo_delta_objects"`
-	AccountedObjects     int64   `json:"accounted_objects"`    // without slabobj_ext vectors of old slabs
+	AccountedObjects     int64   `json:"accounted_objects"`    // without slabobj_ext vectors of old slabs, and without standing endpoints'
 	SlabinfoDeltaBytes   int64   `json:"slabinfo_delta_bytes"` // growth in slab pages
-	AccountedPageBytes   int64   `json:"accounted_page_bytes"` // of all endpoints, in old slabs and new
+	AccountedPageBytes   int64   `json:"accounted_page_bytes"` // of all endpoints but standing ones, in old slabs and new
 	ReusedBytes          int64   `json:"reused_bytes"`         // what of them made the cache grow by less
 	ObjectSizeBytes      uint64  `json:"object_size_bytes"`
 	PageBytesEachObject  float64 `json:"page_bytes_each_object"`

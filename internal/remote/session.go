@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -51,7 +49,7 @@ func choices(o *ServeOptions, wanted *peer.Request) (experiment.Options, error) 
 // acceptingEnds are the ends of a session, with ports that are free. All sessions together may have so many connections, 0
 // for no bound, of which some are promised to others.
 func acceptingEnds(bound int, at netip.Addr, wanted *peer.Request, firstPort, promised int) *experiment.Ends {
-	ends := &experiment.Ends{Here: kernel.RoleServer, Server: at, Backlog: backlog(), Most: wanted.Connections, Promised: promised}
+	ends := &experiment.Ends{Here: kernel.RoleServer, Server: at, Backlog: netcfg.HostBacklog(), Most: wanted.Connections, Promised: promised}
 	if left := bound - promised; bound > 0 && left < wanted.Connections {
 		ends.Most, ends.Why = left, "connprof serve --conns"
 	}
@@ -334,14 +332,4 @@ func (s *session) hears(ctx context.Context, wanted func(peer.Message) bool, sto
 // localOf is the address that the client has reached the server by.
 func localOf(link *peer.Link) netip.Addr {
 	return link.Local().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone("")
-}
-
-// backlog is the longest accept queue that this host allows.
-func backlog() int {
-	b, _ := os.ReadFile("/proc/sys/net/core/somaxconn")
-	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil || n < 1 {
-		n = 128 // what it was on every kernel before 5.4
-	}
-	return min(n, netcfg.Backlog)
 }

@@ -67,6 +67,9 @@ func reconcileFacts(rec *recording.Reconcile) []Fact {
 	case rec.ReusedBytes < 0:
 		made += fmt.Sprintf(" and %s left free", format.Size(float64(-rec.ReusedBytes)))
 	}
+	if rec.StandingBytes > 0 {
+		made += fmt.Sprintf(" less %s that was there before", format.Size(float64(rec.StandingBytes)))
+	}
 	facts := []Fact{
 		{Key: "slab growth", Value: exactSize(rec.SlabDeltaBytes) + ", Slab in /proc/meminfo"},
 		{Key: "accounted", Value: made},

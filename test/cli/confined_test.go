@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,6 +45,17 @@ var confinements = map[string]func(argument string) error{
 			return err
 		}
 		return unix.Mount("none", path, "tmpfs", 0, "")
+	},
+	// proc: anew, in a mount namespace that ends with the program, for a new pid namespace.
+	"proc": func(path string) error {
+		return errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+			unix.Mount("proc", path, "proc", 0, ""))
+	},
+	// readonly: a directory that cannot be written, in a mount namespace that ends with the program.
+	"readonly": func(path string) error {
+		return errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+			unix.Mount(path, path, "", unix.MS_BIND, ""),
+			unix.Mount("", path, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	},
 }
 

@@ -28,7 +28,12 @@ func (l endpointList) types() (first, beyond int) {
 
 func readEndpoints(t *testing.T, j *job) endpointList {
 	t.Helper()
-	rows, err := csv.NewReader(strings.NewReader(string(readFile(t, j.path("ep.csv"))))).ReadAll()
+	return readEndpointsAt(t, j.path("ep.csv"))
+}
+
+func readEndpointsAt(t *testing.T, path string) endpointList {
+	t.Helper()
+	rows, err := csv.NewReader(strings.NewReader(string(readFile(t, path)))).ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
