@@ -1,10 +1,14 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/connprof/connprof/internal/kernel"
+)
 
 func TestSizesAcceptUnitsAsCountsDo(t *testing.T) {
 	for text, want := range map[string]float64{"client=4k": 4000, "client=4.4k": 4400, "client=1.5": 1.5, "client=1M": 1e6} {
-		if b, err := parseBudgets([]string{text}); err != nil || b["client"] != want {
+		if b, err := parseBudgets([]string{text}); err != nil || b[kernel.RoleClient] != want {
 			t.Errorf("%s: %v, %v", text, b, err)
 		}
 	}
