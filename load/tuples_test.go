@@ -26,6 +26,31 @@ func ports(n int) []uint16 {
 	return list
 }
 
+// A listener has its address and port for itself, to however many server ports connections would go.
+func TestEveryListenerHasAnAddressAndPortOfItsOwn(t *testing.T) {
+	config := Config{End: kernel.RoleBoth, Clients: addresses(2), Ports: ports(20), Connections: 1000, Scenario: "listen"}
+	if err := config.check(); err != nil {
+		t.Fatal(err)
+	}
+	p := newTuples(config)
+	type place struct {
+		address int
+		local   uint16
+	}
+	seen := map[place]bool{}
+	for i := range config.Connections {
+		address, _, local := p.tuple(i)
+		seen[place{address, local}] = true
+	}
+	if len(seen) != config.Connections {
+		t.Errorf("%d places for %d listeners", len(seen), config.Connections)
+	}
+	listen, _ := FindScenario("listen")
+	if most := listen.Capacity(2, 20); most != config.Capacity() || most != 2*(1<<16-FirstClientPort-20) {
+		t.Errorf("two addresses have room for %d and %d listeners", most, config.Capacity())
+	}
+}
+
 func TestEveryConnectionHasAFourTupleOfItsOwn(t *testing.T) {
 	type tuple struct {
 		address, port int

@@ -45,3 +45,14 @@ func TestAListThatMakesNoSenseIsRefusedWithTheElement(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyIPv4AliasesOfAListHaveLabels(t *testing.T) {
+	wanted, err := FromList([]string{"192.0.2.7/24", "192.0.2.9/24", "2001:db8::5/64"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := Upped{"eth0", aliasesOf(wanted, "eth0", 3)}
+	if text := u.String(); !strings.HasSuffix(text, ", labelled eth0:cp3 to eth0:cp4") {
+		t.Error(text)
+	}
+}

@@ -32,10 +32,16 @@ type Upped struct {
 
 func (u Upped) String() string {
 	text := fmt.Sprintf("%s to %s: %s", counted(len(u.Aliases)), Printable(u.Device), span(u.Aliases))
-	if first := u.Aliases[0].Label; first != "" {
-		text += ", labelled " + Printable(first)
-		if last := u.Aliases[len(u.Aliases)-1].Label; last != first {
-			text += " to " + Printable(last)
+	var labels []string // IPv6 has none
+	for _, a := range u.Aliases {
+		if a.Label != "" {
+			labels = append(labels, Printable(a.Label))
+		}
+	}
+	if n := len(labels); n > 0 {
+		text += ", labelled " + labels[0]
+		if n > 1 {
+			text += " to " + labels[n-1]
 		}
 	}
 	return text

@@ -1,7 +1,9 @@
 package measure
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
@@ -26,8 +28,11 @@ func ReadSlabs() (account.Snapshot, error) {
 
 func readSlabinfo() (map[string]kernel.Slab, error) {
 	slabs, err := kernel.ReadSlabinfo()
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("read slab caches: %w; run as root", err)
+	case err != nil:
+		return nil, fmt.Errorf("read slab caches: %w", err)
 	}
 	return slabs, nil
 }
