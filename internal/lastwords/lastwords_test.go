@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,6 +26,7 @@ func TestMain(m *testing.M) {
 	do, child := os.LookupEnv(doEnv)
 	switch {
 	case confined:
+		runtime.LockOSThread() // a filter is a thread's, and goes with it into the program that it becomes
 		os.Unsetenv(confineEnv)
 		if err := confine(confinement); err != nil {
 			fmt.Fprintln(os.Stderr, "confine:", err)
