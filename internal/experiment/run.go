@@ -63,7 +63,9 @@ func inPhases(ctx context.Context, plan *Plan, peer Peer) (*recording.Recording,
 	if err := ramp(ctx, stage, watch); err != nil {
 		return nil, err
 	}
-	stage.machine.Load.ConnectCPUSeconds = (stage.cpuTime() - spent).Seconds()
+	if stage.engine.Err() == nil { // a process that has ended no longer has its time
+		stage.machine.Load.ConnectCPUSeconds = (stage.cpuTime() - spent).Seconds()
+	}
 	if err := arrange(stage, peer); err != nil || ctx.Err() != nil {
 		return nil, err
 	}

@@ -57,8 +57,8 @@ func TestRunAccountsForEveryConnection(t *testing.T) {
 	if len(hooked) != len(rec.Hooks) {
 		t.Errorf("told of hooks %v, recorded %v", hooked, rec.Hooks)
 	}
-	if rec.Cost.ProfilerRSSBytes == 0 || rec.Cost.BPFMapBytes == 0 || rec.Cost.Events == 0 {
-		t.Errorf("cost %+v: nothing is free", rec.Cost)
+	if rec.Load.ConnectCPUSeconds <= 0 || rec.Cost.ProfilerRSSBytes == 0 || rec.Cost.BPFMapBytes == 0 || rec.Cost.Events == 0 {
+		t.Errorf("cost %+v and %v s of the CPUs: nothing is free", rec.Cost, rec.Load.ConnectCPUSeconds)
 	}
 }
 
@@ -125,7 +125,7 @@ func TestWithoutProfileThereIsNoAccount(t *testing.T) {
 	o := options(500)
 	o.NoProfile = true
 	rec := mustRun(t, o)
-	if rec.Load.Established != 500 || rec.Load.ConnectsPerSecond <= 0 {
+	if rec.Load.Established != 500 || rec.Load.ConnectsPerSecond <= 0 || rec.Load.ConnectCPUSeconds <= 0 {
 		t.Errorf("load %+v", rec.Load)
 	}
 	if len(rec.Endpoints) != 0 || len(rec.Hooks) != 0 {
