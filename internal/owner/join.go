@@ -45,7 +45,7 @@ func (j *Join) Add(f *kernel.OpenFile) {
 	if f.File == 0 || f.PID == 0 {
 		return
 	}
-	if f.TID != j.last {
+	if f.TID != j.last || f.PID != j.of {
 		j.last = f.TID
 		j.meet(f)
 	}
