@@ -45,7 +45,7 @@ func (j *Join) Add(f *kernel.OpenFile) {
 	if f.File == 0 || f.PID == 0 {
 		return
 	}
-	if f.TID != j.last {
+	if f.TID != j.last || f.PID != j.of {
 		j.last = f.TID
 		j.meet(f)
 	}
@@ -108,7 +108,8 @@ func (j *Join) members(number uint32) []int {
 
 // Owners tells who has which file open. It gives one owner for each set of processes that have files together.
 type Owners struct {
-	files    map[uint64]uint32
+	files    map[uint64]uint32 // the number of the set, as in Join
+	index    []uint32          // of its owner
 	owners   []*account.Owner
 	families []*account.Owner // of each owner
 }
@@ -116,7 +117,7 @@ type Owners struct {
 // Owner is who has a file open, nil where no process has.
 func (o *Owners) Owner(file uint64) *account.Owner {
 	if number, ok := o.files[file]; ok {
-		return o.owners[number]
+		return o.owners[o.index[number]]
 	}
 	return nil
 }
@@ -128,7 +129,7 @@ type families struct{ of *Owners }
 
 func (f families) Owner(file uint64) *account.Owner {
 	if number, ok := f.of.files[file]; ok {
-		return f.of.families[number]
+		return f.of.families[f.of.index[number]]
 	}
 	return nil
 }
@@ -141,9 +142,9 @@ func (j *Join) Finish(from Reader) *Owners {
 		process := pass.process(int(pid), p.comm)
 		known[int(pid)] = &process
 	}
-	o := &Owners{files: j.files}
+	o := &Owners{files: j.files, index: make([]uint32, len(j.sets))}
 	kin := kinOf(known)
-	index, owners, listed := map[uint32]uint32{}, map[uint64]uint32{}, 0
+	owners, listed := map[uint64]uint32{}, 0
 	for _, number := range j.used() {
 		sum := j.sets[number].sum
 		to, is := owners[sum]
@@ -155,10 +156,7 @@ func (j *Join) Finish(from Reader) *Owners {
 			o.families = append(o.families, kin.family(owner))
 			owners[sum] = to
 		}
-		index[number] = to
-	}
-	for file, number := range o.files {
-		o.files[file] = index[number]
+		o.index[number] = to
 	}
 	*j = Join{}
 	return o

@@ -126,6 +126,7 @@ func TestOneStandsForThoseThatShareAFile(t *testing.T) {
 func TestThreadsAndCopiesOfADescriptorAreOneProcess(t *testing.T) {
 	j := NewJoin()
 	for _, f := range []kernel.OpenFile{
+		{PID: 400, FD: 3, File: 4, Comm: "without a thread"},
 		{PID: 200, TID: 205, FD: 3, File: 1, Comm: "thread"}, // whose table is its own
 		{PID: 200, TID: 200, FD: 3, File: 1, Comm: "leader"},
 		{PID: 200, TID: 200, FD: 4, File: 1, Comm: "leader"},
@@ -141,6 +142,9 @@ func TestThreadsAndCopiesOfADescriptorAreOneProcess(t *testing.T) {
 	o := j.Finish(Reader{Proc: t.TempDir(), Exists: func(int) bool { return true }})
 	if got := o.Owner(1); !slices.Equal(got.PIDs, []int{200, 300}) || got.Comm != "leader" || got != o.Owner(2) {
 		t.Errorf("one file is %+v's, the other %+v's", got, o.Owner(2))
+	}
+	if got := o.Owner(4); got == nil || got.Comm != "without a thread" {
+		t.Errorf("a file of no thread is %+v's", got)
 	}
 	if o.Owner(3) != nil || o.Owner(0) != nil {
 		t.Error("what is no process or no file has an owner")
