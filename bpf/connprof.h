@@ -47,6 +47,7 @@ enum ONE_BYTE endpoint_flags {
 	WALK_CLONED = 8,    /* it was made from a listener */
 	WALK_MPTCP = 16,    /* a subflow of an MPTCP socket */
 	WALK_UNHASHED = 32, /* in none of the protocol's tables: only its file leads to it */
+	WALK_SCALED = 64,   /* a queue was too long: how many sk_buffs it holds is worked out from its charge */
 };
 
 /* One endpoint as the walk finds it. Addresses are IPv6 or IPv4 by family, in network byte order. */
@@ -65,15 +66,16 @@ struct endpoint_record {
 	enum binding binding;
 	enum endpoint_flags flags;
 	__u32 netns;		/* the namespace's inode number */
-	__u8 objects[TYPE_MAX]; /* how many of each type, shared buckets counted as 1 */
+	__u16 objects[TYPE_MAX]; /* how many of each type, shared buckets counted as 1 */
 	__u32 rmem_alloc;
 	__u32 wmem_queued;
 	__s32 forward_alloc;
 	__u32 backlog;
 	__u32 omem_alloc;
 	__u32 skb_head; /* bytes of the first queued skb's head, where it comes from a slab */
+	__u32 pad;
 };
-_Static_assert(sizeof(struct endpoint_record) == 128, "endpoint_record is read as 128 bytes");
+_Static_assert(sizeof(struct endpoint_record) == 152, "endpoint_record is read as 152 bytes");
 
 /* What a look at a running host wants beside that. */
 struct live_record {
@@ -89,7 +91,7 @@ struct live_record {
 	__u32 accept_max;
 	__u32 page_cache; /* bytes of the send queue */
 };
-_Static_assert(sizeof(struct live_record) == 184, "live_record is read as 184 bytes");
+_Static_assert(sizeof(struct live_record) == 208, "live_record is read as 208 bytes");
 
 #define NOT_KNOWN (-1)
 
@@ -104,7 +106,7 @@ struct file_record {
 	char comm[16];
 	struct live_record live;
 };
-_Static_assert(sizeof(struct file_record) == 232, "file_record is read as 232 bytes");
+_Static_assert(sizeof(struct file_record) == 256, "file_record is read as 256 bytes");
 
 /* How many network namespaces a list of them holds. */
 #define NETNS_MAX 65536

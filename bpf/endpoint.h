@@ -70,46 +70,73 @@ static __always_inline void follow_file(struct live_record *l, struct socket *so
 		r->flags |= WALK_TRUNCATED;
 }
 
-static __always_inline void set_skbs(struct endpoint_record *r, enum object_type type, __u32 n)
-{
-	if (n > 255) {
-		n = 255;
-		r->flags |= WALK_TRUNCATED;
-	}
-	r->objects[type] = n;
-}
-
 /* The first of a list points back to the list: its address, as a number to the verifier. */
 static __always_inline __u64 address_of_list(struct sk_buff *first)
 {
 	return (__u64)BPF_CORE_READ(first, prev);
 }
 
-/* What lies in a queue is charged to the socket, so that the charges tell whether there is anything to follow. */
-static __always_inline void follow_queues(struct live_record *l, struct sock *sk, struct tcp_sock *tp, const bool typed)
+static __always_inline __u64 count_received(struct tcp_sock *tp, __u32 what, const bool typed)
+{
+	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+	__u64 root, c = count_list(address_of_list(LOAD(sk, sk_receive_queue.next)), 0, what);
+
+	c = count_list(address_of_list(LOAD(sk, sk_error_queue.next)), c, what);
+	BPF_CORE_READ_INTO(&root, tp, out_of_order_queue.rb_node);
+	return count_tree(root, c, what);
+}
+
+static __always_inline __u64 count_sent(struct tcp_sock *tp, __u32 what, const bool typed)
+{
+	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+	__u64 root, c = count_list(address_of_list(LOAD(sk, sk_write_queue.next)), 0, what);
+
+	BPF_CORE_READ_INTO(&root, sk, tcp_rtx_queue.rb_node);
+	return count_tree(root, c, what);
+}
+
+/* What one direction holds. The charge is for all of it, and visited for what the walk has visited. */
+static __always_inline __u64 whole_queue(struct endpoint_record *r, __u64 c, __u64 charge, __u64 visited)
+{
+	if (!visited || charge <= visited)
+		return c | TRUNCATED;
+	r->flags |= WALK_SCALED;
+	return scale_skbs(c, charge, visited);
+}
+
+static __always_inline void follow_sent(struct live_record *l, struct tcp_sock *tp, __u64 *c, const bool typed)
 {
 	struct endpoint_record *r = &l->endpoint;
-	__u64 c = 0, root;
+	__u64 sent = count_sent(tp, COUNT_OBJECTS, typed), visited = 0;
+
+	if (SKB_LONG(sent)) {
+		visited = count_sent(tp, COUNT_CHARGE, typed);
+		sent = whole_queue(r, sent, r->wmem_queued, visited);
+	}
+	*c = add_skbs(*c, sent);
+	if (!live)
+		return;
+	__u64 bytes = count_sent(tp, COUNT_PAGE_CACHE, typed);
+
+	l->page_cache = visited && visited < r->wmem_queued ? bytes * r->wmem_queued / visited : bytes;
+}
+
+/* What lies in a queue is charged to the socket, so that the charges tell whether there is anything to follow. */
+static __always_inline void follow_queues(struct live_record *l, struct tcp_sock *tp, const bool typed)
+{
+	struct endpoint_record *r = &l->endpoint;
+	__u64 c = 0;
 
 	if (r->rmem_alloc) {
-		c = count_list(address_of_list(LOAD(sk, sk_receive_queue.next)), c, COUNT_OBJECTS);
-		c = count_list(address_of_list(LOAD(sk, sk_error_queue.next)), c, COUNT_OBJECTS);
-		BPF_CORE_READ_INTO(&root, tp, out_of_order_queue.rb_node);
-		c = count_tree(root, c, COUNT_OBJECTS);
+		c = count_received(tp, COUNT_OBJECTS, typed);
+		if (SKB_LONG(c))
+			c = whole_queue(r, c, r->rmem_alloc, count_received(tp, COUNT_CHARGE, typed));
 	}
-	if (r->wmem_queued) {
-		__u64 queue = address_of_list(LOAD(sk, sk_write_queue.next));
-
-		c = count_list(queue, c, COUNT_OBJECTS);
-		BPF_CORE_READ_INTO(&root, sk, tcp_rtx_queue.rb_node);
-		c = count_tree(root, c, COUNT_OBJECTS);
-		if (live)
-			l->page_cache = count_tree(root, count_list(queue, 0, COUNT_PAGE_CACHE), COUNT_PAGE_CACHE) &
-					PAGE_CACHE_BYTES;
-	}
-	set_skbs(r, TYPE_SK_BUFF, SKB_PLAIN(c));
-	set_skbs(r, TYPE_SK_BUFF_FCLONES, SKB_FCLONES(c));
-	set_skbs(r, TYPE_SKB_HEAD, SKB_HEADS(c));
+	if (r->wmem_queued)
+		follow_sent(l, tp, &c, typed);
+	r->objects[TYPE_SK_BUFF] = SKB_PLAIN(c);
+	r->objects[TYPE_SK_BUFF_FCLONES] = SKB_FCLONES(c);
+	r->objects[TYPE_SKB_HEAD] = SKB_HEADS(c);
 	r->skb_head = SKB_HEAD_BYTES(c);
 	if (SKB_TRUNCATED(c))
 		r->flags |= WALK_TRUNCATED;
@@ -163,7 +190,7 @@ static __always_inline void full_sock(struct live_record *l, struct tcp_sock *tp
 	r->omem_alloc = LOAD(sk, sk_omem_alloc.counter);
 
 	if (r->rmem_alloc || r->wmem_queued)
-		follow_queues(l, sk, tp, typed);
+		follow_queues(l, tp, typed);
 
 	if (r->state == TCP_LISTEN && BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only))
 		r->flags |= WALK_V6ONLY;

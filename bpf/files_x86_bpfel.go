@@ -40,13 +40,14 @@ type FilesFileRecord struct {
 			Binding      uint8
 			Flags        uint8
 			Netns        uint32
-			Objects      [20]uint8
+			Objects      [20]uint16
 			RmemAlloc    uint32
 			WmemQueued   uint32
 			ForwardAlloc int32
 			Backlog      uint32
 			OmemAlloc    uint32
 			SkbHead      uint32
+			Pad          uint32
 		}
 		Inode       uint64
 		Cgroup      uint64

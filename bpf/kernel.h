@@ -311,6 +311,7 @@ struct sk_buff {
 	__u8 fclone : 2;
 	__u8 head_frag : 1;
 	unsigned int data_len;
+	unsigned int truesize;
 	unsigned int end; /* an offset from head on 64-bit machines */
 	unsigned char *head;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /* The sk_buffs in a socket's queues, and the heads of their data. What a queue holds travels as one number: sk_buffs,
- * clone pairs and heads from a slab by 12 bits each, whether it was not followed to its end, and the size in bytes of
- * the first such head. */
+ * clone pairs and heads from a slab by 16 bits each, whether the account of it is not whole, whether the queue was too
+ * long to be followed to its end, and the size of the first such head. */
 #ifndef CONNPROF_QUEUES_H
 #define CONNPROF_QUEUES_H
 
@@ -10,20 +10,24 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
-/* How many sk_buffs of one queue the walk visits. The verifier goes through each turn of the loops. */
-#define SKB_LIMIT 64
+/* How many sk_buffs of one queue the walk visits: what five queues hold together fits 16 bits. Without bpf_loop() the
+ * verifier goes through each turn of the loops. */
+#define SKB_LIMIT 8192
+#define SKB_LIMIT_UNROLLED 64
 
-#define SKB_PLAIN(c) ((c) >> 0 & 0xfff)
-#define SKB_FCLONES(c) ((c) >> 12 & 0xfff)
-#define SKB_HEADS(c) ((c) >> 24 & 0xfff)
-#define SKB_TRUNCATED(c) ((c) >> 36 & 1)
-#define SKB_HEAD_BYTES(c) ((c) >> 40)
+#define SKB_PLAIN(c) ((c) >> 0 & 0xffff)
+#define SKB_FCLONES(c) ((c) >> 16 & 0xffff)
+#define SKB_HEADS(c) ((c) >> 32 & 0xffff)
+#define SKB_TRUNCATED(c) ((c) >> 48 & 1)
+#define SKB_LONG(c) ((c) >> 49 & 1)
+#define SKB_HEAD_BYTES(c) ((c) >> 50 << 6)
 
 #define ONE_PLAIN 1ull
-#define ONE_FCLONES (1ull << 12)
-#define ONE_HEAD (1ull << 24)
-#define TRUNCATED (1ull << 36)
-#define HEAD_BYTES(n) ((__u64)(n) << 40)
+#define ONE_FCLONES (1ull << 16)
+#define ONE_HEAD (1ull << 32)
+#define TRUNCATED (1ull << 48)
+#define LONG (1ull << 49)
+#define HEAD_BYTES(n) (((__u64)(n) + 63) >> 6 << 50) /* caches of heads are of multiples of 64 */
 #define COUNTS (TRUNCATED - 1)
 
 /* True where two sizes round up to the same power of two. */
@@ -36,11 +40,25 @@ static __always_inline bool of_one_class(__u64 a, __u64 b)
 static __always_inline __u64 add_skbs(__u64 sum, __u64 c)
 {
 	__u64 a = SKB_HEAD_BYTES(sum), b = SKB_HEAD_BYTES(c);
-	__u64 counts = (sum & COUNTS) + (c & COUNTS), truncated = (sum | c) & TRUNCATED;
+	__u64 counts = (sum & COUNTS) + (c & COUNTS), flags = (sum | c) & (TRUNCATED | LONG);
 
 	if (a && b && !of_one_class(a, b))
-		truncated = TRUNCATED;
-	return counts | truncated | HEAD_BYTES(a ? a : b);
+		flags |= TRUNCATED;
+	return counts | flags | HEAD_BYTES(a ? a : b);
+}
+
+/* The most of one kind that a direction is said to have: two fit 16 bits. */
+#define SKB_MOST 32767
+
+/* What a direction holds, by its charge, where as much as was visited of it is charged with these bytes. */
+static __always_inline __u64 scale_skbs(__u64 c, __u64 charge, __u64 bytes)
+{
+	__u64 plain = SKB_PLAIN(c) * charge / bytes, fclones = SKB_FCLONES(c) * charge / bytes;
+	__u64 heads = SKB_HEADS(c) * charge / bytes;
+
+	if (plain > SKB_MOST || fclones > SKB_MOST || heads > SKB_MOST)
+		return c | TRUNCATED;
+	return plain * ONE_PLAIN | fclones * ONE_FCLONES | heads * ONE_HEAD | (c & ~COUNTS);
 }
 
 static __always_inline struct skb_shared_info *shared_info(struct sk_buff *skb)
@@ -87,10 +105,10 @@ static __always_inline __u64 page_cache_bytes(struct sk_buff *skb)
 	return bytes && has_shared_pages(shared_info(skb)) ? bytes : 0;
 }
 
-/* What is counted of a queue: the objects, or the bytes of the page cache. */
+/* What is counted of a queue: the objects, the bytes of the page cache, or the bytes that it is charged with. */
 #define COUNT_OBJECTS 0
 #define COUNT_PAGE_CACHE 1
-#define PAGE_CACHE_BYTES 0xffffffffull
+#define COUNT_CHARGE 2
 
 /* These three add to a sum. They are global functions, like count_epoll: the verifier goes through each once, whatever
  * the sum may be, and not once for every way through the loops. */
@@ -98,42 +116,81 @@ __noinline __u64 count_skb(__u64 skb, __u64 sum, __u32 what)
 {
 	if (what == COUNT_PAGE_CACHE)
 		return sum + page_cache_bytes((struct sk_buff *)skb);
+	if (what == COUNT_CHARGE)
+		return sum + BPF_CORE_READ((struct sk_buff *)skb, truesize);
 	return add_skbs(sum, one_skb((struct sk_buff *)skb));
+}
+
+struct queue_loop {
+	__u64 node;
+	__u64 end;  /* of a list: where it begins; of a tree: the node that one came from */
+	__u64 sum;
+	__u32 what;
+};
+
+/* Visits one of a list. True at its end. */
+static long one_of_list(__u32 i, struct queue_loop *q)
+{
+	struct sk_buff *skb = (struct sk_buff *)q->node;
+
+	if (!skb || q->node == q->end)
+		return 1;
+	q->sum = count_skb(q->node, q->sum, q->what);
+	q->node = (__u64)BPF_CORE_READ(skb, next);
+	return 0;
+}
+
+static __always_inline __u64 sum_of(struct queue_loop *q, bool ended)
+{
+	return ended || q->what != COUNT_OBJECTS ? q->sum : q->sum | LONG;
 }
 
 __noinline __u64 count_list(__u64 queue, __u64 sum, __u32 what)
 {
-	struct sk_buff *skb = BPF_CORE_READ((struct sk_buff_head *)queue, next);
+	struct queue_loop q = { .end = queue, .sum = sum, .what = what };
 
-	for (int i = 0; i < SKB_LIMIT && skb && (__u64)skb != queue; i++) {
-		sum = count_skb((__u64)skb, sum, what);
-		skb = BPF_CORE_READ(skb, next);
-	}
-	return skb && (__u64)skb != queue ? sum | TRUNCATED : sum;
+	q.node = (__u64)BPF_CORE_READ((struct sk_buff_head *)queue, next);
+	if (HAVE_LOOP)
+		bpf_loop(SKB_LIMIT, one_of_list, &q, 0);
+	else
+		for (int i = 0; i < SKB_LIMIT_UNROLLED && !one_of_list(i, &q); i++)
+			;
+	return sum_of(&q, !q.node || q.node == queue);
 }
 
 /* Goes from a tree's root down to the left, then to the right, then up again: a node is new where it is reached from
  * its parent. An edge is gone along twice. */
+static long one_of_tree(__u32 i, struct queue_loop *q)
+{
+	struct rb_node *n = (struct rb_node *)q->node;
+
+	if (!n)
+		return 1;
+	__u64 parent = BPF_CORE_READ(n, __rb_parent_color) & ~3ull; /* the rest is the colour */
+	__u64 left = (__u64)BPF_CORE_READ(n, rb_left), right = (__u64)BPF_CORE_READ(n, rb_right);
+	__u64 next = parent;
+
+	if (q->end == parent) {
+		q->sum = count_skb(q->node - bpf_core_field_offset(struct sk_buff, rbnode), q->sum, q->what);
+		next = left ? left : right ? right : parent;
+	} else if (q->end == left && right) {
+		next = right;
+	}
+	q->end = q->node;
+	q->node = next;
+	return 0;
+}
+
 __noinline __u64 count_tree(__u64 root, __u64 sum, __u32 what)
 {
-	__u64 node = root, from = 0;
+	struct queue_loop q = { .node = root, .sum = sum, .what = what };
 
-	for (int i = 0; i < 2 * SKB_LIMIT && node; i++) {
-		struct rb_node *n = (struct rb_node *)node;
-		__u64 parent = BPF_CORE_READ(n, __rb_parent_color) & ~3ull; /* the rest is the colour */
-		__u64 left = (__u64)BPF_CORE_READ(n, rb_left), right = (__u64)BPF_CORE_READ(n, rb_right);
-		__u64 next = parent;
-
-		if (from == parent) {
-			sum = count_skb(node - bpf_core_field_offset(struct sk_buff, rbnode), sum, what);
-			next = left ? left : right ? right : parent;
-		} else if (from == left && right) {
-			next = right;
-		}
-		from = node;
-		node = next;
-	}
-	return node ? sum | TRUNCATED : sum;
+	if (HAVE_LOOP)
+		bpf_loop(2 * SKB_LIMIT, one_of_tree, &q, 0);
+	else
+		for (int i = 0; i < 2 * SKB_LIMIT_UNROLLED && !one_of_tree(i, &q); i++)
+			;
+	return sum_of(&q, !q.node);
 }
 
 #endif

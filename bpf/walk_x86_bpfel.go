@@ -40,6 +40,7 @@ const (
 	WalkEndpointFlagsWALK_CLONED    WalkEndpointFlags = 8
 	WalkEndpointFlagsWALK_MPTCP     WalkEndpointFlags = 16
 	WalkEndpointFlagsWALK_UNHASHED  WalkEndpointFlags = 32
+	WalkEndpointFlagsWALK_SCALED    WalkEndpointFlags = 64
 )
 
 type WalkEndpointRecord struct {
@@ -58,13 +59,14 @@ type WalkEndpointRecord struct {
 	Binding      WalkBinding
 	Flags        WalkEndpointFlags
 	Netns        uint32
-	Objects      [20]uint8
+	Objects      [20]uint16
 	RmemAlloc    uint32
 	WmemQueued   uint32
 	ForwardAlloc int32
 	Backlog      uint32
 	OmemAlloc    uint32
 	SkbHead      uint32
+	Pad          uint32
 }
 
 type WalkLiveRecord struct {

@@ -3,6 +3,7 @@ package loader
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/kernel"
@@ -148,10 +152,24 @@ func (k *kinds) queued(t *testing.T) {
 	if _, err := unix.Write(k.client, make([]byte, 3000)); err != nil {
 		t.Fatal(err)
 	}
-	fillUp(t, k.server)
+	k.settle(t) // its acknowledgement comes before the client hears nothing more
+	if err := errors.Join(hearNothing(k.client), writeAll(k.server)); err != nil {
+		t.Fatal(err)
+	}
 }
 
-// finished leaves an orphan, whose data nobody reads, and a connection in TIME_WAIT.
+// hearNothing has a socket throw away every packet that comes in, so that what is sent to it stays with the sender.
+func hearNothing(fd int) error {
+	nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing})
+}
+
+func writeAll(fd int) error {
+	_, err := unix.Write(fd, make([]byte, 100<<10))
+	return err
+}
+
+// finished leaves an orphan, whose data nobody acknowledges, and a connection in TIME_WAIT.
 func (k *kinds) finished(t *testing.T) {
 	for _, orphan := range []bool{true, false} {
 		in(t, k.Private, func() error {
@@ -164,13 +182,12 @@ func (k *kinds) finished(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if orphan {
-				fillUp(t, client)
-				k.fds = append(k.fds, server)
-			} else {
+			if !orphan {
 				defer unix.Close(server)
+				return unix.Close(client)
 			}
-			return unix.Close(client)
+			k.fds = append(k.fds, server)
+			return errors.Join(hearNothing(server), writeAll(client), unix.Close(client))
 		})
 	}
 }
@@ -215,7 +232,7 @@ func TestALookFindsWhatTheKernelLists(t *testing.T) {
 }
 
 // The iterator and the pass over the hash tables follow the same objects by other means. An endpoint that the iterator finds
-// the same before and afterwards is at rest: the kernel probes windows that are shut.
+// the same before and afterwards is at rest: what is sent again can be cut.
 func TestEachWayOfWalkingFindsTheSame(t *testing.T) {
 	p, k := loadLive(t), openKinds(t)
 	bySock := func(list []kernel.Endpoint) map[uint64]kernel.Endpoint {
@@ -302,15 +319,12 @@ func TestPagesOfThePageCacheAreToldFromCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	const rounds = 64
-	for range rounds {
-		var offset int64
-		if _, err := unix.Sendfile(k.client, int(file.Fd()), &offset, 256<<10); err != nil && err != unix.EAGAIN {
-			t.Fatal(err)
-		} else if err == unix.EAGAIN {
-			break
-		}
-		_ = unix.SetNonblock(k.client, true)
+	if err := unix.SetNonblock(k.client, true); err != nil {
+		t.Fatal(err)
+	}
+	var offset int64
+	if n, err := unix.Sendfile(k.client, int(file.Fd()), &offset, 256<<10); err != nil || n == 0 {
+		t.Fatalf("sendfile: %d bytes, error %v", n, err)
 	}
 	k.settle(t)
 	list := lookAt(t, p, k.Private, p.WalkAll)
@@ -375,4 +389,39 @@ func ownCgroup(t *testing.T) uint64 {
 		t.Fatal(err)
 	}
 	return stat.Ino
+}
+
+// Messages that end a record are in an sk_buff each, which nobody acknowledges.
+func TestALongQueueIsCounted(t *testing.T) {
+	p, n := loadLive(t), private(t)
+	const some = 1000
+	var listener, client, server int
+	in(t, n, func() (err error) {
+		if listener, err = listenOn(kindsPort); err == nil {
+			client, server, err = pair(listener, kindsPort, func(int) error { return nil })
+		}
+		return errors.Join(err, hearNothing(server), unix.SetsockoptInt(client, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 8<<20))
+	})
+	for _, fd := range []int{listener, client, server} {
+		defer unix.Close(fd)
+	}
+	for range some {
+		if err := unix.Sendmsg(client, make([]byte, 100), nil, nil, unix.MSG_EOR|unix.MSG_DONTWAIT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := find(t, lookAt(t, p, n, p.WalkAll), localPort(t, client), kindsPort)
+	if e.Objects[kernel.SKBuffFclones] != some || e.Objects[kernel.SKBHead] != some || e.Truncated || e.Live.Unacked != 100*some {
+		t.Errorf("%d clone pairs and %d heads, truncated %v, of %d messages: %+v", e.Objects[kernel.SKBuffFclones],
+			e.Objects[kernel.SKBHead], e.Truncated, some, e)
+	}
+	if e.Scaled != !hasLoop(t) {
+		t.Errorf("scaled %v", e.Scaled)
+	}
+}
+
+// hasLoop tells whether the kernel has bpf_loop(), with which a queue is followed to its end.
+func hasLoop(t *testing.T) bool {
+	t.Helper()
+	return features.HaveProgramHelper(ebpf.SocketFilter, asm.FnLoop) == nil
 }

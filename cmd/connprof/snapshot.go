@@ -20,6 +20,7 @@ import (
 // snapshotFlags is what connprof snapshot is asked for.
 type snapshotFlags struct {
 	live.Options
+	choice    choiceFlags
 	view      viewFlags
 	output    string
 	endpoints string
@@ -44,7 +45,9 @@ network but a private one of its own, and changes nothing on the host.`,
 		Args: cobra.NoArgs,
 	}
 	flags := cmd.Flags()
+	flags.SortFlags = false
 	f.view.add(flags)
+	f.choice.add(flags)
 	flags.BoolVar(&f.Exact, "exact", false, "have the kernel settle its counts first: writes to vm.stat_refresh and to the caches' shrink")
 	flags.BoolVar(&f.NoCalibrate, "no-calibrate", false, "open no connections of connprof's own; leaves out slabobj_ext vectors and what security modules add")
 	flags.StringVarP(&f.output, "output", "o", "", "write the recording to `FILE` (- is standard output)")
@@ -56,6 +59,9 @@ network but a private one of its own, and changes nothing on the host.`,
 }
 
 func (f *snapshotFlags) run(cmd *cobra.Command) (err error) {
+	if f.Choice, err = f.choice.compile(); err != nil {
+		return usageError{fmt.Errorf("snapshot: %w", err)}
+	}
 	view, err := f.view.options()
 	if err != nil {
 		return usageError{fmt.Errorf("snapshot: %w", err)}

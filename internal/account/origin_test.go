@@ -23,7 +23,7 @@ func inTimeWait(e *kernel.Endpoint) *kernel.Endpoint {
 	buckets := e.Objects[kernel.BindBucket]
 	e.Sock += 0x8_0000_0000
 	e.State, e.Cache, e.File, e.BindLocked, e.Cloned = kernel.StateTimeWait, cacheTW, 0, false, false
-	e.Objects = [kernel.NumObjectTypes]uint8{kernel.TimewaitSock: 1, kernel.BindBucket: buckets}
+	e.Objects = [kernel.NumObjectTypes]uint16{kernel.TimewaitSock: 1, kernel.BindBucket: buckets}
 	return e
 }
 
@@ -33,7 +33,7 @@ func finWait(e *kernel.Endpoint) *kernel.Endpoint { return inState(e, 5) }
 // withoutSocket leaves the bare sock.
 func withoutSocket(e *kernel.Endpoint) *kernel.Endpoint {
 	e.File = 0
-	e.Objects = [kernel.NumObjectTypes]uint8{kernel.TCPSock: 1, kernel.BindBucket: e.Objects[kernel.BindBucket]}
+	e.Objects = [kernel.NumObjectTypes]uint16{kernel.TCPSock: 1, kernel.BindBucket: e.Objects[kernel.BindBucket]}
 	return e
 }
 
@@ -41,7 +41,7 @@ func orphaned(e *kernel.Endpoint) *kernel.Endpoint { e.Dead = true; return witho
 
 func requested(e *kernel.Endpoint) *kernel.Endpoint {
 	e.State, e.Cache, e.File, e.Cloned = kernel.StateNewSynRecv, cacheReq, 0, false
-	e.Objects = [kernel.NumObjectTypes]uint8{kernel.RequestSock: 1}
+	e.Objects = [kernel.NumObjectTypes]uint16{kernel.RequestSock: 1}
 	return e
 }
 

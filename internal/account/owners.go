@@ -52,6 +52,14 @@ func ownerOf(owners Owners, e *kernel.Endpoint) (recording.OwnerKind, *Owner) {
 	return recording.OwnerInFlight, placeOf(owners, e)
 }
 
+// OwnerOf is who has an endpoint, or why no process has it, by the owners of GroupBy.
+func (l *Ledger) OwnerOf(e *kernel.Endpoint) (recording.OwnerKind, *Owner) {
+	if l.walk.groups.by.Owners == nil {
+		return "", nil
+	}
+	return ownerOf(l.walk.groups.by.Owners, e)
+}
+
 // ownerless is why no process can have an endpoint, empty where one can.
 func ownerless(e *kernel.Endpoint) recording.OwnerKind {
 	switch {

@@ -48,9 +48,9 @@ func TestCountsAndBytesAreExact(t *testing.T) {
 
 func TestShortLivedStatesHaveRowsAndCachesOfTheirOwn(t *testing.T) {
 	timeWait, request := client(1), server(2)
-	timeWait.State, timeWait.Cache, timeWait.Objects = kernel.StateTimeWait, cacheTW, [kernel.NumObjectTypes]uint8{}
+	timeWait.State, timeWait.Cache, timeWait.Objects = kernel.StateTimeWait, cacheTW, [kernel.NumObjectTypes]uint16{}
 	timeWait.Objects[kernel.TimewaitSock] = 1
-	request.State, request.Cache, request.Objects = kernel.StateNewSynRecv, cacheReq, [kernel.NumObjectTypes]uint8{}
+	request.State, request.Cache, request.Objects = kernel.StateNewSynRecv, cacheReq, [kernel.NumObjectTypes]uint16{}
 	request.Objects[kernel.RequestSock] = 1
 	r := filled(testCaches(), listener(), client(0), server(0), timeWait, request)
 	if len(r.Endpoints) != 5 {
@@ -123,7 +123,7 @@ func TestAddressesAreCountedByRoleInNumericalOrder(t *testing.T) {
 
 func TestEndpointsThatCouldNotBeFollowedAreSkipped(t *testing.T) {
 	bare, truncated := client(1), client(2)
-	bare.Objects = [kernel.NumObjectTypes]uint8{}
+	bare.Objects = [kernel.NumObjectTypes]uint16{}
 	truncated.Truncated = true
 	l := visited(testCaches(), client(0), bare, truncated)
 	if l.Skipped() != 2 {

@@ -56,7 +56,7 @@ type tally struct {
 	objects [kernel.NumObjectTypes]uint64
 	split   [kernel.NumObjectTypes]float64 // shares of buckets used by several sockets
 	// The last endpoint's objects and what they occupy: most endpoints of a tally have the same.
-	lastObjects          [kernel.NumObjectTypes]uint8
+	lastObjects          [kernel.NumObjectTypes]uint16
 	lastObject, lastPage uint64
 }
 

@@ -44,6 +44,12 @@ func (w *walked) rank(e *kernel.Endpoint, of *tally, pid uint32) {
 	heap.Push(h, r)
 }
 
+// PageBytes is the slab pages that one endpoint's objects occupy, a shared bind bucket counted whole.
+func (l *Ledger) PageBytes(e *kernel.Endpoint, caches *Caches) uint64 {
+	_, page := endpointBytes(e, costsOf(e, caches))
+	return page
+}
+
 // endpointBytes is what one endpoint's objects occupy, a shared bind bucket counted whole.
 func endpointBytes(e *kernel.Endpoint, costs *costs) (object, page uint64) {
 	var pages float64

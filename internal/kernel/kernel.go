@@ -29,6 +29,16 @@ var stateNames = [...]string{
 	12: "SYN_RECV", // TCP_NEW_SYN_RECV, a request sock: the kernel lists it so too
 }
 
+// States is all states that an endpoint can be seen in, each once.
+func States() (states []State) {
+	for s := range State(len(stateNames)) {
+		if stateNames[s] != "" && s != 3 { // of two SYN_RECV that of request socks, which have been all since 2.6
+			states = append(states, s)
+		}
+	}
+	return states
+}
+
 func (s State) String() string {
 	if int(s) < len(stateNames) && stateNames[s] != "" {
 		return stateNames[s]
@@ -55,12 +65,14 @@ type Endpoint struct {
 	// not told of listeners, of what is in TIME_WAIT, and where the listener had a backlog of 0.
 	Cloned bool
 	// Dead says that no process has it any more (SOCK_DEAD): an orphan.
-	Dead          bool
-	Truncated     bool // one of its lists was longer than the walk follows
+	Dead      bool
+	Truncated bool // not all that it holds was counted: a list was too long, or its objects are of several caches
+	// Scaled says that a queue was longer than the walk follows, and that its sk_buffs were counted by what it is charged with.
+	Scaled        bool
 	V6Only        bool // a listener on an IPv6 address that takes no IPv4
 	State         State
 	Local, Remote netip.AddrPort
-	Objects       [NumObjectTypes]uint8
+	Objects       [NumObjectTypes]uint16
 	Buffers       Buffers
 	SKBHeadBytes  uint32 // of the first queued sk_buff whose head comes from a slab
 	Live          Live   // zero where the walk was not asked for it

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/account"
+	"github.com/connprof/connprof/internal/filter"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/owner"
 	"github.com/connprof/connprof/internal/recording"
@@ -43,8 +44,8 @@ type look struct {
 	ledger  *account.Ledger
 	caches  *account.Caches
 	owners  *owner.Owners
-	places  *tmpPlaces
-	choose  chooser
+	places  *places
+	fields  filter.Fields
 	rows    *account.EndpointList
 	seen    map[uint64]struct{} // socks visited: one whose state changes meanwhile can come twice
 	twice   int
@@ -190,7 +191,7 @@ func (l *look) readOwners(unconnected *[]kernel.Endpoint) error {
 // begin readies the ledger.
 func (l *look) begin() {
 	l.ledger = account.NewLedger(0)
-	l.places = &tmpPlaces{}
+	l.places = &places{}
 	l.ledger.GroupBy(account.Grouping{Owners: l.groupOwners(), Netns: true, Listener: true, Service: true, Live: true,
 		Peer: slices.Contains(l.options.By, "peer")})
 	if l.options.Endpoints != nil {
@@ -201,7 +202,7 @@ func (l *look) begin() {
 // knownOwners is who has files, and where what has none comes from.
 type knownOwners struct {
 	*owner.Owners
-	*tmpPlaces
+	*places
 }
 
 func (l *look) groupOwners() account.Owners { return knownOwners{l.owners, l.places} }
@@ -216,9 +217,11 @@ func (l *look) visit(e *kernel.Endpoint) error {
 	if e.State == kernel.StateListen {
 		l.queues.add(l.owners, l.places, e)
 	}
-	if !l.choose.all() && !l.choose.chosen(l, e) {
-		l.ledger.Pass(e)
-		return nil
+	if !l.options.Choice.all() {
+		if chosen, err := l.chosen(e); err != nil || !chosen {
+			l.ledger.Pass(e)
+			return err
+		}
 	}
 	if l.rows != nil {
 		return l.rows.Visit(e)
@@ -241,13 +244,10 @@ func (l *look) cover(c loader.Coverage) {
 
 // finish closes the ledger and holds it against the kernel's books.
 func (l *look) finish() error {
-	books, bookErr := readBooks(l.probes, l.machine.Look)
-	if bookErr != nil {
-		l.note("%v", bookErr)
-	}
+	books := l.readBooks()
 	l.ledger.FillWalk(l.machine, l.caches)
 	l.ledger.FillBooks(l.machine, books)
-	if !l.choose.all() {
+	if !l.options.Choice.all() {
 		l.note("the account is of the sockets that were chosen; the books are of the whole host")
 	}
 	l.machine.Look.Listeners = l.queues.list()
