@@ -13,14 +13,14 @@ import (
 
 // BenchmarkWalk walks idle connections, both ends of which are in an epoll set, by the iterator and by the hash tables.
 func BenchmarkWalk(b *testing.B) {
-	const threads, each = 5, 8000
+	const threads, each = 5, 8000 // the ports are below those that connect() chooses
 	n, err := netcfg.NewPrivate(netcfg.Config{ClientAddresses: 1, Sockets: 2 * threads * each})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(n.Close)
 	for i := range threads {
-		b.Cleanup(holdConnections(b, n, kindsPort+i, each))
+		b.Cleanup(holdConnections(b, n, 900+i, each))
 	}
 	plain, live := load(b, Config{Hooks: WalkOnly}), loadLive(b)
 	nothing := func(*kernel.Endpoint) error { return nil }
