@@ -23,8 +23,8 @@ func (q *queued) add(e *kernel.Endpoint, role kernel.Role) {
 	}
 	v := &e.Live
 	q.pageCache += uint64(v.PageCache)
-	if v.Unread > 0 {
-		q.unread += uint64(v.Unread)
+	if n := e.UnreadData(); n > 0 {
+		q.unread += uint64(n)
 		q.unreadSockets++
 	}
 	if v.Unacked > 0 {

@@ -55,7 +55,7 @@ var Names = func() (names []string) {
 func Of(f *Fields, e *kernel.Endpoint) {
 	*f = Fields{State: e.State.String(), LPort: int(e.Local.Port()), RPort: int(e.Remote.Port()), Netns: int(e.Netns),
 		UID: int(e.Live.UID), Age: seconds(e.Live.Age), Idle: seconds(e.Live.Idle), BufferBytes: int(e.Buffers.Bytes()),
-		RxBytes: int(e.Buffers.Rmem) + int(e.Buffers.Backlog), TxBytes: int(e.Buffers.Wmem), Unread: int(e.Live.Unread),
+		RxBytes: int(e.Buffers.Rmem) + int(e.Buffers.Backlog), TxBytes: int(e.Buffers.Wmem), Unread: int(e.UnreadData()),
 		Objects: f.Objects}
 	clear(f.Objects)
 }

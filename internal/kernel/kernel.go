@@ -21,6 +21,9 @@ const (
 	StateCloseWait   State = 8
 	StateListen      State = 10
 	StateNewSynRecv  State = 12
+
+	stateLastAck State = 9
+	stateClosing State = 11
 )
 
 var stateNames = [...]string{
@@ -83,7 +86,8 @@ type Live struct {
 	Inode  uint64 // of the socket's file, 0 where there is none
 	Cgroup uint64 // ID of the cgroup that made the socket (sk_cgrp_data), 0 for none
 	UID    uint32 // sk_uid
-	// Unread is bytes that have arrived in order and that the process has not read (rcv_nxt - copied_seq). Unacked is bytes
+	// Unread is what has arrived in order and the process has not read (rcv_nxt - copied_seq), the peer's FIN as one; for data
+	// alone there is UnreadData. Unacked is bytes
 	// written and not acknowledged by the peer (write_seq - snd_una).
 	Unread, Unacked uint32
 	// AcceptQueue is a listener's connections that nobody has accepted (sk_ack_backlog), and AcceptMax the most that it
@@ -99,6 +103,16 @@ type Live struct {
 // Unaccepted tells whether it waits in a listener's queue: nothing is made for a process yet, and it is no orphan.
 func (e *Endpoint) Unaccepted() bool {
 	return e.Objects[RequestSock] > 0 || e.Objects[TCPSock] > 0 && e.Objects[SocketAlloc] == 0 && !e.Dead
+}
+
+// UnreadData is bytes of data that have arrived in order and that the process has not read. A FIN that it has not read takes a
+// number of the sequence, as ss shows it, and is no data.
+func (e *Endpoint) UnreadData() uint32 {
+	switch e.State {
+	case StateCloseWait, stateLastAck, stateClosing: // the peer's FIN has come
+		return e.Live.Unread - min(e.Live.Unread, 1)
+	}
+	return e.Live.Unread
 }
 
 // Buffers is the kernel's own accounting of queued data, in bytes, as `ss -m` shows it.

@@ -165,3 +165,16 @@ func TestAnEndpointIsUnacceptedUntilAProcessHasIt(t *testing.T) {
 		}
 	}
 }
+
+func TestAFinIsNoUnreadData(t *testing.T) {
+	for _, c := range []struct {
+		state        State
+		unread, want uint32
+	}{{StateEstablished, 100, 100}, {StateCloseWait, 101, 100}, {StateCloseWait, 1, 0}, {StateCloseWait, 0, 0}, {stateLastAck, 6, 5},
+		{stateClosing, 1, 0}} {
+		e := Endpoint{State: c.state, Live: Live{Unread: c.unread}}
+		if got := e.UnreadData(); got != c.want {
+			t.Errorf("%d unread in %v: %d bytes of data, want %d", c.unread, c.state, got, c.want)
+		}
+	}
+}
