@@ -10,17 +10,17 @@
 
 /* One member of a struct, where a pointer leads. Of a constant named typed the macros learn whether the verifier knows the
  * pointer's type. */
-#define LOAD(p, member)                                                                                                \
-	({                                                                                                             \
-		typeof(p) pointer = (p);                                                                               \
-		typed ? pointer->member : BPF_CORE_READ(pointer, member);                                              \
+#define LOAD(p, member)                                                                                              \
+	({                                                                                                           \
+		typeof(p) pointer = (p);                                                                             \
+		typed ? pointer->member : BPF_CORE_READ(pointer, member);                                            \
 	})
 #define LOAD_BITS(p, member) (typed ? BPF_CORE_READ_BITFIELD(p, member) : BPF_CORE_READ_BITFIELD_PROBED(p, member))
 
 /* a35b9af4ec2c (6.2) gives a pointer a type, through which plain loads may go. */
 extern void *bpf_rdonly_cast(const void *address, __u32 btf_id) __ksym __weak;
 #define HAVE_CAST ((void *)bpf_rdonly_cast != NULL)
-#define CAST(address, type) \
+#define CAST(address, type)                                                                                          \
 	((struct type *)bpf_rdonly_cast((const void *)(address), bpf_core_type_id_kernel(struct type)))
 
 /* 9bb00b2895cb (6.2) lets a program that may sleep have what RCU protects. */

@@ -65,7 +65,7 @@ struct endpoint_record {
 	__u8 state;
 	enum binding binding;
 	enum endpoint_flags flags;
-	__u32 netns;		/* the namespace's inode number */
+	__u32 netns;		 /* the namespace's inode number */
 	__u16 objects[TYPE_MAX]; /* how many of each type, shared buckets counted as 1 */
 	__u32 rmem_alloc;
 	__u32 wmem_queued;

@@ -46,7 +46,8 @@ static __always_inline void set_binds(struct endpoint_record *r, void *tb, void 
 	r->objects[TYPE_BIND2_BUCKET] = tb2 != NULL;
 }
 
-static __always_inline void follow_file(struct live_record *l, struct socket *sock, struct file *file, const bool typed)
+static __always_inline void follow_file(struct live_record *l, struct socket *sock, struct file *file,
+					const bool typed)
 {
 	struct endpoint_record *r = &l->endpoint;
 	struct inode *inode = LOAD(file, f_inode);

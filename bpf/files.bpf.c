@@ -93,7 +93,7 @@ int open_files(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
-	struct file_record f = { .live = { .idle = NOT_KNOWN, .age = NOT_KNOWN } };
+	struct file_record f = {.live = {.idle = NOT_KNOWN, .age = NOT_KNOWN}};
 
 	if (!task || !file || !set_sock(&f, file))
 		return 0;

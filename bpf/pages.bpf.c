@@ -68,7 +68,8 @@ int sum_cpu_pages(void *ctx)
 		return 0;
 	l.counter = (__u64)BPF_CORE_READ(proto, per_cpu_fw_alloc);
 	number = (__u64)&places;
-	bpf_probe_read_kernel(&l.place, sizeof(l.place), (void *)(number + bpf_core_field_offset(struct bpf_array, pptrs)));
+	bpf_probe_read_kernel(&l.place, sizeof(l.place),
+			      (void *)(number + bpf_core_field_offset(struct bpf_array, pptrs)));
 	bpf_loop(CPUS_MAX, one_cpu, &l, 0);
 	return 0;
 }

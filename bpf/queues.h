@@ -123,7 +123,7 @@ __noinline __u64 count_skb(__u64 skb, __u64 sum, __u32 what)
 
 struct queue_loop {
 	__u64 node;
-	__u64 end;  /* of a list: where it begins; of a tree: the node that one came from */
+	__u64 end; /* of a list: where it begins; of a tree: the node that one came from */
 	__u64 sum;
 	__u32 what;
 };
@@ -147,7 +147,7 @@ static __always_inline __u64 sum_of(struct queue_loop *q, bool ended)
 
 __noinline __u64 count_list(__u64 queue, __u64 sum, __u32 what)
 {
-	struct queue_loop q = { .end = queue, .sum = sum, .what = what };
+	struct queue_loop q = {.end = queue, .sum = sum, .what = what};
 
 	q.node = (__u64)BPF_CORE_READ((struct sk_buff_head *)queue, next);
 	if (HAVE_LOOP)
@@ -183,7 +183,7 @@ static long one_of_tree(__u32 i, struct queue_loop *q)
 
 __noinline __u64 count_tree(__u64 root, __u64 sum, __u32 what)
 {
-	struct queue_loop q = { .node = root, .sum = sum, .what = what };
+	struct queue_loop q = {.node = root, .sum = sum, .what = what};
 
 	if (HAVE_LOOP)
 		bpf_loop(2 * SKB_LIMIT, one_of_tree, &q, 0);

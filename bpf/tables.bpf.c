@@ -76,7 +76,7 @@ int list_namespaces(void *ctx)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct net *first = BPF_CORE_READ(task, nsproxy, net_ns);
-	struct netns_loop l = { .net = first, .first = first, .ops = BPF_CORE_READ(first, ns.ops) };
+	struct netns_loop l = {.net = first, .first = first, .ops = BPF_CORE_READ(first, ns.ops)};
 
 	namespaces_len = 0;
 	namespaces_whole = false;
@@ -112,7 +112,7 @@ __noinline int visit_sock(__u64 address, __u32 at)
 }
 
 struct table_loop {
-	__u64 node;   /* 0: a bucket is to be begun */
+	__u64 node;  /* 0: a bucket is to be begun */
 	__u32 begun; /* how much had been found when it was */
 	__u32 retries;
 };

@@ -15,7 +15,7 @@ int walk_tcp(struct bpf_iter__tcp *ctx)
 
 	if (!skc)
 		return 0;
-	struct live_record l = { .idle = NOT_KNOWN, .age = NOT_KNOWN };
+	struct live_record l = {.idle = NOT_KNOWN, .age = NOT_KNOWN};
 	struct tcp_sock *tp;
 	struct tcp_timewait_sock *tw;
 	struct tcp_request_sock *req;
