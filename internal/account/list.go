@@ -45,7 +45,11 @@ func NewEndpointList(w io.Writer, l *Ledger, c *Caches, o Processes) *EndpointLi
 	for t := range kernel.Types {
 		header = append(header, kernel.ObjectType(t).String())
 	}
-	_ = list.csv.Write(append(header, "object_bytes", "page_bytes", "buffer_bytes")) // Flush reports the error
+	header = append(header, "object_bytes", "page_bytes", "buffer_bytes")
+	if l.walk.groups.by.Live {
+		header = append(header, liveColumns...)
+	}
+	_ = list.csv.Write(header) // Flush reports the error
 	return list
 }
 
@@ -94,6 +98,9 @@ func (l *EndpointList) Visit(e *kernel.Endpoint) error {
 		l.row = append(l.row, thousandths(p))
 	}
 	l.row = append(l.row, thousandths(object), thousandths(page), strconv.FormatUint(e.Buffers.Bytes(), 10))
+	if l.ledger.walk.groups.by.Live {
+		l.row = l.ledger.appendLive(l.row, e)
+	}
 	return l.csv.Write(l.row)
 }
 

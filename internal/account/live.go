@@ -2,8 +2,10 @@ package account
 
 import (
 	"math/bits"
+	"strconv"
 	"time"
 
+	"github.com/connprof/connprof/internal/format"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
 )
@@ -116,4 +118,41 @@ func (t *idleTimes) spread() *recording.Spread {
 		}
 	}
 	return s
+}
+
+// liveColumns are what a list of endpoints has of a running host beside a run's columns. Where a time is not known its cell is
+// empty; an age is at least so much.
+var liveColumns = []string{"netns", "owner", "uid", "cgroup", "container", "age_seconds", "idle_seconds", "rx_bytes", "tx_bytes",
+	"page_cache_bytes", "unread_bytes", "unacked_bytes"}
+
+func (l *Ledger) appendLive(row []string, e *kernel.Endpoint) []string {
+	kind, who := l.OwnerOf(e)
+	var cgroup, container string
+	uid := e.Live.UID
+	if who != nil {
+		cgroup, container = who.Cgroup, who.Container
+		if len(who.PIDs) > 0 {
+			uid = who.UID
+		}
+	}
+	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
+	return append(row, number(uint64(e.Netns)), string(kind), number(uint64(uid)), format.Cell(format.Clean(cgroup)),
+		format.Cell(format.Clean(container)), cellOf(e.Live.Age), cellOf(e.Live.Idle), number(uint64(e.Buffers.Rmem)+uint64(e.Buffers.Backlog)),
+		number(uint64(e.Buffers.Wmem)), number(uint64(e.Live.PageCache)), number(uint64(e.UnreadData())), number(uint64(e.Live.Unacked)))
+}
+
+func cellOf(d time.Duration) string {
+	if s := secondsOf(d); s != nil {
+		return strconv.FormatFloat(*s, 'f', 3, 64)
+	}
+	return ""
+}
+
+// secondsOf is nil for a time that is not known.
+func secondsOf(d time.Duration) *float64 {
+	if d < 0 {
+		return nil
+	}
+	s := d.Seconds()
+	return &s
 }

@@ -1,9 +1,12 @@
 package account
 
 import (
+	"encoding/csv"
+	"errors"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,5 +156,37 @@ func TestACalibrationStandsForTheCallSites(t *testing.T) {
 	without := CalibratedCaches(testSlabs(), testAliases(), infos, nil)
 	if got := without.Of(kernel.LSMSock, client(1)); got.Cache != "" {
 		t.Errorf("without a calibration lsm_sock costs %+v, want nothing", got)
+	}
+}
+
+func TestTheListOfARunningHostTellsOwnersAndTimes(t *testing.T) {
+	l := NewLedger(0)
+	e := server(1)
+	e.Netns, e.Live = netnsA, kernel.Live{UID: 33, Idle: 1500 * time.Millisecond, Age: -1, Unread: 7, Unacked: 9, PageCache: 4096}
+	l.GroupBy(Grouping{Owners: OwnersByFile{e.File: nginx}, Live: true})
+	var text strings.Builder
+	list := NewEndpointList(&text, l, testCaches(), Processes{})
+	if err := errors.Join(list.Count(e), list.Visit(e), list.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(strings.NewReader(text.String())).ReadAll()
+	if err != nil || len(rows) != 2 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	got := map[string]string{}
+	for i, column := range rows[0] {
+		got[column] = rows[1][i]
+	}
+	for column, want := range map[string]string{"pid": "100", "comm": "nginx", "netns": "4026532001", "owner": "process", "uid": "33",
+		"cgroup": "/docker/a", "container": "a", "age_seconds": "", "idle_seconds": "1.500", "unread_bytes": "7", "unacked_bytes": "9",
+		"page_cache_bytes": "4096"} {
+		if got[column] != want {
+			t.Errorf("%s is %q, want %q", column, got[column], want)
+		}
+	}
+	m := &recording.Machine{}
+	l.FillWalk(m, testCaches())
+	if top := m.Top[0]; top.Idle == nil || *top.Idle != 1.5 || top.Age != nil || top.UnreadBytes != 7 || top.Container != "a" {
+		t.Errorf("the costliest is %+v", top)
 	}
 }

@@ -30,8 +30,12 @@ func (w *walked) rank(e *kernel.Endpoint, of *tally, pid uint32) {
 		kind, owner := ownerOf(owners, e)
 		r.endpoint.Owner = kind
 		if owner != nil {
-			r.endpoint.PID, r.endpoint.Comm = owner.pid(), owner.Comm
+			r.endpoint.PID, r.endpoint.Comm, r.endpoint.Container = owner.pid(), owner.Comm, owner.Container
 		}
+	}
+	if w.groups.by.Live {
+		r.endpoint.Idle, r.endpoint.Age = secondsOf(e.Live.Idle), secondsOf(e.Live.Age)
+		r.endpoint.UnreadBytes = uint64(e.UnreadData())
 	}
 	for k, n := range e.Objects {
 		if n > 0 {

@@ -130,6 +130,11 @@ func (l *look) walk() error {
 		return err
 	}
 	l.begin()
+	if l.rows != nil { // each row has its share of a bucket, so that all who use it are counted first
+		if _, err := l.probes.WalkAll(l.rows.Count); err != nil {
+			return err
+		}
+	}
 	begun := time.Now()
 	var late []kernel.Endpoint
 	coverage, err := l.probes.WalkAll(func(e *kernel.Endpoint) error {
