@@ -29,13 +29,13 @@ type choiceFlags struct {
 
 // add gives a command the flags.
 func (f *choiceFlags) add(flags *pflag.FlagSet) {
-	flags.IntSliceVarP(&f.pids, "pid", "p", nil, "only sockets of this process (repeatable, as all that choose)")
-	flags.StringSliceVar(&f.comms, "comm", nil, "only those of processes of this name")
+	flags.IntSliceVarP(&f.pids, "pid", "p", nil, "only sockets of the process with this `PID` (repeatable, as all that choose)")
+	flags.StringSliceVar(&f.comms, "comm", nil, "only those of processes of this `NAME`")
 	flags.StringSliceVar(&f.cgroups, "cgroup", nil, "only those of this cgroup `PATH` and below")
 	flags.StringSliceVar(&f.containers, "container", nil, "only those of the container with this `ID`, or whose ID begins so")
 	flags.StringSliceVar(&f.netns, "netns", nil, "only those of the network namespace with this `INODE` or at this path")
-	flags.UintSliceVar(&f.ports, "port", nil, "only those with this local or remote port")
-	flags.StringSliceVar(&f.states, "state", nil, "only those in this state, such as CLOSE_WAIT")
+	flags.UintSliceVar(&f.ports, "port", nil, "only those with this local or remote `PORT`")
+	flags.StringSliceVar(&f.states, "state", nil, "only those in this `STATE`, such as CLOSE_WAIT")
 	flags.StringVar(&f.filter, "filter", "", "only those for which the `EXPRESSION` is true; fields: "+strings.Join(filter.Names, " "))
 }
 

@@ -158,8 +158,8 @@ type viewFlags struct {
 // add gives a command the flags.
 func (f *viewFlags) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.by, "by", nil, "group by `KEY` or two, such as container,state: "+strings.Join(report.OwnerKeys(), ", "))
-	flags.IntVarP(&f.rows, "rows", "n", report.DefaultRows, "owners to list")
-	flags.StringVar(&f.sort, "sort", "", "order of the owners: "+strings.Join(report.OwnerOrders(), ", "))
+	flags.IntVarP(&f.rows, "rows", "n", report.DefaultRows, "list `N` owners")
+	flags.StringVar(&f.sort, "sort", "", "`ORDER` of the owners: "+strings.Join(report.OwnerOrders(), ", "))
 }
 
 // options are the report's, once they are known to be good.
