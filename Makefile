@@ -28,8 +28,8 @@ export BPF2GO_CC = $(CLANG)
 export BPF2GO_STRIP = $(STRIP)
 export BPF2GO_CFLAGS = -O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 
-.PHONY: help build run test test-unit test-measure test-busy test-page test-vm scenario-table bench bench-overhead bench-scale \
-	generate check-generated lint golangci format-c diagram images generate-tools busy-tools page-tools vm-tools image-tools clean
+.PHONY: help build run test test-unit test-measure test-busy test-page test-vm scenario-table bench bench-overhead bench-scale bench-snapshot \
+	generate check-generated lint golangci format-c diagram images generate-tools bench-tools busy-tools page-tools vm-tools image-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,12 +75,16 @@ scenario-table: build vm-tools ## every scenario in the virtual machines and on 
 	$(SUDO) ./connprof run --scenario all --conns 20k -o $(SCENARIOS)/host.json
 	$(GO) run ./tools/table --scenarios docs/results/scenarios.md $(SCENARIOS)/*.json
 
-bench: ## every benchmark once (BENCHTIME=5x for more)
+bench: bench-tools ## every benchmark once (BENCHTIME=5x for more)
 	$(GO) test -p 1 -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1x) -exec '$(SUDO)' ./...
 
 bench-overhead: build ## what the profiler adds to opening connections: ROUNDS (7) with each of SIZES ("20000 150000"); PLAIN=1 beside a plain C pair
 	@go build -o .cache/overhead ./tools/overhead
 	@$(SUDO) .cache/overhead -rounds $(or $(ROUNDS),7) $(if $(PLAIN),-plain) ./connprof $(SIZES)
+
+bench-snapshot: build bench-tools ## a snapshot of 100,000 sockets beside ss, in PAIRS (5) interleaved pairs
+	@$(GO) build -o .cache/snapshotbench ./tools/snapshotbench
+	@$(SUDO) .cache/snapshotbench -pairs $(or $(PAIRS),5) ./connprof
 
 bench-scale: build ## what grows with the number of connections: 10k to 1M, as a table (SIZES="10000 50000" for others)
 	@$(GO) build -o .cache/scale ./tools/scale
@@ -130,6 +134,9 @@ generate-tools:
 	$(call install,$(STRIP),llvm-14)
 	$(call install,$(CLANG_FORMAT),$(CLANG_FORMAT))
 	@test -e /usr/include/bpf/bpf_helpers.h || $(AS_ROOT) apt-get install -y -qq libbpf-dev
+
+bench-tools:
+	$(call install,ss,iproute2)
 
 busy-tools:
 	$(call install,wrk,wrk)

@@ -162,44 +162,59 @@ func timed(run func(*exec.Cmd) error, name string, args ...string) (cost, error)
 }
 
 func bench(connprof string, sockets, processes, namespaces, pairs int) error {
-	if err := measure("no sockets of its own", connprof, nil, pairs); err != nil {
+	r, err := measure(connprof, nil, pairs)
+	if err != nil {
 		return err
 	}
+	r.print("what is here")
 	w, err := newWorld(sockets, processes, namespaces)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	what := fmt.Sprintf("%d sockets, %d processes, %d network namespaces", sockets, processes, namespaces)
-	return measure(what, connprof, w.networks[0], pairs)
+	if r, err = measure(connprof, w.networks[0], pairs); err != nil {
+		return err
+	}
+	r.print(fmt.Sprintf("%d sockets, %d processes, %d network namespaces", sockets, processes, namespaces))
+	return nil
 }
 
-// measure times both in turn and prints a line: ss sees one namespace, connprof all.
-func measure(what, connprof string, network *netcfg.Private, pairs int) error {
+// result is what one command took, measurement by measurement.
+type result struct{ own, other []cost }
+
+// measure times both in turn. ss sees one namespace, connprof all.
+func measure(connprof string, network *netcfg.Private, pairs int) (r result, err error) {
 	here := func(cmd *exec.Cmd) error { return cmd.Start() }
 	there := here
 	if network != nil {
 		there = network.Start
 	}
-	var own, other []cost
-	for range pairs + 1 {
-		a, err := timed(here, connprof, "snapshot")
+	for i := range pairs + 1 {
+		own, err := timed(here, connprof, "snapshot")
 		if err != nil {
-			return err
+			return r, err
 		}
-		b, err := timed(there, "ss", "-tanpeim")
+		other, err := timed(there, "ss", "-tanpeim")
 		if err != nil {
-			return err
+			return r, err
 		}
-		own, other = append(own, a), append(other, b)
+		if i > 0 { // the first calibrates, and fills the kernel's caches
+			r.own, r.other = append(r.own, own), append(r.other, other)
+		}
 	}
-	own, other = own[1:], other[1:] // the first calibrates, and fills the kernel's caches
-	wall, cpu := func(c cost) float64 { return c.wall.Seconds() }, func(c cost) float64 { return c.cpu.Seconds() }
-	ratio := median(other, wall) / median(own, wall)
+	return r, nil
+}
+
+func wall(c cost) float64 { return c.wall.Seconds() }
+func cpu(c cost) float64  { return c.cpu.Seconds() }
+
+// ratio is how many times as long ss takes.
+func (r result) ratio(of func(cost) float64) float64 { return median(r.other, of) / median(r.own, of) }
+
+func (r result) print(what string) {
 	fmt.Printf("%s, medians of %d interleaved pairs\n  connprof snapshot   %.3f s, CPU %.3f s   all namespaces\n"+
-		"  ss -tanpeim         %.3f s, CPU %.3f s   one namespace\n  ss / connprof       %.1f, CPU %.1f\n", what, pairs, median(own, wall),
-		median(own, cpu), median(other, wall), median(other, cpu), ratio, median(other, cpu)/median(own, cpu))
-	return nil
+		"  ss -tanpeim         %.3f s, CPU %.3f s   one namespace\n  ss / connprof       %.1f, CPU %.1f\n", what, len(r.own),
+		median(r.own, wall), median(r.own, cpu), median(r.other, wall), median(r.other, cpu), r.ratio(wall), r.ratio(cpu))
 }
 
 func median(list []cost, of func(cost) float64) float64 {
