@@ -39,6 +39,17 @@ func (f *choiceFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.filter, "filter", "", "only those for which the `EXPRESSION` is true; fields: "+strings.Join(filter.Names, " "))
 }
 
+// checkEmpty refuses a flag without a value, such as that of a shell variable which is not set: it would choose everything.
+func checkEmpty(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(flag *pflag.Flag) {
+		list, is := flag.Value.(pflag.SliceValue)
+		if is && (len(list.GetSlice()) == 0 || slices.Contains(list.GetSlice(), "")) || flag.Name == "filter" && flag.Value.String() == "" {
+			err = fmt.Errorf("--%s has an empty value: name what is meant, or leave the flag out", flag.Name)
+		}
+	})
+	return err
+}
+
 // compile checks what was given.
 func (f *choiceFlags) compile() (c live.Choice, err error) {
 	c.Plain = filter.Plain{PIDs: f.pids, Comms: f.comms, Cgroups: f.cgroups, Containers: f.containers}

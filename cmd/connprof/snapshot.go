@@ -59,6 +59,9 @@ network but a private one of its own, and changes nothing on the host.`,
 }
 
 func (f *snapshotFlags) run(cmd *cobra.Command) (err error) {
+	if err := checkEmpty(cmd.Flags()); err != nil {
+		return usageError{fmt.Errorf("snapshot: %w", err)}
+	}
 	if f.Choice, err = f.choice.compile(); err != nil {
 		return usageError{fmt.Errorf("snapshot: %w", err)}
 	}
@@ -132,7 +135,7 @@ func (f *snapshotFlags) deliver(cmd *cobra.Command, rec *recording.Recording, vi
 	}
 	if !f.outputs.useStdout() {
 		errs = append(errs, writeFile(stdoutName, func(w io.Writer) error {
-			return text.Format{Color: colored(cmd)}.Write(w, shown)
+			return text.Format{Width: terminalWidth(), Color: colored(cmd)}.Write(w, shown)
 		}))
 	}
 	return errors.Join(errs...)
@@ -164,6 +167,9 @@ func (f *viewFlags) add(flags *pflag.FlagSet) {
 
 // options are the report's, once they are known to be good.
 func (f *viewFlags) options() (report.Options, error) {
+	if f.rows == 0 { // the report would take it for its own default
+		return report.Options{}, errors.New("list 0 rows: take a number from 1 on")
+	}
 	o := report.Options{By: f.by, Sort: f.sort, Rows: f.rows}
 	return o, o.Check()
 }

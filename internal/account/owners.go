@@ -35,6 +35,12 @@ type Places interface {
 	Place(cgroup uint64) *Owner
 }
 
+// Partial is what Owners are that may not see all processes of the host. A file that nobody is known to have may be in a process
+// that was not seen.
+type Partial interface {
+	Partial() bool
+}
+
 // OwnersByFile is the owners of all files, by the address of the struct file.
 type OwnersByFile map[uint64]*Owner
 
@@ -48,6 +54,9 @@ func ownerOf(owners Owners, e *kernel.Endpoint) (recording.OwnerKind, *Owner) {
 	}
 	if o := owners.Owner(e.File); o != nil {
 		return recording.OwnerProcess, o
+	}
+	if p, ok := owners.(Partial); ok && p.Partial() {
+		return recording.OwnerUnseen, placeOf(owners, e)
 	}
 	return recording.OwnerInFlight, placeOf(owners, e)
 }

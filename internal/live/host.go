@@ -28,3 +28,17 @@ func readSlabs() (map[string]kernel.Slab, map[string]string, error) {
 	}
 	return slabs, kernel.Aliases(sysKernelSlab, slabs), nil
 }
+
+// checkPIDNamespace finds out whether all processes of the host are seen. The kernel lists the open files of those in connprof's
+// own PID namespace and below.
+func (l *look) checkPIDNamespace() {
+	namespace, err := kernel.OwnPIDNamespace()
+	switch {
+	case err != nil:
+		l.note("%v: where connprof runs in a PID namespace of its own, it sees no process outside it", err)
+	case !namespace.First:
+		l.partial = true
+		l.note("connprof runs in a PID namespace of its own, as in a container, and sees no process outside it: whose their " +
+			"sockets are is not known; run it in the host's (docker run --pid=host, or hostPID in Kubernetes)")
+	}
+}

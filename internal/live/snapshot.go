@@ -45,6 +45,7 @@ type look struct {
 	caches  *account.Caches
 	owners  *owner.Owners
 	places  *places
+	partial bool // connprof runs in a PID namespace of its own
 	fields  filter.Fields
 	rows    *account.EndpointList
 	seen    map[uint64]struct{} // socks visited: one whose state changes meanwhile can come twice
@@ -62,6 +63,7 @@ func Snapshot(o Options) (*recording.Machine, error) {
 			l.note("the kernel's counts could not be settled, and are off by what lies with the CPUs: %v", err)
 		}
 	}
+	l.checkPIDNamespace()
 	if err := l.load(); err != nil {
 		return nil, err
 	}
@@ -208,9 +210,13 @@ func (l *look) begin() {
 type knownOwners struct {
 	*owner.Owners
 	*places
+	partial bool
 }
 
-func (l *look) groupOwners() account.Owners { return knownOwners{l.owners, l.places} }
+// Partial tells that connprof does not see the processes outside its PID namespace.
+func (k knownOwners) Partial() bool { return k.partial }
+
+func (l *look) groupOwners() account.Owners { return knownOwners{l.owners, l.places, l.partial} }
 
 // visit enters an endpoint, once.
 func (l *look) visit(e *kernel.Endpoint) error {

@@ -58,6 +58,7 @@ const (
 	OwnerTimeWait    OwnerKind = "time_wait"
 	OwnerRequest     OwnerKind = "request"     // a handshake that is not complete
 	OwnerInFlight    OwnerKind = "in_flight"   // no process has its file open: it is in a message, or io_uring's
+	OwnerUnseen      OwnerKind = "unseen"      // no process that connprof sees has its file open: it runs in a PID namespace of its own
 	OwnerKernel      OwnerKind = "kernel"      // a socket without file: the kernel's own
 	OwnerUnreachable OwnerKind = "unreachable" // known by the books alone, see SocketBook
 	OwnerOther       OwnerKind = "other"       // of many kinds: what is beyond the bound on groups

@@ -131,6 +131,8 @@ func whyNobody(g *recording.Group, listeners []recording.Listener) (why, where s
 		return "TIME_WAIT", "the kernel keeps them for 60 s"
 	case recording.OwnerInFlight:
 		return "in flight", "in a message between processes, or held by io_uring"
+	case recording.OwnerUnseen:
+		return "not seen", "outside connprof's PID namespace, or in flight"
 	case recording.OwnerKernel:
 		return "the kernel", "sockets without a file"
 	case recording.OwnerOther:

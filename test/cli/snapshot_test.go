@@ -86,8 +86,8 @@ func passing(t testing.TB) traces {
 // bpfNames are what connprof's programs and maps are called.
 var bpfNames = func() map[string]bool {
 	names := map[string]bool{}
-	for _, load := range []func() (*ebpf.CollectionSpec, error){bpf.LoadAccept, bpf.LoadConnect, bpf.LoadSlab, bpf.LoadState,
-		bpf.LoadWalk} {
+	for _, load := range []func() (*ebpf.CollectionSpec, error){bpf.LoadAccept, bpf.LoadConnect, bpf.LoadFiles, bpf.LoadSlab,
+		bpf.LoadState, bpf.LoadTables, bpf.LoadWalk} {
 		spec, err := load()
 		if err != nil {
 			panic(err)
