@@ -38,13 +38,41 @@ static __always_inline void set_task(struct file_record *f, struct task_struct *
 }
 
 /* A sock that is in no hash table is its file's alone: it is not bound, only bound, or it was reset. */
-static __always_inline void set_unhashed(struct file_record *f, struct sock *sk, const bool typed)
+static __always_inline void set_unhashed(struct file_record *f, struct tcp_sock *tp, const bool typed)
 {
+	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+
 	if (LOAD(sk, __sk_common.skc_nulls_node.pprev))
 		return;
 	f->live.endpoint.flags |= WALK_UNHASHED;
 	set_addresses(&f->live.endpoint, &sk->__sk_common, typed);
-	full_sock(&f->live, (struct tcp_sock *)sk, typed);
+	full_sock(&f->live, tp, typed);
+}
+
+/* The endpoint comes last: what follows it the verifier would go through for each way that leads through it. */
+static __always_inline void write_file(struct bpf_iter__task_file *ctx, struct task_struct *task, struct file *file,
+				       struct sock *sk, struct tcp_sock *tp, const bool typed)
+{
+	struct file_record f = {.live = {.idle = NOT_KNOWN, .age = NOT_KNOWN}};
+
+	f.file = (__u64)file;
+	f.sk = (__u64)sk;
+	f.fd = ctx->fd;
+	f.netns = LOAD(LOAD(sk, __sk_common.skc_net.net), ns.inum);
+	set_task(&f, task);
+	if (tp)
+		set_unhashed(&f, tp, typed);
+	bpf_seq_write(ctx->meta->seq, &f, sizeof(f));
+}
+
+static __always_inline struct tcp_sock *tcp_sock_untyped(struct sock *sk)
+{
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	if (family != AF_INET && family != AF_INET6)
+		return NULL;
+	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP && BPF_CORE_READ(sk, sk_type) == SOCK_STREAM ? (void *)sk
+													  : NULL;
 }
 
 /* MPTCP's own socks are not of the TCP protocol: its subflows are, and the walk finds them by the same file. */
@@ -53,54 +81,32 @@ static __always_inline bool is_mptcp(struct sock *sk, const bool typed)
 	return LOAD(sk, sk_protocol) == IPPROTO_MPTCP;
 }
 
-static __always_inline bool set_sock(struct file_record *f, struct file *file)
-{
-	struct socket *sock;
-	struct sock *sk;
-
-	if (HAVE_SOCK_FROM_FILE) {
-		sock = bpf_sock_from_file(file);
-		if (!sock || !(sk = sock->sk))
-			return false;
-		struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-
-		if (!tp && !is_mptcp(sk, true))
-			return false;
-		f->sk = (__u64)sk;
-		f->netns = sk->__sk_common.skc_net.net->ns.inum;
-		if (tp)
-			set_unhashed(f, (struct sock *)tp, true);
-		return true;
-	}
-	sock = socket_of(file);
-	if (!sock || !(sk = BPF_CORE_READ(sock, sk)))
-		return false;
-	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family), protocol = BPF_CORE_READ(sk, sk_protocol);
-
-	if (family != AF_INET && family != AF_INET6)
-		return false;
-	if (protocol != IPPROTO_MPTCP && (protocol != IPPROTO_TCP || BPF_CORE_READ(sk, sk_type) != SOCK_STREAM))
-		return false;
-	f->sk = (__u64)sk;
-	f->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	if (protocol == IPPROTO_TCP)
-		set_unhashed(f, sk, false);
-	return true;
-}
-
 SEC("iter/task_file")
 int open_files(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
-	struct file_record f = {.live = {.idle = NOT_KNOWN, .age = NOT_KNOWN}};
+	struct socket *sock;
+	struct sock *sk;
+	struct tcp_sock *tp;
 
-	if (!task || !file || !set_sock(&f, file))
+	if (!task || !file)
 		return 0;
-	f.file = (__u64)file;
-	f.fd = ctx->fd;
-	set_task(&f, task);
-	bpf_seq_write(ctx->meta->seq, &f, sizeof(f));
+	if (HAVE_SOCK_FROM_FILE) {
+		sock = bpf_sock_from_file(file);
+		if (!sock || !(sk = sock->sk))
+			return 0;
+		tp = bpf_skc_to_tcp_sock(sk);
+		if (tp || is_mptcp(sk, true))
+			write_file(ctx, task, file, sk, tp, true);
+		return 0;
+	}
+	sock = socket_of(file);
+	if (!sock || !(sk = BPF_CORE_READ(sock, sk)))
+		return 0;
+	tp = tcp_sock_untyped(sk);
+	if (tp || is_mptcp(sk, false))
+		write_file(ctx, task, file, sk, tp, false);
 	return 0;
 }
 

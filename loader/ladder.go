@@ -255,9 +255,15 @@ func (p *Probes) loadSome(point hookPoint, r rung, optional bool) (*ebpf.Collect
 	for _, a := range r.programs {
 		keep[a.program] = optional || !a.optional
 	}
-	for name := range spec.Programs {
+	types, err := p.types.Kernel()
+	if err != nil {
+		return nil, fmt.Errorf("read the kernel's types from %s: %w", btfPath, err)
+	}
+	for name, prog := range spec.Programs {
 		if !keep[name] {
 			delete(spec.Programs, name)
+		} else if !hasLoop(types) {
+			prog.Instructions = withoutCallbacks(prog.Instructions)
 		}
 	}
 	if err := p.setVariables(spec); err != nil {
