@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/connprof/connprof/internal/live"
 	"github.com/connprof/connprof/internal/recording"
@@ -146,24 +144,4 @@ func formatOf(flag string) report.Format {
 		}
 	}
 	panic("no format " + flag)
-}
-
-// viewFlags is how a look is shown.
-type viewFlags struct {
-	by   []string
-	rows int
-	sort string
-}
-
-// add gives a command the flags.
-func (f *viewFlags) add(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&f.by, "by", nil, "group by `KEY` or two, such as container,state: "+strings.Join(report.OwnerKeys(), ", "))
-	flags.IntVarP(&f.rows, "rows", "n", report.DefaultRows, "owners to list")
-	flags.StringVar(&f.sort, "sort", "", "order of the owners: "+strings.Join(report.OwnerOrders(), ", "))
-}
-
-// options are the report's, once they are known to be good.
-func (f *viewFlags) options() (report.Options, error) {
-	o := report.Options{By: f.by, Sort: f.sort, Rows: f.rows}
-	return o, o.Check()
 }
