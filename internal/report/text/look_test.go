@@ -144,7 +144,7 @@ func TestAnUncalibratedOrFilteredLookSaysSo(t *testing.T) {
 	l.Calibration, l.Filter = recording.Uncalibrated, []string{"--comm nginx"}
 	r.Machines[0].Losses.WalkSkipped = 2
 	sample.Has(t, textOf(t, r, Format{}), "calibration none: slabobj_ext vectors and LSM blobs are left out", "only --comm nginx",
-		"2 lost", "lost: walk 2 endpoints met but not followed")
+		"2 events lost", "lost: walk 2 endpoints met but not followed")
 }
 
 func TestTheGrowthBetweenTwoSnapshots(t *testing.T) {
