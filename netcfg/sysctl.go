@@ -67,7 +67,7 @@ func setSysctl(name, value string) error {
 	path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if errors.Is(err, unix.EROFS) {
-		return fmt.Errorf("set %s to %s: /proc/sys is read-only here; run it outside the container", name, value)
+		return fmt.Errorf("set %s to %s: /proc/sys is read-only here; run it outside the container: %w", name, value, err)
 	}
 	if err != nil {
 		return fmt.Errorf("set sysctl %s=%s: %w", name, value, err)

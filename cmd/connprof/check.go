@@ -50,6 +50,7 @@ the connections need, and the command that would raise it. Exit status 0 when th
 back. Neither touches /etc, a cgroup, or the limits of a process.`,
 		Example: `  connprof check
   connprof check --conns 100k --as client --ips 1
+  sudo connprof snapshot --port 443 -o web.json; connprof check --conns 50k --as server --recording web.json
   sudo connprof check --conns 100k --fix && ./my-benchmark; sudo connprof check --restore`,
 		Args: cobra.NoArgs,
 	}

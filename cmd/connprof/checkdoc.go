@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/connprof/connprof/internal/checkreport"
 	"github.com/connprof/connprof/internal/experiment"
@@ -61,6 +62,12 @@ func (f *checkFlags) measured(d *limits.Demand) (source string, err error) {
 	case f.recording == "" && rec.Machines[0].Host.Kernel != release:
 		return fmt.Sprintf("%s; %s is of kernel %s", assumed, path, rec.Machines[0].Host.Kernel), nil
 	}
+	switch {
+	case rec.Kind != recording.KindRun && f.recording == "":
+		return assumed + "; " + path + " is not of a run", nil
+	case rec.Kind != recording.KindRun:
+		return alike(d, rec, path)
+	}
 	client, server := endpointBytes(rec, kernel.RoleClient), endpointBytes(rec, kernel.RoleServer)
 	if client == 0 || server == 0 {
 		if f.recording == "" {
@@ -87,21 +94,30 @@ func endpointBytes(rec *recording.Recording, role kernel.Role) uint64 {
 func (f *checkFlags) document(d limits.Demand, source string, rows []limits.Row) *checkreport.Document {
 	release, _ := kernel.Release()
 	doc := &checkreport.Document{Schema: checkreport.Schema, Kernel: release, Conns: d.Conns, Role: d.Role,
-		ClientAddresses: d.Addresses, ServerPorts: d.Ports, ThreadEach: d.ThreadEach, Fits: limits.Fits(rows),
-		EndpointBytes: checkreport.EndpointBytes{Client: d.ClientBytes, Server: d.ServerBytes, Source: source},
+		ClientAddresses: d.Addresses, ServerPorts: d.Ports, ThreadEach: d.ThreadEach, More: d.Alike, Fits: limits.Fits(rows),
+		EndpointBytes: checkreport.EndpointBytes{Client: d.ClientBytes, Server: d.ServerBytes, Queued: d.QueuedBytes, Source: source},
 		Features:      kernelFeatures()}
 	doc.RunAddresses, doc.RunConns = f.runCapacity()
+	roles := limits.Roles
+	if d.Alike {
+		// What the other end costs is not known.
+		roles = []kernel.Role{d.Role}
+	}
 	for _, r := range rows {
-		doc.Limits = append(doc.Limits, checkLimit(r))
+		doc.Limits = append(doc.Limits, checkLimit(r, roles))
 	}
 	for _, c := range limits.Capacities(rows) {
+		if !slices.Contains(roles, c.Role) {
+			continue
+		}
 		doc.Capacity = append(doc.Capacity, checkreport.Capacity{Role: c.Role, Conns: finite(c.Conns), First: c.First,
 			Next: c.Next, NextConns: finite(c.NextConns)})
 	}
 	return doc
 }
 
-func checkLimit(r limits.Row) checkreport.Limit {
+// checkLimit is a row, with what it holds of the roles that are known.
+func checkLimit(r limits.Row, roles []kernel.Role) checkreport.Limit {
 	l := checkreport.Limit{Name: r.Limit, Where: r.Where, Unit: r.Unit, Now: finite(r.Now), Used: r.Used, Need: r.Need,
 		Verdict: string(r.Verdict), Consequence: r.Consequence, Note: r.Note, Fix: r.Fix, Manual: r.Manual, BindsRun: r.BindsRun}
 	if l.Unit == "" {
@@ -111,6 +127,9 @@ func checkLimit(r limits.Row) checkreport.Limit {
 		l.Now = nil
 	}
 	for role, n := range r.Holds {
+		if !slices.Contains(roles, role) {
+			continue
+		}
 		if l.Holds == nil {
 			l.Holds = map[kernel.Role]*uint64{}
 		}

@@ -70,8 +70,9 @@ func newRoot() *cobra.Command {
 		Use:   "connprof",
 		Short: "What does one TCP connection cost the kernel, and where does the memory go?",
 		Long: `connprof opens TCP connections in a network namespace of its own, watches the kernel with eBPF while it does,
-and accounts for the slab memory that every connection costs, object by object and call path by call path.`,
+and accounts for the slab memory that every connection costs, object by object and call path by call path. On a running host, connprof snapshot shows whose connections hold how much kernel memory.`,
 		Example: `  sudo connprof run --ips 20 --conns 20k --html report.html
+  sudo connprof snapshot
   connprof report connprof.json --pprof conn.pb.gz && go tool pprof -top conn.pb.gz
   connprof diff old.json new.json`,
 		Version:       version(),

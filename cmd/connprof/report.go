@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/report"
 	"github.com/connprof/connprof/internal/report/export"
 	"github.com/connprof/connprof/internal/report/html"
@@ -65,26 +64,36 @@ func newReport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report FILE",
 		Short: "Render a recording: as text, or as HTML, pprof, folded stacks, speedscope or CSV",
-		Long: `Render a recording that connprof run wrote, gzipped or not; - is standard input. It needs no root and works on any machine.
-Without a format flag the account is printed as text.`,
+		Long: `Render a recording that connprof run or connprof snapshot wrote, gzipped or not; - is standard input. It needs no root and works
+on any machine. Without a format flag the account is printed as text. --by, --sort and --rows choose how a snapshot's owners are shown.`,
 		Example: `  connprof report connprof.json
+  connprof report snapshot.json --by container,state -n 50
   connprof report connprof.json --html report.html
   connprof report connprof.json --folded - | flamegraph.pl > graph.svg`,
 		Args: cobra.ExactArgs(1),
 	}
 	outputs := addFormatFlags(cmd)
 	allCaches := cmd.Flags().Bool("all-caches", false, "in text: list every slab cache of the reconciliation")
+	var view viewFlags
+	view.add(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		options, err := view.options()
+		if err != nil {
+			return usageError{fmt.Errorf("%s: %w", cmd.Name(), err)}
+		}
 		to, err := openFormats(outputs, args)
 		if err != nil {
 			return err
 		}
 		defer to.close()
-		rec, err := recording.ReadFile(args[0])
+		recordings, err := view.read(cmd, args)
 		if err != nil {
 			return err
 		}
-		shown := report.New(rec)
+		shown, err := report.NewWith(recordings[0], options)
+		if err != nil {
+			return err
+		}
 		return renderAll(to, text.Format{Color: colored(cmd), AllCaches: *allCaches},
 			func(f report.Format, w io.Writer) error { return f.Write(w, shown) })
 	}
@@ -94,25 +103,34 @@ Without a format flag the account is printed as text.`,
 func newDiff() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff OLD NEW",
-		Short: "Compare two recordings, object type by object type",
-		Args:  cobra.ExactArgs(2),
+		Short: "Compare two recordings, object type by object type; of two snapshots, what has grown",
+		Long: `Compare two recordings. Of two runs it shows what each object type costs in both; of two snapshots whose memory has grown, and which
+objects. --by, --sort and --rows choose how the owners are shown.`,
+		Example: `  connprof diff old.json new.json
+  connprof diff before.json after.json --by cgroup --sort unread`,
+		Args: cobra.ExactArgs(2),
 	}
 	outputs := addFormatFlags(cmd)
+	var view viewFlags
+	view.add(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		options, err := view.options()
+		if err != nil {
+			return usageError{fmt.Errorf("%s: %w", cmd.Name(), err)}
+		}
 		to, err := openFormats(outputs, args)
 		if err != nil {
 			return err
 		}
 		defer to.close()
-		older, err := recording.ReadFile(args[0])
+		recordings, err := view.read(cmd, args)
 		if err != nil {
 			return err
 		}
-		newer, err := recording.ReadFile(args[1])
+		shown, err := report.CompareWith(recordings[0], recordings[1], options)
 		if err != nil {
 			return err
 		}
-		shown := report.Compare(older, newer)
 		return renderAll(to, text.Format{Color: colored(cmd)},
 			func(f report.Format, w io.Writer) error { return f.WriteDiff(w, shown) })
 	}

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/connprof/connprof/internal/live"
 	"github.com/connprof/connprof/internal/recording"
@@ -149,27 +147,4 @@ func formatOf(flag string) report.Format {
 		}
 	}
 	panic("no format " + flag)
-}
-
-// viewFlags is how a look is shown.
-type viewFlags struct {
-	by   []string
-	rows int
-	sort string
-}
-
-// add gives a command the flags.
-func (f *viewFlags) add(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&f.by, "by", nil, "group by `KEY` or two, such as container,state: "+strings.Join(report.OwnerKeys(), ", "))
-	flags.IntVarP(&f.rows, "rows", "n", report.DefaultRows, "list `N` owners")
-	flags.StringVar(&f.sort, "sort", "", "`ORDER` of the owners: "+strings.Join(report.OwnerOrders(), ", "))
-}
-
-// options are the report's, once they are known to be good.
-func (f *viewFlags) options() (report.Options, error) {
-	if f.rows == 0 { // the report would take it for its own default
-		return report.Options{}, errors.New("list 0 rows: take a number from 1 on")
-	}
-	o := report.Options{By: f.by, Sort: f.sort, Rows: f.rows}
-	return o, o.Check()
 }

@@ -23,6 +23,7 @@ type Document struct {
 	ServerPorts     uint64        `json:"server_ports"`
 	ThreadEach      bool          `json:"threads_per_connection"`
 	EndpointBytes   EndpointBytes `json:"endpoint_bytes"`
+	More            bool          `json:"more"` // the connections are like those of a snapshot, and come on top of them
 	Fits            bool          `json:"fits"`
 	Limits          []Limit       `json:"limits"`
 	Capacity        []Capacity    `json:"capacity"`
@@ -31,10 +32,11 @@ type Document struct {
 	Features        []Feature     `json:"features"`
 }
 
-// EndpointBytes is the kernel memory of one idle endpoint, in bytes of slab pages.
+// EndpointBytes is the kernel memory of one endpoint, in bytes of slab pages; 0 for an end that is not asked about.
 type EndpointBytes struct {
 	Client uint64 `json:"client"`
 	Server uint64 `json:"server"`
+	Queued uint64 `json:"queued"` // what the ends of a connection that are here have in their queues, in bytes
 	Source string `json:"source"` // the recording it was measured in, or that it is assumed
 }
 

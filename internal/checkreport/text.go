@@ -20,8 +20,7 @@ func WriteText(w io.Writer, c *Document, width int, color bool) error {
 	}
 	p := &page{Writer: terminal.New(w, max(width, minWidth), color)}
 	p.Paragraph(terminal.Bold, "Limits on "+c.subject())
-	p.Paragraph(terminal.Dim, fmt.Sprintf("memory of an idle endpoint: client %s, server %s (%s)", format.Size(float64(c.EndpointBytes.Client)),
-		format.Size(float64(c.EndpointBytes.Server)), c.EndpointBytes.Source))
+	p.Paragraph(terminal.Dim, c.memory())
 	p.Line()
 	p.limits(c.Limits)
 	p.Line()
@@ -180,8 +179,32 @@ func (r *Limit) style() terminal.Style {
 var roleWords = map[kernel.Role]string{kernel.RoleClient: "as client", kernel.RoleServer: "as server",
 	kernel.RoleBoth: "with both ends"}
 
+// memory is what one endpoint costs.
+func (c *Document) memory() string {
+	e := c.EndpointBytes
+	if !c.More {
+		return fmt.Sprintf("memory of an idle endpoint: client %s, server %s (%s)", format.Size(float64(e.Client)), format.Size(float64(e.Server)),
+			e.Source)
+	}
+	var ends []string
+	for _, end := range []struct {
+		name  string
+		bytes uint64
+	}{{"client", e.Client}, {"server", e.Server}} {
+		if end.bytes > 0 {
+			ends = append(ends, end.name+" "+format.Size(float64(end.bytes)))
+		}
+	}
+	return fmt.Sprintf("memory of an endpoint: %s; queued on a connection: %s (%s)", strings.Join(ends, ", "), format.Size(float64(e.Queued)),
+		e.Source)
+}
+
 func (c *Document) subject() string {
-	return fmt.Sprintf("%s %s, from %s to %s", format.Plural(c.Conns, "connection", "connections"), roleWords[c.Role],
+	one, many := "connection", "connections"
+	if c.More {
+		one, many = "more "+one, "more "+many
+	}
+	return fmt.Sprintf("%s %s, from %s to %s", format.Plural(c.Conns, one, many), roleWords[c.Role],
 		format.Plural(c.ClientAddresses, "client address", "client addresses"), format.Plural(c.ServerPorts, "server port", "server ports"))
 }
 
@@ -192,6 +215,9 @@ func (c *Document) holds() string {
 		n := "any number"
 		if r.Conns != nil {
 			n = format.Count(*r.Conns)
+		}
+		if c.More {
+			n += " more"
 		}
 		parts = append(parts, n+" "+roleWords[r.Role])
 	}

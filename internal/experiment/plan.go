@@ -3,6 +3,7 @@ package experiment
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/limits"
@@ -147,12 +148,24 @@ func (p *Plan) keepTo(row limits.Row) error {
 		p.Lower(int(holds), fmt.Sprintf("%s: %s is %s", row.Limit, row.Where, row.Amount(row.Now)))
 		return nil
 	}
-	fix := "run: " + row.Fix
-	if holds >= 1 {
-		fix = fmt.Sprintf("lower --conns to %d or %s", holds, fix)
-	}
 	return fmt.Errorf("%d connections need %s of %s (%s) and it is %s; %s", p.Conns, row.Amount(row.Need), row.Limit, row.Where,
-		row.Amount(row.Now), fix)
+		row.Amount(row.Now), remedy(row, holds))
+}
+
+// remedy is what can be done about a limit that holds fewer connections than were asked for. What the kernel takes no higher
+// value of has no command.
+func remedy(row limits.Row, holds uint64) string {
+	var ways []string
+	if holds >= 1 {
+		ways = append(ways, fmt.Sprintf("lower --conns to %d", holds))
+	}
+	if row.Fix != "" {
+		ways = append(ways, "run: "+row.Fix)
+	}
+	if len(ways) == 0 {
+		return "this host can hold none"
+	}
+	return strings.Join(ways, " or ")
 }
 
 // queued is what is booked for the data that the scenario leaves on a connection, 0 where it sends none.

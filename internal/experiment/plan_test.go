@@ -134,3 +134,16 @@ func TestAMemoryCgroupHoldsTheRunItselfToo(t *testing.T) {
 		}
 	}
 }
+
+func TestARemedyNamesOnlyWhatHelps(t *testing.T) {
+	for _, c := range []struct {
+		fix   string
+		holds uint64
+		want  string
+	}{{"sysctl -w a=1", 5, "lower --conns to 5 or run: sysctl -w a=1"}, {"sysctl -w a=1", 0, "run: sysctl -w a=1"},
+		{"", 5, "lower --conns to 5"}, {"", 0, "this host can hold none"}} {
+		if got := remedy(limits.Row{Fix: c.fix}, c.holds); got != c.want {
+			t.Errorf("%q for %d: %q, want %q", c.fix, c.holds, got, c.want)
+		}
+	}
+}

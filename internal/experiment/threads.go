@@ -113,16 +113,12 @@ func (p *Plan) fitThreads(h limits.Host) error {
 }
 
 func tooManyThreads(n int, row limits.Row, holds uint64) error {
-	fix := "run: " + row.Fix
-	if holds > 0 {
-		fix = fmt.Sprintf("lower --conns to %d or %s", holds, fix)
-	}
 	unit := "threads, those of others included"
 	if row.Limit == "mappings" {
 		unit = "mappings, two for each thread's stack"
 	}
 	return fmt.Errorf("%d connections with a thread each need %s = %d (%s), and it is %d; %s", n, row.Where, row.Need,
-		unit, row.Now, fix)
+		unit, row.Now, remedy(row, holds))
 }
 
 // refusedThread names the limit behind a thread that could not be made.

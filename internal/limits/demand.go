@@ -17,6 +17,8 @@ type Demand struct {
 	ClientBytes, ServerBytes uint64
 	// QueuedBytes is what the kernel books for the data that is queued on a connection (Booked), 0 where none is.
 	QueuedBytes uint64
+	// Alike says that the connections are like others that are open already, with what those have queued, and come on top of them.
+	Alike bool
 	// Promised are connections of others like these, which may not be open yet.
 	Promised uint64
 	// ThreadEach says that the accepting end runs one thread a connection.

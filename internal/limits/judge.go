@@ -97,6 +97,9 @@ func Fits(rows []Row) bool {
 
 func (l *limit) judge(h Host, now reading, d Demand) Row {
 	row := Row{Limit: l.name, Where: l.where, Unit: l.unit, Verdict: OK, Consequence: l.consequence, BindsRun: l.run}
+	if d.QueuedBytes > 0 && l.carrying != "" {
+		row.Consequence = l.carrying
+	}
 	if now.err != nil {
 		row.Verdict, row.Note = Unknown, now.err.Error()
 		return row

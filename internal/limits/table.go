@@ -25,7 +25,9 @@ type limit struct {
 	// effect is what happens when the need is not met, consequence the same for people.
 	effect      effect
 	consequence string
-	read        func(Host) (Reading, error)
+	// carrying is the consequence for connections that are known to carry data, where it is another one.
+	carrying string
+	read     func(Host) (Reading, error)
 	// need is what Reading.Now has to be for the demand; it never falls as Demand.Conns grows. 0 is no need.
 	need func(Demand, Reading) uint64
 	// slack is added when the limit is raised: its use goes up and down.
@@ -183,6 +185,7 @@ var limits = []limit{
 		manual: cgroupOwn, command: echoInto},
 	{name: "queued data", where: "net.ipv4.tcp_mem", unit: "bytes", effect: queues,
 		consequence: "with a page queued on every end at once, segments are dropped; idle connections need none",
+		carrying:    "segments are dropped, and windows close",
 		read:        readTCPMem, need: func(d Demand, r Reading) uint64 { return d.bookedBytes() + r.Used }, run: true,
 		manual: "it bounds the memory of the whole host", command: largerTCPMem},
 	{name: "orphans", where: "net.ipv4.tcp_max_orphans", effect: slows,

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -75,7 +76,12 @@ func Snapshot(o Options) (*recording.Machine, error) {
 }
 
 func (l *look) note(format string, args ...any) {
-	l.machine.Notes = append(l.machine.Notes, fmt.Sprintf(format, args...))
+	// An error may be several of one kind, a line each.
+	first, others, several := strings.Cut(fmt.Sprintf(format, args...), "\n")
+	if several {
+		first += fmt.Sprintf("; and %d more errors", strings.Count(others, "\n")+1)
+	}
+	l.machine.Notes = append(l.machine.Notes, first)
 }
 
 // load calibrates, if that has to be, and loads the walk.

@@ -32,6 +32,7 @@ type GrowthRow struct {
 	ByCount, By, ByOfThis string // the change, and its share of what there was
 	Grew, Changed         bool
 	id                    string
+	sorted                float64 // the change of what the rows are sorted by
 }
 
 func (g *GrowthRow) change() float64 { return float64(g.Is) - float64(g.Was) }
@@ -79,7 +80,7 @@ func growthOf(older, newer *recording.Recording, o Options) *Growth {
 		return nil
 	}
 	g := &Growth{Title: "By " + strings.Join(o.By, " and "), Objects: objectGrowth(was, is), was: was, is: is}
-	for _, row := range ownerGrowth(was, is, o.By) {
+	for _, row := range ownerGrowth(was, is, o) {
 		if row.Changed {
 			g.All = append(g.All, row)
 		} else {
@@ -118,33 +119,36 @@ func (g *growths) row(id, name, where string) *GrowthRow {
 	return g.at[id]
 }
 
-// sorted are the rows, what grew most first and what shrank most last.
-func (g *growths) sorted() []GrowthRow {
+// ordered are the rows, what grew most first and what shrank most last.
+func (g *growths) ordered() []GrowthRow {
 	rows := make([]GrowthRow, len(g.rows))
 	for i, row := range g.rows {
 		row.finish()
 		rows[i] = *row
 	}
 	slices.SortStableFunc(rows, func(a, b GrowthRow) int {
-		return cmp.Or(cmp.Compare(b.change(), a.change()), cmp.Compare(b.IsCount-b.WasCount, a.IsCount-a.WasCount),
+		return cmp.Or(cmp.Compare(b.sorted, a.sorted), cmp.Compare(b.change(), a.change()), cmp.Compare(b.IsCount-b.WasCount, a.IsCount-a.WasCount),
 			strings.Compare(a.Name, b.Name), strings.Compare(a.id, b.id))
 	})
 	return rows
 }
 
-func ownerGrowth(was, is *recording.Machine, by []string) []GrowthRow {
+func ownerGrowth(was, is *recording.Machine, o Options) []GrowthRow {
 	var g growths
-	newer, _ := GroupBy(is, by) // the options have been checked
+	figure := orderOf(o.Sort).of
+	newer, _ := GroupBy(is, o.By) // the options have been checked
 	for i := range newer {
 		row := g.row(newer[i].id, newer[i].Name(), newer[i].Where)
 		row.IsCount, row.Is = newer[i].Sockets, newer[i].Slab+newer[i].Buffers
+		row.sorted += figure(&newer[i])
 	}
-	older, _ := GroupBy(was, by)
+	older, _ := GroupBy(was, o.By)
 	for i := range older {
 		row := g.row(older[i].id, older[i].Name(), older[i].Where)
 		row.WasCount, row.Was = older[i].Sockets, older[i].Slab+older[i].Buffers
+		row.sorted -= figure(&older[i])
 	}
-	return g.sorted()
+	return g.ordered()
 }
 
 // objectGrowth has the queues as well, which are no objects of a slab cache.
@@ -163,7 +167,7 @@ func objectGrowth(was, is *recording.Machine) []GrowthRow {
 		_, bytes := side.of(g.row("buffers", "queued data", "no slab"))
 		*bytes = sum.Buffers
 	}
-	return slices.DeleteFunc(g.sorted(), func(r GrowthRow) bool { return !r.Changed })
+	return slices.DeleteFunc(g.ordered(), func(r GrowthRow) bool { return !r.Changed })
 }
 
 // growthAnswer is what TCP holds now, and how that differs.

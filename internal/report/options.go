@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,11 +25,45 @@ func (o Options) Check() error {
 	if _, err := keysOf(o.By); err != nil {
 		return err
 	}
+	if err := onePeerOrService(o.By); err != nil {
+		return err
+	}
 	if o.Sort != "" && !slices.Contains(OwnerOrders(), o.Sort) {
 		return fmt.Errorf("sort by %q: there is no such order; take one of %s", format.Clean(o.Sort), strings.Join(OwnerOrders(), ", "))
 	}
 	if o.Rows < 0 {
 		return fmt.Errorf("list %d rows: take a number from 1 on", o.Rows)
+	}
+	return nil
+}
+
+// byPeer are the keys of which an account has either the first or the others.
+const byPeer, byListener, byService = "peer", "listener", "service"
+
+func onePeerOrService(by []string) error {
+	if slices.Contains(by, byPeer) && (slices.Contains(by, byListener) || slices.Contains(by, byService)) {
+		return fmt.Errorf("group by %s: an account is divided by peer, or by listener and service; take one of them", strings.Join(by, ","))
+	}
+	return nil
+}
+
+// HasOwners tells whether a recording is a look at a host, which options are for.
+func HasOwners(r *recording.Recording) bool { return lookIn(r) != nil }
+
+// Divides tells why a look cannot be grouped by keys: its account is not divided by them. Other recordings have no groups.
+func Divides(r *recording.Recording, by []string) error {
+	m := lookIn(r)
+	if m == nil {
+		return nil
+	}
+	peers := slices.Contains(m.Look.By, byPeer)
+	for _, key := range by {
+		switch {
+		case key == byPeer && !peers:
+			return errors.New("group by peer: the snapshot has no peers; take it with --by peer")
+		case (key == byListener || key == byService) && peers:
+			return fmt.Errorf("group by %s: the snapshot has peers in their place; take it without --by peer", key)
+		}
 	}
 	return nil
 }
@@ -54,6 +89,9 @@ func (o Options) of(r *recording.Recording) Options {
 	}
 	return o
 }
+
+// Keys are what a recording is grouped by.
+func (o Options) Keys(r *recording.Recording) []string { return o.of(r).By }
 
 // NewWith works out the report of a recording as options have it. Errors are those of Options.Check.
 func NewWith(r *recording.Recording, o Options) (*Report, error) {

@@ -198,9 +198,14 @@ func OwnerOrders() []string {
 	return names
 }
 
+// orderOf is an order by its name, else the first.
+func orderOf(name string) ownerOrder {
+	return ownerOrders[max(slices.IndexFunc(ownerOrders, func(o ownerOrder) bool { return o.name == name }), 0)]
+}
+
 // sortOwners sorts rows by one of the orders; what is the same in it goes by bytes, and then by name.
 func sortOwners(rows []OwnerRow, order string) {
-	of := ownerOrders[max(slices.IndexFunc(ownerOrders, func(o ownerOrder) bool { return o.name == order }), 0)].of
+	of := orderOf(order).of
 	slices.SortStableFunc(rows, func(a, b OwnerRow) int {
 		return cmp.Or(cmp.Compare(of(&b), of(&a)), cmp.Compare(b.All(), a.All()), cmp.Compare(b.Sockets, a.Sockets),
 			strings.Compare(a.Name(), b.Name()), strings.Compare(a.id, b.id))

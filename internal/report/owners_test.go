@@ -174,3 +174,22 @@ func TestTheSentenceSaysWhereTCPStands(t *testing.T) {
 		t.Errorf("of nothing it says %q", got)
 	}
 }
+
+func TestGrowthIsSortedByWhatIsAsked(t *testing.T) {
+	for order, first := range map[string]string{"": "leaky", "sockets": "leaky", "unread": "apid"} {
+		older, newer := sample.Live(), sample.Later()
+		for i := range newer.Machines[0].Groups {
+			if g := &newer.Machines[0].Groups[i]; g.Comm == "apid" {
+				g.UnreadBytes += 100
+				g.Count--
+			}
+		}
+		d, err := CompareWith(older, newer, Options{By: []string{"comm"}, Sort: order, Rows: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Growth.Owners[0].Name; got != first {
+			t.Errorf("sorted by %q the first is %s, want %s", order, got, first)
+		}
+	}
+}

@@ -65,7 +65,7 @@ func TestAFileLimitDoesNotLimitThreads(t *testing.T) {
 
 func TestMoreThreadsThanTheHostAllowsAreRefused(t *testing.T) {
 	r := connprof(t, "run", "--threads-per-connection", "--ips", "254", "--ports", "100", "--conns", "10M")
-	r.refuses(t, exitFailed, "10000000 connections with a thread each need", "and it is", "lower --conns to", "sysctl -w")
+	r.refuses(t, exitFailed, "10000000 connections with a thread each need", "and it is", "lower --conns to")
 	r = connprof(t, "run", "--threads-per-connection", "--conns", "1k", "--scenario", "time-wait")
 	r.refuses(t, exitUsage, "--scenario time-wait", "--threads-per-connection", "idle and hello")
 }
