@@ -107,11 +107,15 @@ func fill(e *kernel.Endpoint, r *bpf.WalkEndpointRecord) {
 		Local:         netip.AddrPortFrom(address(r.Family, r.Local), r.LocalPort),
 		Remote:        netip.AddrPortFrom(address(r.Family, r.Remote), r.RemotePort),
 		Objects:       [kernel.NumObjectTypes]uint16(r.Objects[:]),
-		Buffers: kernel.Buffers{Rmem: r.RmemAlloc, Wmem: r.WmemQueued, Forward: r.ForwardAlloc, Backlog: r.Backlog,
-			Option: r.OmemAlloc},
+		Buffers: kernel.Buffers{Rmem: counted(r.RmemAlloc), Wmem: counted(r.WmemQueued), Forward: r.ForwardAlloc,
+			Backlog: counted(r.Backlog), Option: counted(r.OmemAlloc)},
 		SKBHeadBytes: r.SkbHead,
 	}
 }
+
+// counted is a counter of a sock as it was read. The kernel's are signed, and a sock that is being taken down while it is read,
+// which no lock prevents, can show one below 0.
+func counted(raw uint32) uint32 { return uint32(max(int32(raw), 0)) }
 
 func fillLive(e *kernel.Endpoint, r *bpf.WalkLiveRecord) {
 	fill(e, &r.Endpoint)
