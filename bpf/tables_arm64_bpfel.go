@@ -40,6 +40,7 @@ const (
 	TablesVarLive              = "live"
 	TablesVarNamespacesLen     = "namespaces_len"
 	TablesVarNamespacesWhole   = "namespaces_whole"
+	TablesVarNothing           = "nothing"
 	TablesVarNullsBase         = "nulls_base"
 	TablesVarOverfull          = "overfull"
 	TablesVarRetried           = "retried"
@@ -115,6 +116,7 @@ type TablesVariableSpecs struct {
 	Live              *ebpf.VariableSpec `ebpf:"live"`
 	NamespacesLen     *ebpf.VariableSpec `ebpf:"namespaces_len"`
 	NamespacesWhole   *ebpf.VariableSpec `ebpf:"namespaces_whole"`
+	Nothing           *ebpf.VariableSpec `ebpf:"nothing"`
 	NullsBase         *ebpf.VariableSpec `ebpf:"nulls_base"`
 	Overfull          *ebpf.VariableSpec `ebpf:"overfull"`
 	Retried           *ebpf.VariableSpec `ebpf:"retried"`
@@ -169,6 +171,7 @@ type TablesVariables struct {
 	Live              *ebpf.Variable `ebpf:"live"`
 	NamespacesLen     *ebpf.Variable `ebpf:"namespaces_len"`
 	NamespacesWhole   *ebpf.Variable `ebpf:"namespaces_whole"`
+	Nothing           *ebpf.Variable `ebpf:"nothing"`
 	NullsBase         *ebpf.Variable `ebpf:"nulls_base"`
 	Overfull          *ebpf.Variable `ebpf:"overfull"`
 	Retried           *ebpf.Variable `ebpf:"retried"`

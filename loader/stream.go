@@ -72,9 +72,9 @@ func readWhole(r io.Reader, chunk []byte, size int) (int, error) {
 		case errors.Is(err, io.EOF) && n%size == 0:
 			return n, nil
 		case errors.Is(err, io.EOF):
-			return n, fmt.Errorf("read BPF iterator: %w: %d bytes over", io.ErrUnexpectedEOF, n%size)
+			return n, fmt.Errorf("read BPF records: %w: %d bytes over", io.ErrUnexpectedEOF, n%size)
 		case err != nil:
-			return n, fmt.Errorf("read BPF iterator: %w", err)
+			return n, fmt.Errorf("read BPF records: %w", err)
 		case n > 0 && n%size == 0:
 			return n, nil
 		}
