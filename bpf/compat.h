@@ -304,7 +304,7 @@ static __always_inline bool is_subflow(struct tcp_sock *tp, const bool typed)
 /* e6f2dd0f8067 (5.17) added bpf_loop(). */
 #define HAVE_LOOP bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop)
 
-/* b60da4955f53 (5.11) added bpf_sock_from_file(). Before that the file tells by its inode: what SOCKFS_MAGIC names holds
+/* 4f19cab76136 (5.11) added bpf_sock_from_file(). Before that the file tells by its inode: what SOCKFS_MAGIC names holds
  * sockets alone, and of one that is only a path (O_PATH) the file leads to nothing. */
 #define HAVE_SOCK_FROM_FILE bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_sock_from_file)
 #define SOCKFS_MAGIC 0x534f434b

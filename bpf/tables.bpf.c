@@ -40,8 +40,8 @@ __u32 found_len = 0;
 __u64 retried = 0;  /* buckets that were begun again: a sock had moved to another meanwhile */
 __u64 overfull = 0; /* buckets with more socks than there is place for */
 
-/* Zero, which the verifier does not know. Until ab5cfac139ab, which 6.1 has not, it goes through a callback once, with what it is first called
- * with, and take out what it cannot reach then. */
+/* Zero, which the verifier does not know. That of older kernels, 6.1 among them, goes through a callback once, with what it
+ * is first called with, and takes out what it cannot reach then. */
 volatile __u32 nothing = 0;
 
 struct netns_loop {
