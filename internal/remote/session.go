@@ -187,21 +187,21 @@ func (s *session) serve(ctx context.Context) (*recording.Recording, error) {
 	return rec, err
 }
 
-// quietTime and quietStep are for how long, and how often, a session without a client looks whether its queues are empty.
+// A session without a client waits until its queues are empty: until nothing has been accepted for quietFor, which on a machine
+// where others want the CPUs as well can be a while between two, and for quietTime at most. It looks every quietStep.
 const (
-	quietTime = 1500 * time.Millisecond
+	quietTime = 5 * time.Second
+	quietFor  = 500 * time.Millisecond
 	quietStep = 100 * time.Millisecond
 )
 
 // quiet waits until what is queued has been accepted, for as long as that goes on.
 func (s *session) quiet() {
-	last := -1
-	for end := time.Now().Add(quietTime); time.Now().Before(end); time.Sleep(quietStep) {
-		now := s.stage.Engine().Progress().Accepted
-		if now == last {
-			return
+	last, moved := -1, time.Now()
+	for begun := moved; time.Since(begun) < quietTime && time.Since(moved) < quietFor; time.Sleep(quietStep) {
+		if now := s.stage.Engine().Progress().Accepted; now != last {
+			last, moved = now, time.Now()
 		}
-		last = now
 	}
 }
 
