@@ -22,7 +22,7 @@ func withSysctl(t *testing.T, name, value string) {
 
 func TestAPayloadThatTheSysctlsLeaveNoRoomForIsSaidSo(t *testing.T) {
 	for _, name := range []string{"net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"} {
-		withSysctl(t, name, "1024 4096 16384")
+		withSysctl(t, name, "4096 4096 16384") // some kernels take no less than a page
 	}
 	const n, payload = 20, 16384
 	c := testConfig(t, 1, n)
