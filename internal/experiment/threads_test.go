@@ -115,6 +115,9 @@ func TestAThreadedRunIsAccountedForBesideAnEpollRun(t *testing.T) {
 	o.ThreadPerConnection = true
 	measured := 0
 	o.Measured = func(*recording.Recording) error { measured++; return nil }
+	if err := check.Settled(); err != nil {
+		t.Fatal(err)
+	}
 	rec := mustRun(t, o)
 	l := rec.Load
 	if l.Established != n || l.Failed != 0 || measured != 1 {

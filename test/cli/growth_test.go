@@ -5,11 +5,7 @@ package cli
 import (
 	"strconv"
 	"testing"
-	"time"
 
-	"github.com/prometheus/procfs"
-
-	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/test/check"
 )
 
@@ -25,7 +21,7 @@ const (
 )
 
 func TestGrowthOfTheMainJobIsExplained(t *testing.T) {
-	slabSettles(t)
+	holds(t, check.Settled())
 	m := counted(t, command(t, "run", "--ips", "20", "--conns", strconv.Itoa(growthConns)), growthConns)
 	t.Logf("%+.4f unexplained of %d bytes", m.Reconcile.UnexplainedRatio, m.Reconcile.SlabDeltaBytes)
 	holds(t, check.Growth(m, maxUnexplained))
@@ -42,57 +38,9 @@ func TestGrowthOfRunsBetweenTwoHostsIsExplained(t *testing.T) {
 		ips, ports int
 	}{{"20 addresses", 20, 1}, {"20 ports", 1, 20}} {
 		t.Run(scheme.name, func(t *testing.T) {
-			slabSettles(t)
+			holds(t, check.Settled())
 			rec := p.large(t, scheme.ips, scheme.ports, betweenGrowth)
 			holds(t, check.Growth(rec.Machines[0], maxUnexplained))
 		})
 	}
-}
-
-// slabSettles waits until the kernel has freed what earlier connections left. An orphan with unsent data goes when its timer says,
-// and a socket's memory some time after the last list that names it; what is freed during a run makes its growth less.
-func slabSettles(t *testing.T) {
-	t.Helper()
-	const step, most, steady = time.Second, 2 * time.Minute, 128 << 10
-	for last, end := slabBytes(t), time.Now().Add(most); ; {
-		time.Sleep(step)
-		now, sockets := slabBytes(t), socketsAnywhere(t)
-		if now+steady >= last && sockets == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("after %v there are %d TCP sockets, and slab memory went from %d bytes to %d in the last %v", most, sockets, last,
-				now, step)
-		}
-		last = now
-	}
-}
-
-func slabBytes(t *testing.T) uint64 {
-	t.Helper()
-	info, err := kernel.ReadMeminfo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info["Slab"]
-}
-
-// socketsAnywhere is how many TCP sockets the kernel has in all network namespaces, those among them that are being taken down.
-func socketsAnywhere(t *testing.T) int {
-	t.Helper()
-	stat, err := procfs.NewDefaultFS()
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := stat.NetSockstat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range all.Protocols {
-		if p.Protocol == "TCP" {
-			return *p.Alloc
-		}
-	}
-	t.Fatal("/proc/net/sockstat has no line for TCP")
-	return 0
 }

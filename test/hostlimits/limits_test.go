@@ -85,7 +85,7 @@ var hostLimits = []limit{
 	{name: "open files (all)", sysctl: "fs.file-max", small: usedAnd("fs.file-nr", 100),
 		hold: "300", user: true, kernel: []string{"socket: too many open files in system"},
 		log: "VFS: file-max limit", check: "--conns 300 --as client",
-		run: "--conns 300", says: "of open files (all) (fs.file-max) and it is 100"},
+		run: "--conns 300", says: "of open files (all) (fs.file-max) and it is "},
 	{name: "epoll watches", sysctl: "fs.epoll.max_user_watches", small: fixed("60"),
 		hold: "100 epoll", user: true, kernel: []string{"connection 31: epoll_ctl: no space left on device"},
 		check: "--conns 100", run: "--conns 100", says: "100 connections need 200 of epoll watches (fs.epoll.max_user_watches) and it is 60"},
