@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -188,5 +189,31 @@ func TestTheListOfARunningHostTellsOwnersAndTimes(t *testing.T) {
 	l.FillWalk(m, testCaches())
 	if top := m.Top[0]; top.Idle == nil || *top.Idle != 1.5 || top.Age != nil || top.UnreadBytes != 7 || top.Container != "a" {
 		t.Errorf("the costliest is %+v", top)
+	}
+}
+
+func TestAListenerThatIsVisitedLastIsTheListenerOfItsConnections(t *testing.T) {
+	any := netip.MustParseAddrPort("0.0.0.0:80")
+	w := &world{owners: OwnersByFile{}}
+	late := w.add(netnsA, nil, listener(), any, none)
+	end := w.add(netnsA, nginx, server(1), containerAddress, from(1))
+	l := NewLedger(0)
+	l.GroupBy(Grouping{Owners: w.owners, Listener: true, Live: true})
+	l.Announce(late)
+	for _, e := range []*kernel.Endpoint{end, late} {
+		l.Visit(e, testCaches())
+	}
+	m := &recording.Machine{}
+	l.FillWalk(m, testCaches())
+	if len(m.Groups) != 2 {
+		t.Fatalf("groups %+v", m.Groups)
+	}
+	for _, g := range m.Groups {
+		if g.Listener != any.String() || g.Count != 1 {
+			t.Errorf("%+v, want one at %v", g, any)
+		}
+	}
+	if n := l.Count(kernel.RoleServer, kernel.StateEstablished); n != 1 {
+		t.Errorf("%d servers, want 1", n)
 	}
 }

@@ -137,10 +137,15 @@ func (w *walked) enter(s *space, e *kernel.Endpoint, role kernel.Role, caches *C
 // Pass enters an endpoint that is not asked for: it counts in the books, which are the whole host's, and as a listener whose
 // connections may be.
 func (l *Ledger) Pass(e *kernel.Endpoint) {
+	l.Announce(e)
+	l.walk.sums.add(e)
+}
+
+// Announce makes a listener known whose visit comes later than those of its connections. Of other endpoints it does nothing.
+func (l *Ledger) Announce(e *kernel.Endpoint) {
 	if e.State == kernel.StateListen {
 		l.walk.space(e.Netns).listening.add(e)
 	}
-	l.walk.sums.add(e)
 }
 
 // Skipped is how many endpoints the walk met but could not follow to the end.

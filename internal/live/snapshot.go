@@ -51,6 +51,7 @@ type look struct {
 	rows    *account.EndpointList
 	seen    map[uint64]struct{} // socks visited: one whose state changes meanwhile can come twice
 	twice   int
+	hurried int // ownerless sockets beyond mostLate
 	queues  listeners
 }
 
@@ -86,10 +87,8 @@ func (l *look) note(format string, args ...any) {
 
 // load calibrates, if that has to be, and loads the walk.
 func (l *look) load() error {
-	calibration, err := l.calibrate()
-	if err != nil {
-		return err
-	}
+	calibration := l.calibrate()
+	var err error
 	l.probes, err = loader.Load(loader.Config{Hooks: loader.WalkOnly, Live: true})
 	if err != nil {
 		return err
@@ -113,11 +112,12 @@ func (l *look) load() error {
 	return nil
 }
 
-func (l *look) calibrate() (*account.Calibration, error) {
+// calibrate is what the kernel's allocation sites tell, nil where that is left out.
+func (l *look) calibrate() *account.Calibration {
 	l.machine.Look.Calibration = recording.Uncalibrated
 	if l.options.NoCalibrate {
 		l.note("slabobj_ext vectors and security modules' objects are left out, as --no-calibrate asks")
-		return nil, nil
+		return nil
 	}
 	file := l.options.Calibration
 	if file == "" {
@@ -128,7 +128,7 @@ func (l *look) calibrate() (*account.Calibration, error) {
 	if note != "" {
 		l.note("%s", note)
 	}
-	return c, nil
+	return c
 }
 
 // walk finds the open files first, then the sockets: what is opened in between has an owner only after another look at the files.
@@ -146,9 +146,14 @@ func (l *look) walk() error {
 	begun := time.Now()
 	var late []kernel.Endpoint
 	coverage, err := l.probes.WalkAll(func(e *kernel.Endpoint) error {
-		if l.ownerless(e) && len(late) < mostLate {
+		switch {
+		case !l.ownerless(e):
+		case len(late) < mostLate:
+			l.ledger.Announce(e)
 			late = append(late, *e)
 			return nil
+		default:
+			l.hurried++
 		}
 		return l.visit(e)
 	})
@@ -255,6 +260,9 @@ func (l *look) cover(c loader.Coverage) {
 	}
 	if l.twice > 0 {
 		l.note("%d sockets were met twice while their states changed, and counted once", l.twice)
+	}
+	if l.hurried > 0 {
+		l.note("%d sockets that no process was seen to have were not looked for a second time: some may have been opened meanwhile", l.hurried)
 	}
 	l.machine.Losses.WalkSkipped += c.Overfull
 }
