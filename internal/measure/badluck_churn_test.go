@@ -44,11 +44,8 @@ func TestSocketsOpenedAndClosedByTheThousandLeaveOnlyWhatIsOpen(t *testing.T) {
 		}
 		s.wantObjects(rec, role, "ESTABLISHED", whole(held))
 	}
-	if counters.ClientEstablished != cycles+held || counters.ServerEstablished != cycles+held ||
-		counters.Destroyed != 2*cycles || rec.Trace.Closes != 2*cycles {
-		t.Errorf("%+v and %d closes, want %d opened at each end and %d closed", counters, rec.Trace.Closes, cycles+held,
-			2*cycles)
-	}
+	s.wantUp(counters, cycles+held, cycles+held)
+	s.wantGone(rec, counters, 2*cycles, 2*cycles)
 	s.checkServerPIDIfHooked(held)
 	if got := len(s.witness.addresses); got >= 2*(cycles+held) {
 		t.Errorf("no address was used twice: the test would prove nothing")
@@ -204,9 +201,7 @@ func TestEndsOfAKilledClientAreOrphans(t *testing.T) {
 			s.wantRows(rec, map[string]int{"client FIN_WAIT2": n, "server CLOSE_WAIT": n, "listener LISTEN": 1})
 			s.wantObjects(rec, kernel.RoleClient, "FIN_WAIT2", c.objects)
 			s.wantObjects(rec, kernel.RoleServer, "CLOSE_WAIT", whole(n))
-			if counters.ClientEstablished != n || counters.ServerEstablished != n {
-				t.Errorf("%+v, want %d at each end", counters, n)
-			}
+			s.wantUp(counters, n, n)
 		})
 	}
 }
@@ -226,10 +221,7 @@ func TestBothEndsClosedLeaveATimeWaitOfTheOneThatWasFirst(t *testing.T) {
 	rec, counters := s.finish(0)
 	s.wantRows(rec, map[string]int{"client TIME_WAIT": byClient, "server TIME_WAIT": byServer, "listener LISTEN": 1})
 	both := 2 * (byClient + byServer)
-	if rec.Trace.Closes != both || counters.Destroyed != uint64(both) || len(s.witness.alive) != 0 {
-		t.Errorf("%d closes, %d destroyed, %d still open in the trace, want %d and none", rec.Trace.Closes,
-			counters.Destroyed, len(s.witness.alive), both)
-	}
+	s.wantGone(rec, counters, both, both)
 	if n := s.plain.ledger.Count(kernel.RoleServer, kernel.StateTimeWait); n != byServer {
 		t.Errorf("the ledger has %d of the server's ends in TIME_WAIT, want %d", n, byServer)
 	}

@@ -97,9 +97,8 @@ func (s *scene) finishPairs(n int) {
 	s.t.Helper()
 	rec, counters := s.finish(0)
 	s.wantPairs(rec, n)
-	if counters.ClientEstablished != uint64(n) || counters.ServerEstablished != uint64(n) || counters.Destroyed != 0 {
-		s.t.Errorf("%+v, want %d opened at each end and none destroyed", counters, n)
-	}
+	s.wantUp(counters, n, n)
+	s.wantGone(rec, counters, 0, 0)
 }
 
 // heads is how many epitems_heads n files in epoll sets have: the struct came with 5.11.

@@ -31,6 +31,7 @@ type scene struct {
 	sockets map[int]bool
 	plain   *plain
 	witness *witness
+	skips   []*skips // by tracepoint; none where nothing else runs
 	// reconnects says that sockets connect more than once. Set before the trace.
 	reconnects bool
 }
@@ -87,6 +88,9 @@ func (s *scene) load(kind kernel.HookKind) error {
 	if err != nil {
 		return err
 	}
+	if !check.Quiet {
+		s.skips = []*skips{newSkips(s.t, "tcp", "tcp_destroy_sock"), newSkips(s.t, "sock", "inet_sock_set_state")}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.t.Cleanup(func() { cancel(); _ = probes.Close() })
 	s.witness = &witness{Ledger: account.NewLedger(1000), alive: map[uint64]life{},
@@ -105,6 +109,36 @@ func (s *scene) hooked(name kernel.HookName) bool {
 		}
 	}
 	return false
+}
+
+// skipped is how many runs of programs the kernel may have left out, by its own count and by what is in none.
+func (s *scene) skipped(c loader.Counters) int {
+	s.t.Helper()
+	n := int(c.RecursionMisses)
+	for _, skips := range s.skips {
+		n += skips.n(s.t)
+	}
+	return n
+}
+
+// wantGone wants as many sockets destroyed and endpoints closed, but for runs of the program that the kernel has left out.
+func (s *scene) wantGone(rec *recording.Machine, c loader.Counters, destroyed, closes int) {
+	s.t.Helper()
+	skipped := s.skipped(c)
+	if !check.Short(int(c.Destroyed), destroyed, skipped) || !check.Short(rec.Trace.Closes, closes, skipped) {
+		s.t.Errorf("%d sockets destroyed, %d of them endpoints that have closed, want %d and %d, less %d skipped at most", c.Destroyed,
+			rec.Trace.Closes, destroyed, closes, skipped)
+	}
+}
+
+// wantUp wants as many handshakes to have ended at each side, but for runs of the program that the kernel has left out.
+func (s *scene) wantUp(c loader.Counters, clients, servers int) {
+	s.t.Helper()
+	skipped := s.skipped(c)
+	if !check.Short(int(c.ClientEstablished), clients, skipped) || !check.Short(int(c.ServerEstablished), servers, skipped) {
+		s.t.Errorf("%d clients and %d servers established, want %d and %d, less %d skipped at most", c.ClientEstablished,
+			c.ServerEstablished, clients, servers, skipped)
+	}
 }
 
 // finish ends the trace and holds its recording against what the kernel lists and against the witness. untraced is
@@ -155,8 +189,11 @@ func merged(counts ...map[string]int) map[string]int {
 func (s *scene) checkWitness(rec *recording.Machine, c loader.Counters, untraced int) {
 	s.t.Helper()
 	w := s.witness
-	for _, text := range w.wrong[:min(len(w.wrong), 5)] {
-		s.t.Error(text)
+	skipped := s.skipped(c)
+	if len(w.wrong) > skipped { // whose address was used again after a close that was skipped
+		for _, text := range w.wrong[:min(len(w.wrong), 5)] {
+			s.t.Error(text)
+		}
 	}
 	if c.RingFull != 0 || c.MapFull != 0 {
 		s.t.Errorf("%d events and %d map entries lost", c.RingFull, c.MapFull)
@@ -179,9 +216,9 @@ func (s *scene) checkWitness(rec *recording.Machine, c loader.Counters, untraced
 	}, s.network); err != nil {
 		s.t.Fatal(err)
 	}
-	if unknown != untraced || len(stale) != 0 {
-		s.t.Errorf("the walk finds %d sockets that the trace does not know, want %d; the trace has %d that are gone",
-			unknown, untraced, len(stale))
+	if unknown < untraced || unknown-untraced+len(stale) > skipped {
+		s.t.Errorf("the walk finds %d sockets that the trace does not know, want %d; the trace has %d that are gone; %d runs of programs skipped",
+			unknown, untraced, len(stale), skipped)
 	}
 }
 
@@ -212,12 +249,13 @@ func (s *scene) listed() map[string]int {
 	return counts
 }
 
-// await waits until the kernel lists n sockets in a state: the network works on after a call has returned.
+// await waits until the kernel lists n sockets in a state: the network works on after a call has returned. An end in
+// TIME_WAIT has sent its last ACK, which its peer waits for in LAST_ACK until a softirq hands it over.
 func (s *scene) await(state string, n int) {
 	s.t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		counts := s.listed()
-		if counts[state] == n {
+		if counts[state] == n && (state != "TIME_WAIT" || counts["LAST_ACK"] == 0) {
 			return
 		}
 		if time.Now().After(end) {
