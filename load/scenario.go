@@ -45,6 +45,7 @@ const (
 	closeAll
 	exitProcess
 	resetOnClose
+	takeStock // nothing is done, once all that epoll had told by then is worked off
 )
 
 // minute is TCP_TIMEWAIT_LEN, and net.ipv4.tcp_fin_timeout in a fresh network namespace.
@@ -189,6 +190,21 @@ func (e *Engine) arrange(p *process, step scenarioStep, timeout time.Duration) e
 	}
 }
 
+// Settle returns when the load processes have taken in what the kernel had told them when it was called, so that Progress has it. It
+// is an error if they do not within that time.
+func (e *Engine) Settle(timeout time.Duration) error {
+	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
+		p := e.worker(role)
+		if p == nil || p.leaving.Load() || e.threads && role == kernel.RoleServer {
+			continue
+		}
+		if err := e.arrange(p, scenarioStep{role, takeStock}, timeout); err != nil {
+			return fmt.Errorf("wait for the load %s to look at its connections: %w", role, err)
+		}
+	}
+	return nil
+}
+
 // arranged is what has become of the connections in a step of the scenario.
 type arranged struct{ acted, refused, stuck, delivered int64 }
 
@@ -248,8 +264,12 @@ func (a *actor) act(do action) {
 func (s *shard) catchUp(a *actor) {
 	for ; s.acted < a.count.Load(); s.acted++ {
 		do := a.actions[s.acted%int64(len(a.actions))]
-		if do == sendPayload || do == shutdownWrite {
+		switch do {
+		case sendPayload, shutdownWrite:
 			s.deliver(a, do)
+			continue
+		case takeStock:
+			a.shared.acted.Add(int64(len(s.held)))
 			continue
 		}
 		for _, fd := range s.held {

@@ -30,6 +30,9 @@ type Evidence struct {
 	SampleInterval int
 	// ClientOpens and ServerOpens are how many endpoints became ESTABLISHED, by the state changes.
 	ClientOpens, ServerOpens int
+	// OthersBefore and OthersAfter are the endpoints that are not measured, at the moments of Before and After; nil where they were
+	// not counted.
+	OthersBefore, OthersAfter *Others
 }
 
 // FillWalk writes what the walk alone tells into a machine's part of a recording: the endpoints, their groups, and the
@@ -51,7 +54,8 @@ func (l *Ledger) Fill(r *recording.Machine, ev Evidence) {
 	r.Stacks = scaledStacks(r.Endpoints, paths)
 	r.Sampling.Samples = samples
 	r.Sampling.ErrorRatio, r.Sampling.SymbolisedRatio = stackQuality(r.Stacks)
-	reconciled := reconcile(r.Endpoints, endpointRows(l.walk.standing.rows(ev.Caches)), ev.Before, ev.After, ev.Caches.vectorOf)
+	reconciled := reconcile(r.Endpoints, endpointRows(l.walk.standing.rows(ev.Caches)), ev.Before, ev.After, ev.Caches.vectorOf,
+		othersGrown(ev.OthersBefore, ev.OthersAfter, ev.Caches))
 	r.Reconcile = &reconciled
 	r.Trace.ClientOpens, r.Trace.ServerOpens = ev.ClientOpens, ev.ServerOpens
 	r.Trace.Closes = l.Closes()
@@ -69,9 +73,10 @@ func (l *Ledger) Fill(r *recording.Machine, ev Evidence) {
 // noteworthy is the growth in slab pages from which a cache that holds nothing of the account is listed.
 const noteworthy = 64 << 10
 
-// reconcile holds the account against what the kernel says. Standing are those of the endpoints that were there before: they
-// made nothing grow. vectorOf names the cache of a cache's slabobj_ext vectors.
-func reconcile(rows, standing []recording.EndpointRow, before, after Snapshot, vectorOf func(string) string) recording.Reconcile {
+// reconcile holds the account, and what became of the host's other endpoints, against what the kernel says. Standing are those of
+// the endpoints that were there before: they made nothing grow. vectorOf names the cache of a cache's slabobj_ext vectors.
+func reconcile(rows, standing []recording.EndpointRow, before, after Snapshot, vectorOf func(string) string,
+	others grownOthers) recording.Reconcile {
 	rec := recording.Reconcile{SlabDeltaBytes: int64(after.SlabBytes) - int64(before.SlabBytes), Caches: []recording.CacheRow{}}
 	objects, pages := map[string]int64{}, map[string]int64{}
 	for _, r := range rows {
@@ -88,7 +93,17 @@ func reconcile(rows, standing []recording.EndpointRow, before, after Snapshot, v
 			pages[o.Cache] -= int64(o.PageBytes)
 		}
 	}
-	vectors := reusedVectors(objects, before, after, vectorOf)
+	accountedIn := func(name string) bool {
+		_, ours := objects[name]
+		return ours || others.byCache[name].objects != 0
+	}
+	vectors := map[string]float64{}
+	for name := range after.Slabs {
+		if accountedIn(name) {
+			addReusedVectors(vectors, name, before, after, vectorOf)
+		}
+	}
+	rec.Others = others.found
 	for name, slab := range after.Slabs {
 		was := before.Slabs[name]
 		c := recording.CacheRow{Cache: name, SlabinfoDeltaObjects: int64(slab.ActiveObjects) - int64(was.ActiveObjects),
@@ -96,7 +111,8 @@ func reconcile(rows, standing []recording.EndpointRow, before, after Snapshot, v
 			ReusedVectors:      int64(math.Round(vectors[name])), AccountedPageBytes: pages[name],
 			ObjectSizeBytes: slab.ObjectBytes, PageBytesEachObject: slab.PageBytesEach()}
 		c.AccountedObjects = objects[name] - c.ReusedVectors
-		_, accounted := objects[name]
+		c.OthersObjects, c.OthersPageBytes = others.byCache[name].objects, int64(math.Round(others.byCache[name].pages))
+		accounted := accountedIn(name)
 		if accounted || vectors[name] != 0 {
 			c.ReusedBytes = int64((float64(free(was)-free(slab)) + vectors[name]) * slab.PageBytesEach())
 			rec.ReusedBytes += c.ReusedBytes
@@ -113,17 +129,14 @@ func reconcile(rows, standing []recording.EndpointRow, before, after Snapshot, v
 	return rec
 }
 
-// reusedVectors is how many of the accounted slabobj_ext vectors, by their cache, were there before: a slab that is
-// filled up has brought its vector along, and one that is left half empty keeps it (then the number is negative).
-func reusedVectors(objects map[string]int64, before, after Snapshot, vectorOf func(string) string) map[string]float64 {
-	vectors := map[string]float64{}
-	for name := range objects {
-		was, is := before.Slabs[name], after.Slabs[name]
-		if v := vectorOf(name); v != "" && is.ObjectsPerSlab > 0 {
-			vectors[v] += float64(free(was)-free(is)) / float64(is.ObjectsPerSlab)
-		}
+// addReusedVectors adds up how many of the accounted slabobj_ext vectors, by their cache, were there before: a slab that is
+// filled up has brought its vector along, and one that is left half empty keeps it (then the number is negative). vectorOf names the
+// cache of a cache's vectors.
+func addReusedVectors(vectors map[string]float64, name string, before, after Snapshot, vectorOf func(string) string) {
+	was, is := before.Slabs[name], after.Slabs[name]
+	if v := vectorOf(name); v != "" && is.ObjectsPerSlab > 0 {
+		vectors[v] += float64(free(was)-free(is)) / float64(is.ObjectsPerSlab)
 	}
-	return vectors
 }
 
 // free is how many places of a cache's slabs hold no object.

@@ -26,7 +26,7 @@ func TestUnexplainedRatio(t *testing.T) {
 		{"sizes beyond 32 bits", 1 << 40, 1<<40 + 1<<36, 1 << 36, 1 - 900.0/(1<<36)},
 	}
 	for _, test := range tests {
-		got := reconcile(rows, nil, Snapshot{SlabBytes: test.before}, Snapshot{SlabBytes: test.after}, noVectors)
+		got := reconcile(rows, nil, Snapshot{SlabBytes: test.before}, Snapshot{SlabBytes: test.after}, noVectors, grownOthers{})
 		if got.SlabDeltaBytes != test.delta || got.AccountedPageBytes != 900 {
 			t.Errorf("%s: delta %d, accounted %d", test.name, got.SlabDeltaBytes, got.AccountedPageBytes)
 		}
@@ -60,7 +60,7 @@ func TestReconcileListsTheAccountsCachesAndWhatElseGrew(t *testing.T) {
 		{Cache: "idle", AccountedObjects: 2, AccountedPageBytes: 20, ObjectSizeBytes: 100, PageBytesEachObject: each},
 		{Cache: "shrank", SlabinfoDeltaObjects: -4, SlabinfoDeltaBytes: -much, ObjectSizeBytes: 100, PageBytesEachObject: each},
 	}
-	if got := reconcile(rows, nil, before, after, noVectors).Caches; !slices.Equal(got, want) {
+	if got := reconcile(rows, nil, before, after, noVectors, grownOthers{}).Caches; !slices.Equal(got, want) {
 		t.Errorf("got\n%+v, want\n%+v", got, want)
 	}
 }

@@ -15,7 +15,7 @@ func TestPlacesFilledInOldSlabsExplainAShortGrowth(t *testing.T) {
 	rows := []recording.EndpointRow{{Role: kernel.RoleClient, PageBytes: 27307,
 		Objects: []recording.ObjectRow{{Type: "file", Cache: "filp", Count: 140, PageBytes: 27307}}}}
 	rec := reconcile(rows, nil, Snapshot{Slabs: map[string]kernel.Slab{"filp": before, "other": before}},
-		Snapshot{Slabs: map[string]kernel.Slab{"filp": after, "other": after}}, noVectors)
+		Snapshot{Slabs: map[string]kernel.Slab{"filp": after, "other": after}}, noVectors, grownOthers{})
 	want := 98.0 * 4096 / 21
 	if d := float64(rec.ReusedBytes) - want; d < -1 || d > 1 {
 		t.Errorf("%d bytes used again, want %.0f: only the account's own cache counts", rec.ReusedBytes, want)
@@ -42,7 +42,7 @@ func TestVectorsOfOldSlabsAreNotExpectedToBeNew(t *testing.T) {
 		{Type: "slabobj_ext", Cache: "kmalloc-192", Count: 10, PageBytes: 10 * 256}}}}
 	rec := reconcile(rows, nil, Snapshot{Slabs: was}, Snapshot{SlabBytes: 6 * 4096, Slabs: is}, func(cache string) string {
 		return map[string]string{"filp": "kmalloc-192"}[cache]
-	})
+	}, grownOthers{})
 	for _, c := range rec.Caches {
 		want := map[string]recording.CacheRow{
 			"filp":        {SlabinfoDeltaObjects: 200, AccountedObjects: 200, AccountedPageBytes: 40960, ReusedBytes: 20480},

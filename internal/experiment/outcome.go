@@ -119,7 +119,7 @@ func (s *Stage) noteDoubts() {
 		}
 	}
 	if s.others.company() {
-		s.note("another connprof ran at the same time: its memory is part of the slab growth, not of the account")
+		s.note("another connprof ran at the same time: its sockets are others, and what else it has is unexplained growth")
 	}
 }
 

@@ -1,6 +1,8 @@
 package experiment
 
 import (
+	"time"
+
 	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/measure"
@@ -45,6 +47,9 @@ func (unprofiled) close()                              {}
 func (unprofiled) takeBatch(int, func() error) (client, server uint64, err error) { return 0, 0, nil }
 
 func (unprofiled) stillUp(s *Stage) (int, error) {
+	if err := s.engine.Settle(time.Minute); err != nil {
+		return 0, err
+	}
 	p := s.engine.Progress()
 	return p.Up() - p.Lost, nil
 }
@@ -62,7 +67,7 @@ func startProfile(p *Plan, network loader.Netns) (profile, error) {
 	}
 	m, err := measure.Start(measure.Config{Networks: []loader.Netns{network}, Ports: p.Ends.probed(), Owns: p.Ends.owns, Services: p.Ends.services(),
 		Force: p.Options.Hooks, Endpoints: 2 * p.Conns, Batch: p.batchSize(),
-		SampleInterval: sampleInterval(p.batchSize())})
+		SampleInterval: sampleInterval(p.batchSize()), Others: true})
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ type List struct {
 // Account ends the trace, walks the endpoints, closes the ledger and writes the account into one machine's part of a recording,
 // whose Hooks are there already. List is nil for none.
 func (m *Measurement) Account(out *recording.Machine, after account.Snapshot, list *List) error {
+	m.others.take()
 	if err := m.rest(); err != nil { // before the walk begins
 		return err
 	}
@@ -38,6 +39,7 @@ func (m *Measurement) Account(out *recording.Machine, after account.Snapshot, li
 	if err != nil {
 		return err
 	}
+	m.others.addCaches(byAddress)
 	m.aliases = kernel.Aliases(sysKernelSlab, after.Slabs)
 	caches := account.NewCaches(after.Slabs, m.aliases, byAddress, sites, m.symbols)
 	counters, err := m.probes.Counters() // before a walk opens sockets of its own, see loader.Walk
@@ -48,7 +50,9 @@ func (m *Measurement) Account(out *recording.Machine, after account.Snapshot, li
 	if err != nil {
 		return err
 	}
-	m.ledger.Fill(out, account.Evidence{Before: m.before, After: after, Caches: caches, Sites: sites, Batch: m.batch,
+	othersBefore, othersAfter := m.others.taken(out)
+	m.ledger.Fill(out, account.Evidence{OthersBefore: othersBefore, OthersAfter: othersAfter,
+		Before: m.before, After: after, Caches: caches, Sites: sites, Batch: m.batch,
 		ScenarioSites: arranged, Symbols: m.symbols, SampleInterval: m.config.SampleInterval,
 		ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})
 	out.Cost.WalkSeconds = walkSeconds

@@ -31,6 +31,8 @@ type Config struct {
 	Force kernel.HookKind
 	// Endpoints is about how many there will be, and Batch how many connections TakeBatch will look at.
 	Endpoints, Batch int
+	// Others has the host's other endpoints counted, too, before and after.
+	Others bool
 	// SampleInterval is the mean number of slab allocations for each sampled stack.
 	SampleInterval int
 }
@@ -51,6 +53,7 @@ type Measurement struct {
 	symbols *kernel.Symbols
 	stop    context.CancelFunc
 	drained chan error
+	others  *others // nil where they are not counted
 
 	before account.Snapshot
 	// standing are the endpoints that were there at that moment, by address of the struct sock.
@@ -87,6 +90,9 @@ func Start(c Config) (*Measurement, error) {
 		return nil, err
 	}
 	m.probes = probes
+	if c.Others {
+		m.others = countOthers(m)
+	}
 	m.room = account.NewBatch(c.Batch)
 	if c.Hooks != loader.WalkOnly { // which reports nothing by itself
 		m.ledger.Expect(m.steps())
@@ -162,6 +168,7 @@ func (m *Measurement) Baseline() (account.Snapshot, error) {
 		return account.Snapshot{}, err
 	}
 	m.aliases = kernel.Aliases(sysKernelSlab, slabs)
+	m.others.take()
 	if m.before, err = ReadSlabs(); err != nil {
 		return account.Snapshot{}, err
 	}
@@ -250,7 +257,8 @@ func (m *Measurement) TraceArranging(sampleInterval int) error {
 
 // Close takes the probes off. The kernel does the same if this process dies before.
 func (m *Measurement) Close() {
-	_ = m.rest()         // an account has told of it; without one nothing that the trace lacks is told
+	_ = m.rest() // an account has told of it; without one nothing that the trace lacks is told
+	m.others.close()
 	_ = m.probes.Close() // detached in any case: the descriptors close with the process
 }
 

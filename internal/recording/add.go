@@ -22,6 +22,7 @@ func (r *Recording) Add(server *Recording) {
 	client := r.Machines[0]
 	if client.Host.Boot != "" && client.Host.Boot == m.Host.Boot && client.Reconcile != nil && m.Reconcile != nil {
 		client.Reconcile.add(m.Reconcile)
+		client.Reconcile.leaveOut(m.Endpoints)
 		m.Reconcile = nil
 	}
 	r.Machines = append(r.Machines, &m)
@@ -46,9 +47,12 @@ func ofRoles[T any](list []T, roles []kernel.Role, role func(T) kernel.Role) []T
 }
 
 // add adds the account of the other end, which the same kernel holds. The growth is the kernel's, and what of it lies in
-// old slabs is, too: both ends have read the same.
+// old slabs is, too: both ends have read the same. To each end the other's endpoints were others.
 func (rec *Reconcile) add(other *Reconcile) {
 	rec.BothEnds = true
+	if rec.Others != nil {
+		rec.Others.PageBytes -= other.AccountedPageBytes + other.ReusedBytes
+	}
 	rec.AccountedPageBytes += other.AccountedPageBytes + other.ReusedBytes
 	rec.StandingBytes += other.StandingBytes
 	at := map[string]*CacheRow{}
@@ -61,6 +65,7 @@ func (rec *Reconcile) add(other *Reconcile) {
 			rec.AccountedPageBytes -= theirs.ReusedBytes
 			rec.ReusedBytes += theirs.ReusedBytes
 			if ours == nil {
+				theirs.OthersObjects, theirs.OthersPageBytes = 0, 0
 				rec.Caches = append(rec.Caches, theirs)
 				continue
 			}
@@ -69,8 +74,25 @@ func (rec *Reconcile) add(other *Reconcile) {
 		}
 		ours.AccountedObjects += theirs.AccountedObjects + theirs.ReusedVectors
 		ours.AccountedPageBytes += theirs.AccountedPageBytes
+		if rec.Others != nil {
+			ours.OthersObjects -= theirs.AccountedObjects + theirs.ReusedVectors
+			ours.OthersPageBytes -= theirs.AccountedPageBytes
+		}
 	}
 	rec.UnexplainedRatio = rec.Ratio()
+}
+
+// leaveOut takes the other end's sockets out of those that were others: listeners were there before.
+func (rec *Reconcile) leaveOut(rows []EndpointRow) {
+	if rec.Others == nil {
+		return
+	}
+	for _, row := range rows {
+		rec.Others.SocketsAfter -= row.Count
+		if row.Role == kernel.RoleListener {
+			rec.Others.SocketsBefore -= row.Count
+		}
+	}
 }
 
 // Ratio is UnexplainedRatio by the other figures.
@@ -78,5 +100,5 @@ func (rec *Reconcile) Ratio() float64 {
 	if rec.SlabDeltaBytes == 0 {
 		return 0
 	}
-	return math.Abs(float64(rec.SlabDeltaBytes-rec.AccountedPageBytes)) / math.Abs(float64(rec.SlabDeltaBytes))
+	return math.Abs(float64(rec.Unexplained())) / math.Abs(float64(rec.SlabDeltaBytes))
 }

@@ -106,6 +106,26 @@ func TestTwoEndsOnOneKernelAreReconciledTogether(t *testing.T) {
 	}
 }
 
+// To the connecting end, the other end's sockets are others, and its account has them already.
+func TestTheOtherEndIsNoneOfTheOthers(t *testing.T) {
+	joint, server := twoMachines()
+	near, far := joint.Machines[0], server.Machines[0]
+	far.Host.Boot = near.Host.Boot
+	far.Endpoints = []EndpointRow{{Role: kernel.RoleServer, Count: 10}, {Role: kernel.RoleListener, Count: 1}}
+	near.Reconcile = &Reconcile{SlabDeltaBytes: 1030, AccountedPageBytes: 400, Others: &OthersGrown{7, 7 + 10 + 3, 630}, Caches: []CacheRow{
+		{Cache: "A", AccountedObjects: 10, AccountedPageBytes: 400, OthersObjects: 13, OthersPageBytes: 630}}}
+	far.Reconcile = &Reconcile{SlabDeltaBytes: 1030, AccountedPageBytes: 600, Others: &OthersGrown{7, 7 + 10 + 3, 430}, Caches: []CacheRow{
+		{Cache: "A", AccountedObjects: 10, AccountedPageBytes: 600, OthersObjects: 13, OthersPageBytes: 430}}}
+	joint.Add(server)
+	r := joint.Machines[0].Reconcile
+	if r.AccountedPageBytes != 1000 || *r.Others != (OthersGrown{6, 9, 30}) || r.Unexplained() != 0 || r.UnexplainedRatio != 0 {
+		t.Errorf("%+v, others %+v, want 1,000 accounted and 30 of others", r, r.Others)
+	}
+	if c := r.Caches[0]; c.AccountedObjects != 20 || c.OthersObjects != 3 || c.OthersPageBytes != 30 {
+		t.Errorf("%+v, want 20 objects of the run and 3 of others", c)
+	}
+}
+
 func TestARecordingFromANetworkIsReadWithCare(t *testing.T) {
 	joint, server := twoMachines()
 	good, err := json.Marshal(server)

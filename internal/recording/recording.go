@@ -251,7 +251,9 @@ type CallSite struct {
 type Reconcile struct {
 	SlabDeltaBytes     int64 `json:"slab_delta_bytes"`     // Slab in /proc/meminfo, after less before
 	AccountedPageBytes int64 `json:"accounted_page_bytes"` // all endpoints' page bytes, less the two below
-	// UnexplainedRatio = |slab_delta_bytes − accounted_page_bytes| / slab_delta_bytes.
+	// Others is by how much the host's other endpoints have made slab memory grow, nil where they were not counted.
+	Others *OthersGrown `json:"others,omitempty"`
+	// UnexplainedRatio = |slab_delta_bytes − accounted_page_bytes − others.page_bytes| / slab_delta_bytes.
 	UnexplainedRatio float64 `json:"unexplained_ratio"`
 	// ReusedBytes is the part of the account that lies in free places of slabs which were there before, and so made
 	// slab memory grow by less. It is taken from /proc/slabinfo, for the caches of the account; negative where places
@@ -278,6 +280,29 @@ type CacheRow struct {
 	ObjectSizeBytes      uint64  `json:"object_size_bytes"`
 	PageBytesEachObject  float64 `json:"page_bytes_each_object"`
 	ReusedVectors        int64   `json:"reused_vectors,omitempty"` // what AccountedObjects leaves out
+	// By how much the other endpoints' objects became more; negative where they became fewer.
+	OthersObjects   int64 `json:"others_objects,omitempty"`
+	OthersPageBytes int64 `json:"others_page_bytes,omitempty"`
+}
+
+// OthersGrown is the host's endpoints that are not the run's, in all network namespaces, before it and after.
+type OthersGrown struct {
+	SocketsBefore int   `json:"sockets_before"`
+	SocketsAfter  int   `json:"sockets_after"`
+	PageBytes     int64 `json:"page_bytes"` // slab pages, after less before
+}
+
+// others is what the host's other endpoints explain of the growth.
+func (rec *Reconcile) others() int64 {
+	if rec.Others == nil {
+		return 0
+	}
+	return rec.Others.PageBytes
+}
+
+// Unexplained is slab growth less all that was found; positive where the kernel uses more.
+func (rec *Reconcile) Unexplained() int64 {
+	return rec.SlabDeltaBytes - rec.AccountedPageBytes - rec.others()
 }
 
 // TopEndpoint is one of the costliest endpoints.

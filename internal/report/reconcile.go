@@ -30,10 +30,8 @@ func accountsOf(r *recording.Recording) []Account {
 // tolerated is the unexplained share of slab growth above which a report draws the reader's eye to it.
 const tolerated = 0.03
 
-// unexplained is slab growth less the account; positive when the kernel uses more than the account found.
-func unexplained(rec *recording.Reconcile) float64 {
-	return float64(rec.SlabDeltaBytes) - float64(rec.AccountedPageBytes)
-}
+// unexplained is slab growth less what was found; positive when the kernel uses more.
+func unexplained(rec *recording.Reconcile) float64 { return float64(rec.Unexplained()) }
 
 // left is what neither the account of endpoints nor that of threads explains.
 func left(rec *recording.Reconcile) float64 {
@@ -74,10 +72,18 @@ func reconcileFacts(rec *recording.Reconcile) []Fact {
 		{Key: "slab growth", Value: exactSize(rec.SlabDeltaBytes) + ", Slab in /proc/meminfo"},
 		{Key: "accounted", Value: made},
 	}
+	if o := rec.Others; o != nil {
+		facts = append(facts, Fact{Key: "others", Value: fmt.Sprintf("%s, of %s other sockets before and %s after, in all network namespaces",
+			signedExact(o.PageBytes), format.Count(o.SocketsBefore), format.Count(o.SocketsAfter))})
+	}
 	if rec.Threads != nil {
 		return append(facts, threadFacts(rec)...)
 	}
 	return append(facts, Fact{Key: "unexplained", Value: rest, Warn: warn})
+}
+
+func signedExact(b int64) string {
+	return fmt.Sprintf("%s (%s B)", format.SignedSize(float64(b)), format.Signed(b))
 }
 
 func exactSize(b int64) string {
@@ -97,8 +103,9 @@ type Cache struct {
 func cachesOf(rec *recording.Reconcile) []Cache {
 	var lines []Cache
 	for _, c := range rec.Caches {
-		objects := c.SlabinfoDeltaObjects - c.AccountedObjects
-		accounted := float64(c.AccountedPageBytes - c.ReusedBytes)
+		ours := c.AccountedObjects + c.OthersObjects
+		objects := c.SlabinfoDeltaObjects - ours
+		accounted := float64(c.AccountedPageBytes + c.OthersPageBytes - c.ReusedBytes)
 		bytes := float64(c.SlabinfoDeltaBytes) - accounted
 		if objects == 0 && bytes == 0 {
 			continue
@@ -106,7 +113,7 @@ func cachesOf(rec *recording.Reconcile) []Cache {
 		lines = append(lines, Cache{
 			Cache:        format.Clean(c.Cache),
 			GrownObjects: format.Signed(c.SlabinfoDeltaObjects),
-			OurObjects:   format.Minus(format.Count(c.AccountedObjects)),
+			OurObjects:   format.Minus(format.Count(ours)),
 			ObjectsDiff:  format.Signed(objects),
 			GrownBytes:   format.SignedSize(float64(c.SlabinfoDeltaBytes)),
 			OurBytes:     format.Size(accounted),
