@@ -48,7 +48,11 @@ enum ONE_BYTE endpoint_flags {
 	WALK_MPTCP = 16,    /* a subflow of an MPTCP socket */
 	WALK_UNHASHED = 32, /* in none of the protocol's tables: only its file leads to it */
 	WALK_SCALED = 64,   /* a queue was too long: how many sk_buffs it holds is worked out from its charge */
+	WALK_PASSED = 128,  /* it is not asked for: what hangs on it was not followed */
 };
+
+/* How many values of one kind can be asked for in the kernel. */
+#define ASKED_MAX 8
 
 /* One endpoint as the walk finds it. Addresses are IPv6 or IPv4 by family, in network byte order. */
 struct endpoint_record {

@@ -4,6 +4,7 @@
 #ifndef CONNPROF_ENDPOINT_H
 #define CONNPROF_ENDPOINT_H
 
+#include "asked.h"
 #include "caches.h"
 #include "compat.h"
 #include "connprof.h"
@@ -189,6 +190,10 @@ static __always_inline void full_sock(struct live_record *l, struct tcp_sock *tp
 	r->forward_alloc = LOAD(sk, sk_forward_alloc);
 	r->backlog = LOAD(sk, sk_backlog.len);
 	r->omem_alloc = LOAD(sk, sk_omem_alloc.counter);
+	if (!is_asked(r)) {
+		r->flags |= WALK_PASSED;
+		return;
+	}
 
 	if (r->rmem_alloc || r->wmem_queued)
 		follow_queues(l, tp, typed);

@@ -69,6 +69,11 @@ const (
 	FilesMapCaches           = "caches"
 	FilesMapCounters         = "counters"
 	FilesProgOpenFiles       = "open_files"
+	FilesVarAskedNetns       = "asked_netns"
+	FilesVarAskedNetnsLen    = "asked_netns_len"
+	FilesVarAskedPorts       = "asked_ports"
+	FilesVarAskedPortsLen    = "asked_ports_len"
+	FilesVarAskedStates      = "asked_states"
 	FilesVarLive             = "live"
 	FilesVarTickNanoseconds  = "tick_nanoseconds"
 	FilesVarUnusedFileRecord = "unused_file_record"
@@ -131,6 +136,11 @@ type FilesMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type FilesVariableSpecs struct {
+	AskedNetns       *ebpf.VariableSpec `ebpf:"asked_netns"`
+	AskedNetnsLen    *ebpf.VariableSpec `ebpf:"asked_netns_len"`
+	AskedPorts       *ebpf.VariableSpec `ebpf:"asked_ports"`
+	AskedPortsLen    *ebpf.VariableSpec `ebpf:"asked_ports_len"`
+	AskedStates      *ebpf.VariableSpec `ebpf:"asked_states"`
 	Live             *ebpf.VariableSpec `ebpf:"live"`
 	TickNanoseconds  *ebpf.VariableSpec `ebpf:"tick_nanoseconds"`
 	UnusedFileRecord *ebpf.VariableSpec `ebpf:"unused_file_record"`
@@ -171,6 +181,11 @@ func (m *FilesMaps) Close() error {
 //
 // It can be passed to LoadFilesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type FilesVariables struct {
+	AskedNetns       *ebpf.Variable `ebpf:"asked_netns"`
+	AskedNetnsLen    *ebpf.Variable `ebpf:"asked_netns_len"`
+	AskedPorts       *ebpf.Variable `ebpf:"asked_ports"`
+	AskedPortsLen    *ebpf.Variable `ebpf:"asked_ports_len"`
+	AskedStates      *ebpf.Variable `ebpf:"asked_states"`
 	Live             *ebpf.Variable `ebpf:"live"`
 	TickNanoseconds  *ebpf.Variable `ebpf:"tick_nanoseconds"`
 	UnusedFileRecord *ebpf.Variable `ebpf:"unused_file_record"`

@@ -33,6 +33,11 @@ const (
 	TablesMapNamespaces        = "namespaces"
 	TablesProgListNamespaces   = "list_namespaces"
 	TablesProgWalkTable        = "walk_table"
+	TablesVarAskedNetns        = "asked_netns"
+	TablesVarAskedNetnsLen     = "asked_netns_len"
+	TablesVarAskedPorts        = "asked_ports"
+	TablesVarAskedPortsLen     = "asked_ports_len"
+	TablesVarAskedStates       = "asked_states"
 	TablesVarBucket            = "bucket"
 	TablesVarFoundLen          = "found_len"
 	TablesVarLastBucket        = "last_bucket"
@@ -109,6 +114,11 @@ type TablesMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type TablesVariableSpecs struct {
+	AskedNetns        *ebpf.VariableSpec `ebpf:"asked_netns"`
+	AskedNetnsLen     *ebpf.VariableSpec `ebpf:"asked_netns_len"`
+	AskedPorts        *ebpf.VariableSpec `ebpf:"asked_ports"`
+	AskedPortsLen     *ebpf.VariableSpec `ebpf:"asked_ports_len"`
+	AskedStates       *ebpf.VariableSpec `ebpf:"asked_states"`
 	Bucket            *ebpf.VariableSpec `ebpf:"bucket"`
 	FoundLen          *ebpf.VariableSpec `ebpf:"found_len"`
 	LastBucket        *ebpf.VariableSpec `ebpf:"last_bucket"`
@@ -164,6 +174,11 @@ func (m *TablesMaps) Close() error {
 //
 // It can be passed to LoadTablesObjects or ebpf.CollectionSpec.LoadAndAssign.
 type TablesVariables struct {
+	AskedNetns        *ebpf.Variable `ebpf:"asked_netns"`
+	AskedNetnsLen     *ebpf.Variable `ebpf:"asked_netns_len"`
+	AskedPorts        *ebpf.Variable `ebpf:"asked_ports"`
+	AskedPortsLen     *ebpf.Variable `ebpf:"asked_ports_len"`
+	AskedStates       *ebpf.Variable `ebpf:"asked_states"`
 	Bucket            *ebpf.Variable `ebpf:"bucket"`
 	FoundLen          *ebpf.Variable `ebpf:"found_len"`
 	LastBucket        *ebpf.Variable `ebpf:"last_bucket"`

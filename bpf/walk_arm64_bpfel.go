@@ -41,6 +41,7 @@ const (
 	WalkEndpointFlagsWALK_MPTCP     WalkEndpointFlags = 16
 	WalkEndpointFlagsWALK_UNHASHED  WalkEndpointFlags = 32
 	WalkEndpointFlagsWALK_SCALED    WalkEndpointFlags = 64
+	WalkEndpointFlagsWALK_PASSED    WalkEndpointFlags = 128
 )
 
 type WalkEndpointRecord struct {
@@ -114,6 +115,11 @@ const (
 	WalkMapCaches           = "caches"
 	WalkMapCounters         = "counters"
 	WalkProgWalkTcp         = "walk_tcp"
+	WalkVarAskedNetns       = "asked_netns"
+	WalkVarAskedNetnsLen    = "asked_netns_len"
+	WalkVarAskedPorts       = "asked_ports"
+	WalkVarAskedPortsLen    = "asked_ports_len"
+	WalkVarAskedStates      = "asked_states"
 	WalkVarLive             = "live"
 	WalkVarTickNanoseconds  = "tick_nanoseconds"
 	WalkVarUnusedLiveRecord = "unused_live_record"
@@ -177,6 +183,11 @@ type WalkMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type WalkVariableSpecs struct {
+	AskedNetns       *ebpf.VariableSpec `ebpf:"asked_netns"`
+	AskedNetnsLen    *ebpf.VariableSpec `ebpf:"asked_netns_len"`
+	AskedPorts       *ebpf.VariableSpec `ebpf:"asked_ports"`
+	AskedPortsLen    *ebpf.VariableSpec `ebpf:"asked_ports_len"`
+	AskedStates      *ebpf.VariableSpec `ebpf:"asked_states"`
 	Live             *ebpf.VariableSpec `ebpf:"live"`
 	TickNanoseconds  *ebpf.VariableSpec `ebpf:"tick_nanoseconds"`
 	UnusedLiveRecord *ebpf.VariableSpec `ebpf:"unused_live_record"`
@@ -218,6 +229,11 @@ func (m *WalkMaps) Close() error {
 //
 // It can be passed to LoadWalkObjects or ebpf.CollectionSpec.LoadAndAssign.
 type WalkVariables struct {
+	AskedNetns       *ebpf.Variable `ebpf:"asked_netns"`
+	AskedNetnsLen    *ebpf.Variable `ebpf:"asked_netns_len"`
+	AskedPorts       *ebpf.Variable `ebpf:"asked_ports"`
+	AskedPortsLen    *ebpf.Variable `ebpf:"asked_ports_len"`
+	AskedStates      *ebpf.Variable `ebpf:"asked_states"`
 	Live             *ebpf.Variable `ebpf:"live"`
 	TickNanoseconds  *ebpf.Variable `ebpf:"tick_nanoseconds"`
 	UnusedLiveRecord *ebpf.Variable `ebpf:"unused_live_record"`

@@ -3,6 +3,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -291,6 +292,7 @@ func (p *Probes) setVariables(spec *ebpf.CollectionSpec) error {
 		bpf.WalkVarLive:                 p.config.Live,
 		bpf.WalkVarTickNanoseconds:      p.tick,
 	}
+	maps.Copy(values, p.config.Asked.variables())
 	for name, value := range values {
 		if v, ok := spec.Variables[name]; ok {
 			if err := v.Set(value); err != nil {

@@ -38,6 +38,8 @@ type Config struct {
 	SampleInterval int
 	// Live has walks fill Endpoint.Live, and makes OpenFiles, Namespaces, WalkAll and CPUPages available.
 	Live bool
+	// Asked has walks follow what hangs on these endpoints alone.
+	Asked Asked
 
 	cacheEntries int // how many slab caches are remembered; 0: as many as the programs say
 }

@@ -100,6 +100,7 @@ func fill(e *kernel.Endpoint, r *bpf.WalkEndpointRecord) {
 		BindByConnect: r.Binding&bpf.WalkBindingBIND_CONNECT != 0,
 		Truncated:     r.Flags&bpf.WalkEndpointFlagsWALK_TRUNCATED != 0,
 		Scaled:        r.Flags&bpf.WalkEndpointFlagsWALK_SCALED != 0,
+		Passed:        r.Flags&bpf.WalkEndpointFlagsWALK_PASSED != 0,
 		V6Only:        r.Flags&bpf.WalkEndpointFlagsWALK_V6ONLY != 0,
 		Dead:          r.Flags&bpf.WalkEndpointFlagsWALK_DEAD != 0,
 		Cloned:        r.Flags&bpf.WalkEndpointFlagsWALK_CLONED != 0,

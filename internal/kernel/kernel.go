@@ -71,7 +71,9 @@ type Endpoint struct {
 	Dead      bool
 	Truncated bool // not all that it holds was counted: a list was too long, or its objects are of several caches
 	// Scaled says that a queue was longer than the walk follows, and that its sk_buffs were counted by what it is charged with.
-	Scaled        bool
+	Scaled bool
+	// Passed says that it was not asked for, and that what hangs on it was not followed: it has a sock, and figures for the books.
+	Passed        bool
 	V6Only        bool // a listener on an IPv6 address that takes no IPv4
 	State         State
 	Local, Remote netip.AddrPort

@@ -5,6 +5,7 @@ import (
 
 	"github.com/connprof/connprof/internal/filter"
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/loader"
 )
 
 // Choice chooses endpoints: by plain values, and by an expression. The zero value chooses all.
@@ -49,6 +50,11 @@ func (c Choice) Words() []string {
 func (c Choice) all() bool {
 	p := &c.Plain
 	return c.Filter == nil && len(p.PIDs)+len(p.Comms)+len(p.Cgroups)+len(p.Containers)+len(p.Netns)+len(p.Ports)+len(p.States) == 0
+}
+
+// asked is what of it the walk can tell by itself.
+func (c Choice) asked() loader.Asked {
+	return loader.Asked{Netns: c.Plain.Netns, Ports: c.Plain.Ports, States: c.Plain.States}
 }
 
 // chosen tells whether an endpoint is chosen. An expression that cannot be worked out for it is an error.

@@ -89,7 +89,7 @@ func (l *look) note(format string, args ...any) {
 func (l *look) load() error {
 	calibration := l.calibrate()
 	var err error
-	l.probes, err = loader.Load(loader.Config{Hooks: loader.WalkOnly, Live: true})
+	l.probes, err = loader.Load(loader.Config{Hooks: loader.WalkOnly, Live: true, Asked: l.options.Choice.asked()})
 	if err != nil {
 		return err
 	}
@@ -236,6 +236,10 @@ func (l *look) visit(e *kernel.Endpoint) error {
 		return nil
 	}
 	l.seen[e.Sock] = struct{}{}
+	if e.Passed {
+		l.ledger.Pass(e)
+		return nil
+	}
 	if e.State == kernel.StateListen {
 		l.queues.add(l.owners, l.places, e)
 	}

@@ -40,30 +40,35 @@ func otherPairs(t *testing.T) (closeAll func()) {
 
 // connectToSelf opens a listener and so many connections to it.
 func connectToSelf(conns int) error {
-	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(unix.Bind(listener, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(listener, 16)); err != nil {
-		return err
-	}
-	at, err := unix.Getsockname(listener)
-	if err != nil {
-		return err
-	}
+	listener, at, err := listenAnywhere()
 	for range conns {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
+		if err == nil {
+			_, err = connected(at)
 		}
-		if err := unix.Connect(fd, at); err != nil {
-			return err
-		}
-		if _, _, err := unix.Accept(listener); err != nil {
-			return err
+		if err == nil {
+			_, _, err = unix.Accept(listener)
 		}
 	}
-	return nil
+	return err
+}
+
+// listenAnywhere listens on a free port of the loopback address.
+func listenAnywhere() (fd int, at unix.Sockaddr, err error) {
+	if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return -1, nil, err
+	}
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 16)); err != nil {
+		return -1, nil, err
+	}
+	at, err = unix.Getsockname(fd)
+	return fd, at, err
+}
+
+func connected(to unix.Sockaddr) (fd int, err error) {
+	if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		return -1, err
+	}
+	return fd, unix.Connect(fd, to)
 }
 
 // beside runs an experiment, and does something in its ramp, which takes long enough.
