@@ -29,7 +29,7 @@ export BPF2GO_STRIP = $(STRIP)
 export BPF2GO_CFLAGS = -O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 
 .PHONY: help build run test test-unit test-measure test-busy test-page test-vm scenario-table bench bench-overhead bench-scale bench-snapshot \
-	generate check-generated lint golangci format-c diagram images generate-tools bench-tools busy-tools page-tools vm-tools image-tools clean
+	generate check-generated lint golangci format-c diagram images generate-tools bench-tools busy-tools server-tools servers-page page-tools vm-tools image-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ test: ## all tests against the kernel that runs here (as root; one package at a 
 test-measure: ## those of the tests that count connections and their objects, and hold trace against walk
 	$(GO) test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./load ./loader ./internal/measure ./internal/experiment
 	$(GO) test -count=1 -timeout 20m -exec '$(SUDO)' -run 'MainJob|RunsBetween|TwoRuns|Scenario|OddNumbers|EachConnection' ./test/cli
+
+# Installing them may start the host's own; those of the page are others, on other ports.
+servers-page: build server-tools ## start real servers with clients, and write what snapshot says of each into docs/results/servers.md
+	$(SUDO) test/servers.sh ./connprof > docs/results/servers.md
 
 # Installing nginx may start the host's own; the tests use one of their own on another port.
 test-busy: busy-tools ## test-measure while wrk opens 2,000 connections a second to an nginx on loopback: TIMES=3 BUSY=test
@@ -141,6 +145,13 @@ bench-tools:
 busy-tools:
 	$(call install,wrk,wrk)
 	@test -x /usr/sbin/nginx || $(AS_ROOT) apt-get install -y -qq --no-install-recommends nginx-light
+
+server-tools:
+	$(call install,redis-server,redis-server)
+	$(call install,haproxy,haproxy)
+	@test -x /usr/sbin/nginx || $(AS_ROOT) apt-get install -y -qq --no-install-recommends nginx-light
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || $(AS_ROOT) apt-get install -y -qq --no-install-recommends postgresql
+	$(call install,node,nodejs)
 
 image-tools:
 	$(call install,chromium,chromium fonts-dejavu-core)

@@ -44,7 +44,7 @@ func TestAWalkThatFiltersIsReadOn(t *testing.T) {
 		r.Reader = &silent{times: 2, then: make([]byte, recordBytes)}
 	}
 	found := 0
-	if err := readRecords(r, recordBytes, func([]byte) error { found++; return nil }); err != nil {
+	if err := readRecords(r, recordBytes, false, func([]byte) error { found++; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if found != 1 || r.again != 2 {

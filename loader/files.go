@@ -32,7 +32,7 @@ func (p *Probes) OpenFiles(visit func(*kernel.OpenFile) error) error {
 	defer records.Close()
 	var file kernel.OpenFile
 	var endpoint kernel.Endpoint
-	return readRecords(records, fileRecordBytes, func(record []byte) error {
+	return readRecords(records, fileRecordBytes, p.config.AtOnce, func(record []byte) error {
 		r := (*bpf.FilesFileRecord)(unsafe.Pointer(&record[0]))
 		file = kernel.OpenFile{PID: r.Pid, TID: r.Tid, FD: r.Fd, File: r.File, Sock: r.Sk, Netns: r.Netns, Comm: text(r.Comm[:])}
 		// Both files describe the same struct of connprof.h, for which bpf2go makes a type each.

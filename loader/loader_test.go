@@ -206,7 +206,7 @@ func TestRecordsThatArriveInPiecesAreReadWhole(t *testing.T) {
 	}
 	for _, piece := range []int{1, 7, recordBytes, recordBytes + 1, 4096, chunkBytes(recordBytes)} {
 		next := uint64(0)
-		err := readRecords(&pieces{stream, piece}, recordBytes, (&Probes{}).visitor(func(e *kernel.Endpoint) error {
+		err := readRecords(&pieces{stream, piece}, recordBytes, false, (&Probes{}).visitor(func(e *kernel.Endpoint) error {
 			if e.Sock != next {
 				t.Fatalf("pieces of %d: endpoint %d, want %d", piece, e.Sock, next)
 			}
@@ -217,11 +217,11 @@ func TestRecordsThatArriveInPiecesAreReadWhole(t *testing.T) {
 			t.Errorf("pieces of %d: %d endpoints, error %v", piece, next, err)
 		}
 	}
-	if err := readRecords(&pieces{stream[:recordBytes+5], 64}, recordBytes, func([]byte) error { return nil }); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := readRecords(&pieces{stream[:recordBytes+5], 64}, recordBytes, false, func([]byte) error { return nil }); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("cut off: error %v", err)
 	}
 	stop := errors.New("enough")
-	if err := readRecords(&pieces{stream, 64}, recordBytes, func([]byte) error { return stop }); !errors.Is(err, stop) {
+	if err := readRecords(&pieces{stream, 64}, recordBytes, false, func([]byte) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("stopped: error %v", err)
 	}
 }

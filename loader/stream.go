@@ -14,8 +14,8 @@ import (
 func chunkBytes(record int) int { return 8 * os.Getpagesize() / record * record }
 
 // readRecords reads records of a size in one goroutine, where the kernel's part of the work happens, and visits in another. A
-// record is only valid during the call.
-func readRecords(r io.Reader, size int, visit func(record []byte) error) error {
+// record is only valid during the call. The kernel's part gives way to others, unless it is to be done at once.
+func readRecords(r io.Reader, size int, atOnce bool, visit func(record []byte) error) error {
 	const ahead = 8
 	free, full := make(chan []byte, ahead), make(chan []byte, ahead)
 	for range ahead {
@@ -24,7 +24,9 @@ func readRecords(r io.Reader, size int, visit func(record []byte) error) error {
 	failed := make(chan error, 1)
 	go func() {
 		defer close(full)
-		yieldToOthers()
+		if !atOnce {
+			yieldToOthers()
+		}
 		for chunk := range free {
 			n, err := readWhole(r, chunk, size)
 			if err != nil {

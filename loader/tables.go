@@ -162,7 +162,7 @@ func (p *Probes) walkTables(namespaces []bpf.TablesNetnsRecord, visit func(*kern
 	if err != nil {
 		return 0, err
 	}
-	if err := readRecords(r, r.record, p.visitor(visit)); err != nil {
+	if err := readRecords(r, r.record, p.config.AtOnce, p.visitor(visit)); err != nil {
 		return 0, err
 	}
 	if err := p.tables.Variables[bpf.TablesVarOverfull].Get(&overfull); err != nil {

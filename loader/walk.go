@@ -65,7 +65,7 @@ func (p *Probes) walkOne(iter *link.Iter, n Netns, visit func(*kernel.Endpoint) 
 	if p.skipsBucket {
 		visit = leavingOutBystanders(visit)
 	}
-	return readRecords(records, p.endpointBytes(), p.visitor(visit))
+	return readRecords(records, p.endpointBytes(), p.config.AtOnce, p.visitor(visit))
 }
 
 // endpointBytes is the size of the records that the walk's programs write.

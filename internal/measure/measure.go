@@ -81,18 +81,20 @@ func Start(c Config) (*Measurement, error) {
 		}
 		read <- err
 	}()
+	if c.Others {
+		m.others = countOthers(m)
+		<-m.others.loaded
+	}
 	probes, err := loader.Load(loader.Config{Scope: c.scope(), Hooks: c.Hooks, Force: c.Force, SampleInterval: c.SampleInterval,
 		Ports: c.Ports})
 	if err := errors.Join(err, <-read); err != nil {
 		if probes != nil {
 			_ = probes.Close()
 		}
+		m.others.close()
 		return nil, err
 	}
 	m.probes = probes
-	if c.Others {
-		m.others = countOthers(m)
-	}
 	m.room = account.NewBatch(c.Batch)
 	if c.Hooks != loader.WalkOnly { // which reports nothing by itself
 		m.ledger.Expect(m.steps())

@@ -22,7 +22,8 @@ type others struct {
 	missed   int // namespaces that could not be walked
 }
 
-// countOthers loads the walk in the background: loading it takes as long as the measurement's own probes.
+// countOthers loads the walk in the background. That takes as long as loading the measurement's own probes, which had better not be on
+// by then: what it allocates would run through the slab hook of every measurement on this host.
 func countOthers(m *Measurement) *others {
 	var inodes []uint32
 	for _, n := range m.config.Networks {
@@ -33,7 +34,7 @@ func countOthers(m *Measurement) *others {
 	}}
 	go func() {
 		defer close(o.loaded)
-		o.probes, o.err = loader.Load(loader.Config{Hooks: loader.WalkOnly, Live: true})
+		o.probes, o.err = loader.Load(loader.Config{Hooks: loader.WalkOnly, Live: true, AtOnce: true})
 	}()
 	return o
 }
