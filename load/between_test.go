@@ -177,6 +177,48 @@ func TestEndsApartComeTogether(t *testing.T) {
 	}
 }
 
+// The load is told of closes while it is stopped: however late it runs, Progress has what Settle has waited for.
+func TestSettledProgressHasWhatTheKernelHadTold(t *testing.T) {
+	const conns, lost = 50, 3
+	c := testConfig(t, 1, conns)
+	c.Clients, c.End = parsed("127.1.0.1"), kernel.RoleServer
+	e := start(t, c)
+	if err := e.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	var clients []net.Conn
+	for range conns {
+		client, err := net.DialTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 1, 0, 1)}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(c.Ports[0])})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		clients = append(clients, client)
+	}
+	e.Tell(Progress{Attempted: conns, Established: conns})
+	waitFor(t, e, "all accepted", allUp(conns))
+	settled := func(want int) {
+		t.Helper()
+		done := make(chan error)
+		go func() { done <- e.Settle(time.Minute) }()
+		_, server := e.PIDs()
+		if err := errors.Join(unix.Kill(server, unix.SIGCONT), <-done); err != nil {
+			t.Fatal(err)
+		}
+		if p := e.Progress(); p.Lost != want {
+			t.Errorf("%d lost, want %d", p.Lost, want)
+		}
+	}
+	settled(0)
+	if _, server := e.PIDs(); unix.Kill(server, unix.SIGSTOP) != nil {
+		t.Fatal("the server cannot be stopped")
+	}
+	for _, client := range clients[:lost] {
+		client.Close()
+	}
+	settled(lost)
+}
+
 func TestAPortInUseIsReplacedByASpare(t *testing.T) {
 	ports, err := HostPorts()
 	if err != nil {

@@ -207,65 +207,6 @@ func TestServerThatDiesIsReportedWithItsConnections(t *testing.T) {
 	waitFor(t, e, "losses", func(p Progress) bool { return p.Lost == c.Connections })
 }
 
-// The processes are told of it while they are stopped: however late they run, what Settle waits for is in Progress.
-func TestSettledProgressHasWhatTheKernelHadTold(t *testing.T) {
-	const lost = 3
-	c := testConfig(t, 2, 500)
-	e := start(t, c)
-	if err := e.Begin(); err != nil {
-		t.Fatal(err)
-	}
-	waitFor(t, e, "ramp", allUp(c.Connections))
-	if err := e.Settle(time.Minute); err != nil {
-		t.Fatal(err)
-	}
-	if p := e.Progress(); p.Lost != 0 {
-		t.Errorf("%d lost, and none was closed", p.Lost)
-	}
-	client, server := e.PIDs()
-	for _, pid := range []int{client, server} {
-		if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
-	}
-	destroy(t, c.Ports[0], lost)
-	settled := make(chan error)
-	go func() { settled <- e.Settle(time.Minute) }()
-	for _, pid := range []int{client, server} {
-		if err := unix.Kill(pid, unix.SIGCONT); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := <-settled; err != nil {
-		t.Fatal(err)
-	}
-	if p := e.Progress(); p.Lost != lost {
-		t.Errorf("%d lost, want %d", p.Lost, lost)
-	}
-}
-
-// destroy has the kernel reset n of the connecting ends.
-func destroy(t *testing.T, serverPort uint16, n int) {
-	t.Helper()
-	list, err := netlink.SocketDiagTCP(unix.AF_INET)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range list {
-		if n == 0 || s.ID.DestinationPort != serverPort {
-			continue
-		}
-		n--
-		if err := netlink.SocketDestroy(&net.TCPAddr{IP: s.ID.Source, Port: int(s.ID.SourcePort)},
-			&net.TCPAddr{IP: s.ID.Destination, Port: int(s.ID.DestinationPort)}); err != nil {
-			t.Fatalf("reset a connection: %v", err)
-		}
-	}
-	if n > 0 {
-		t.Fatalf("there are %d connecting ends too few", n)
-	}
-}
-
 func TestRefusedConnectionsAreCountedWithTheirReason(t *testing.T) {
 	c := testConfig(t, 1, 50)
 	e := start(t, c)
