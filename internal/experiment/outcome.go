@@ -160,7 +160,7 @@ func hold(ctx context.Context, stage *Stage, watch *Watch, peer Peer) error {
 	}
 	l := stage.machine.Load
 	l.HoldSeconds = time.Since(begun).Seconds()
-	still, err := stage.profile.stillUp(stage)
+	still, err := stage.StillUp()
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,8 @@ const (
 	handshakeTimeout = 15 * time.Second
 	// stuck is how long the accepting end may lag behind without progress before it is given up.
 	stuck = handshakeTimeout + 5*time.Second
+	// unbegun is how long it waits for a connecting end on another machine to begin, whose probes may load slowly.
+	unbegun = 2 * time.Minute
 	// giveUp is how long a ramp that was told to stop may make no progress.
 	giveUp = 1500 * time.Millisecond
 )
@@ -157,8 +159,12 @@ func (w *Watch) isOver(p load.Progress, now time.Time) bool {
 	if w.interrupt != "" && now.Sub(w.moved) >= giveUp {
 		return true // what is neither up nor failed by now waits for something that will not come
 	}
-	if now.Sub(w.moved) > stuck {
-		w.End(fmt.Sprintf("no progress for %v: %d of %d attempts up, %d accepted", stuck, p.Established, p.Attempted, p.Accepted))
+	patience := stuck
+	if p.Attempted == 0 && w.stage.plan.Ends.Elsewhere(kernel.RoleClient) {
+		patience = unbegun
+	}
+	if now.Sub(w.moved) > patience {
+		w.End(fmt.Sprintf("no progress for %v: %d of %d attempts up, %d accepted", patience, p.Established, p.Attempted, p.Accepted))
 		return true
 	}
 	return false

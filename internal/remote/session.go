@@ -187,20 +187,26 @@ func (s *session) serve(ctx context.Context) (*recording.Recording, error) {
 	return rec, err
 }
 
-// A session without a client waits until its queues are empty: until nothing has been accepted for quietFor, which on a machine
-// where others want the CPUs as well can be a while between two, and for quietTime at most. It looks every quietStep.
+// A session without a client waits until its queues are empty: until the kernel has no connections that the load has not accepted, and
+// nothing has been accepted for quietFor. Where others want the CPUs as well that takes a while; it waits for quietTime at most, and
+// looks every quietStep.
 const (
-	quietTime = 5 * time.Second
+	quietTime = 30 * time.Second
 	quietFor  = 500 * time.Millisecond
 	quietStep = 100 * time.Millisecond
 )
 
-// quiet waits until what is queued has been accepted, for as long as that goes on.
+// quiet waits until what is queued has been accepted.
 func (s *session) quiet() {
 	last, moved := -1, time.Now()
-	for begun := moved; time.Since(begun) < quietTime && time.Since(moved) < quietFor; time.Sleep(quietStep) {
-		if now := s.stage.Engine().Progress().Accepted; now != last {
+	for begun := moved; time.Since(begun) < quietTime; time.Sleep(quietStep) {
+		up, err := s.stage.StillUp()
+		now := s.stage.Engine().Progress().Accepted
+		if now != last {
 			last, moved = now, time.Now()
+		}
+		if (err != nil || now >= up) && time.Since(moved) >= quietFor {
+			return
 		}
 	}
 }

@@ -259,6 +259,9 @@ func (t *target) talk(e *load.Engine) {
 // unanswered is how long handshakes may go without an answer: longer than the silence by which a lost peer is known.
 const unanswered = 12 * time.Second
 
+// silent is a silence on the control connection from which an end that does not answer handshakes may be gone, or the network.
+const silent = 3 * time.Second
+
 // Stop is why no more connections are to be opened: the server is gone or says so, or does not answer.
 func (t *target) Stop(engine *load.Engine) string {
 	if err := t.Err(); err != nil {
@@ -274,7 +277,7 @@ func (t *target) Stop(engine *load.Engine) string {
 	if p.Established != t.last.Established || p.Failed != t.last.Failed || waiting == 0 {
 		t.last, t.moved = p, time.Now()
 	}
-	if time.Since(t.moved) < unanswered {
+	if time.Since(t.moved) < unanswered || t.link.Silence() > silent { // the link says when a silent peer is lost
 		return ""
 	}
 	return fmt.Sprintf("%d handshakes have had no answer for %v; a firewall that drops SYNs is the likely cause, or NAT: let "+

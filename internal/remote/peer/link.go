@@ -24,13 +24,16 @@ type Link struct {
 	err      error // valid once done is closed
 	received chan struct{}
 	progress atomic.Pointer[func(*Progress)]
+	begun    time.Time
+	heard    atomic.Int64 // when something came in last, in nanoseconds since begun
 }
 
 // aheadMessages bounds how many messages wait to be taken. A peer that sends faster has to wait.
 const aheadMessages = 64
 
 func newLink(c *tls.Conn) *Link {
-	return &Link{conn: c, messages: make(chan Message, aheadMessages), done: make(chan struct{}), received: make(chan struct{})}
+	return &Link{conn: c, messages: make(chan Message, aheadMessages), done: make(chan struct{}), received: make(chan struct{}),
+		begun: time.Now()}
 }
 
 func (l *Link) begin() {
@@ -46,6 +49,9 @@ func (l *Link) Local() net.Addr { return l.conn.LocalAddr() }
 
 // OnProgress has f called with each Progress that comes in, by the goroutine that reads; until then they are dropped.
 func (l *Link) OnProgress(f func(*Progress)) { l.progress.Store(&f) }
+
+// Silence is how long nothing has come in. An end that is there says so every aliveEvery.
+func (l *Link) Silence() time.Duration { return time.Since(l.begun) - time.Duration(l.heard.Load()) }
 
 // Messages gives out what the other end says, in order, but for Progress and Alive.
 func (l *Link) Messages() <-chan Message { return l.messages }
@@ -143,6 +149,7 @@ func (l *Link) take() {
 			}
 			return
 		}
+		l.heard.Store(int64(time.Since(l.begun)))
 		switch m := m.(type) {
 		case *Refusal:
 			refusal = &RefusedError{m.Reason}

@@ -82,6 +82,20 @@ func linked(t testing.TB) (client, server *Link) {
 	return a.link, b.link
 }
 
+func TestSilenceLastsUntilSomethingComesIn(t *testing.T) {
+	client, server := linked(t)
+	begun := time.Now()
+	if err := client.Send(&Bye{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Await[*Bye](server, time.Minute, Unexpected); err != nil {
+		t.Fatal(err)
+	}
+	if s := server.Silence(); s > time.Since(begun) {
+		t.Errorf("silent for %v, and something came in %v ago at most", s, time.Since(begun))
+	}
+}
+
 // parted is a link whose other end has proved itself, and then neither reads nor hangs up.
 func parted(t testing.TB) *Link {
 	t.Helper()
