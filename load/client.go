@@ -90,6 +90,7 @@ func (c *client) shard(ready chan<- error, i, low, high int) {
 	}
 	cs := &clientShard{shard: s, client: c, to: newSockaddrs(c.config), up: make([]bool, high-low+reservedFDs)}
 	c.turns.wait(i)
+	c.shared.clientShards.Add(1)
 	cs.open(low, high)
 	c.turns.pass()
 	cs.awaitLast()

@@ -191,15 +191,27 @@ func (e *Engine) arrange(p *process, step scenarioStep, timeout time.Duration) e
 }
 
 // Settle returns when the load processes have taken in what the kernel had told them when it was called, so that Progress has it. It
-// is an error if they do not within that time.
+// is for after the ramp, and an error if they do not within that time.
 func (e *Engine) Settle(timeout time.Duration) error {
-	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
+	end := time.Now().Add(timeout)
+	for role, shards := range map[kernel.Role]*counter{kernel.RoleClient: &e.shared.clientShards, kernel.RoleServer: &e.shared.serverShards} {
 		p := e.worker(role)
 		if p == nil || p.leaving.Load() || e.threads && role == kernel.RoleServer {
 			continue
 		}
-		if err := e.arrange(p, scenarioStep{role, takeStock}, timeout); err != nil {
-			return fmt.Errorf("wait for the load %s to look at its connections: %w", role, err)
+		want := e.shared.settled.Load() + shards.Load()
+		if _, err := p.control.Write([]byte{commandAct, byte(takeStock)}); err != nil {
+			return fmt.Errorf("tell the load %s to look at its connections: %w", role, err)
+		}
+		for ; e.shared.settled.Load() < want; time.Sleep(time.Millisecond) {
+			select {
+			case <-p.done:
+				return fmt.Errorf("%s", p.describe())
+			default:
+			}
+			if time.Now().After(end) {
+				return fmt.Errorf("the load %s has not looked at its connections within %v", role, timeout)
+			}
 		}
 	}
 	return nil
@@ -269,7 +281,7 @@ func (s *shard) catchUp(a *actor) {
 			s.deliver(a, do)
 			continue
 		case takeStock:
-			a.shared.acted.Add(int64(len(s.held)))
+			a.shared.settled.Add(1)
 			continue
 		}
 		for _, fd := range s.held {

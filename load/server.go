@@ -113,6 +113,7 @@ func (sv *server) shard(ready chan<- error, i int) {
 		watched = append(watched, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
 	sv.turns.wait(i)
+	sv.shared.serverShards.Add(1)
 	capacity := sv.capacity
 	if sv.scenario.Listens {
 		sv.openListeners(s, i*capacity, min((i+1)*capacity, sv.config.Connections))

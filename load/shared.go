@@ -28,6 +28,8 @@ type shared struct {
 	acted                                    counter // what the steps of a scenario have done to connections
 	refused, stuck                           counter // what they could not do: an error; nothing moves
 	delivered                                counter // bytes of payload that the other ends have
+	clientShards, serverShards               counter // those whose turn has come: they hear of commands
+	settled                                  counter // how often one of them has answered Settle
 	inUse, strangers                         counter // see Engine.PortsInUse, Engine.Strangers
 	failures                                 [maxFailures]failureSlot
 	otherFailures                            counter

@@ -160,7 +160,7 @@ func hold(ctx context.Context, stage *Stage, watch *Watch, peer Peer) error {
 	}
 	l := stage.machine.Load
 	l.HoldSeconds = time.Since(begun).Seconds()
-	still, err := stage.StillUp()
+	still, err := stage.profile.stillUp(stage)
 	if err != nil {
 		return err
 	}

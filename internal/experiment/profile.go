@@ -30,6 +30,8 @@ type profile interface {
 	account(*Stage) error
 	// stillUp counts the connections that are in their scenario's states.
 	stillUp(*Stage) (int, error)
+	// queued counts the connections that nobody has accepted.
+	queued() (int, error)
 	close()
 }
 
@@ -43,6 +45,7 @@ func (unprofiled) batchSize() int                      { return 0 }
 func (unprofiled) traceArranging(int) error            { return nil }
 func (unprofiled) account(*Stage) error                { return nil }
 func (unprofiled) close()                              {}
+func (unprofiled) queued() (int, error)                { return 0, nil }
 
 func (unprofiled) takeBatch(int, func() error) (client, server uint64, err error) { return 0, 0, nil }
 
@@ -78,6 +81,7 @@ func (p profiled) hooks() []recording.Hook             { return p.Hooks() }
 func (p profiled) baseline() (account.Snapshot, error) { return p.Baseline() }
 func (p profiled) batchSize() int                      { return p.size }
 func (p profiled) close()                              { p.Close() }
+func (p profiled) queued() (int, error)                { return p.Queued() }
 
 func (p profiled) know(client, server int) error {
 	if err := p.SetRoles(client, server, !p.ends.private()); err != nil || p.ends.Here != kernel.RoleServer {

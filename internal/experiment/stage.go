@@ -128,8 +128,8 @@ func (s *Stage) Plan() *Plan { return s.plan }
 // Engine is the load.
 func (s *Stage) Engine() *load.Engine { return s.engine }
 
-// StillUp counts the connections that are in their scenario's states by the kernel, accepted or not; without a profile by the load.
-func (s *Stage) StillUp() (int, error) { return s.profile.stillUp(s) }
+// Queued counts the connections that the kernel holds and nobody has accepted; 0 without a profile. The trace may be on.
+func (s *Stage) Queued() (int, error) { return s.profile.queued() }
 
 // cpuTime is what connprof and the load have taken of the CPUs so far.
 func (s *Stage) cpuTime() time.Duration {

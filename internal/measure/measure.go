@@ -83,7 +83,6 @@ func Start(c Config) (*Measurement, error) {
 	}()
 	if c.Others {
 		m.others = countOthers(m)
-		<-m.others.loaded
 	}
 	probes, err := loader.Load(loader.Config{Scope: c.scope(), Hooks: c.Hooks, Force: c.Force, SampleInterval: c.SampleInterval,
 		Ports: c.Ports})
@@ -203,6 +202,18 @@ func (m *Measurement) Count() (map[End]int, error) {
 		return nil
 	})
 	return ends, err
+}
+
+// Queued walks the endpoints and counts the connections that nobody has accepted. It asks nothing of the ledger: the trace may be on.
+func (m *Measurement) Queued() (int, error) {
+	n := 0
+	err := m.Walk(func(e *kernel.Endpoint) error {
+		if e.Objects[kernel.TCPSock] > 0 && e.Unaccepted() {
+			n++
+		}
+		return nil
+	})
+	return n, err
 }
 
 // TakeBatch looks closely at what has been opened so far, which is at rest, and takes the slab hook off: what follows is too

@@ -15,36 +15,29 @@ import (
 // On a nil one nothing is done.
 type others struct {
 	measured func(*kernel.Endpoint) bool
-	loaded   chan struct{} // closed when probes or err is there
 	probes   *loader.Probes
 	err      error
 	moments  []*account.Others
 	missed   int // namespaces that could not be walked
 }
 
-// countOthers loads the walk in the background. That takes as long as loading the measurement's own probes, which had better not be on
-// by then: what it allocates would run through the slab hook of every measurement on this host.
+// countOthers loads the walk. The measurement's own probes had better not be on by then: what loading allocates would run through
+// the slab hook of every measurement on this host.
 func countOthers(m *Measurement) *others {
 	var inodes []uint32
 	for _, n := range m.config.Networks {
 		inodes = append(inodes, n.Inode())
 	}
-	o := &others{loaded: make(chan struct{}), measured: func(e *kernel.Endpoint) bool {
+	o := &others{measured: func(e *kernel.Endpoint) bool {
 		return slices.Contains(inodes, e.Netns) && (m.config.Owns == nil || m.config.Owns(e))
 	}}
-	go func() {
-		defer close(o.loaded)
-		o.probes, o.err = loader.Load(loader.Config{Hooks: loader.WalkOnly, Live: true, AtOnce: true})
-	}()
+	o.probes, o.err = loader.Load(loader.Config{Hooks: loader.WalkOnly, Live: true, AtOnce: true})
 	return o
 }
 
 // take counts them now. What goes wrong is told in the end: the account stands without it.
 func (o *others) take() {
-	if o == nil {
-		return
-	}
-	if <-o.loaded; o.err != nil {
+	if o == nil || o.err != nil {
 		return
 	}
 	sum := account.NewOthers()
@@ -84,10 +77,7 @@ func (o *others) taken(out *recording.Machine) (before, after *account.Others) {
 }
 
 func (o *others) close() {
-	if o == nil {
-		return
-	}
-	if <-o.loaded; o.probes != nil {
+	if o != nil && o.probes != nil {
 		_ = o.probes.Close()
 	}
 }

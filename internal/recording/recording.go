@@ -250,7 +250,7 @@ type CallSite struct {
 // Reconcile holds the account against what the kernel says of its slab caches.
 type Reconcile struct {
 	SlabDeltaBytes     int64 `json:"slab_delta_bytes"`     // Slab in /proc/meminfo, after less before
-	AccountedPageBytes int64 `json:"accounted_page_bytes"` // all endpoints' page bytes, less the two below
+	AccountedPageBytes int64 `json:"accounted_page_bytes"` // all endpoints' page bytes, less ReusedBytes and StandingBytes
 	// Others is by how much the host's other endpoints have made slab memory grow, nil where they were not counted.
 	Others *OthersGrown `json:"others,omitempty"`
 	// UnexplainedRatio = |slab_delta_bytes − accounted_page_bytes − others.page_bytes| / slab_delta_bytes.

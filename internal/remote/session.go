@@ -200,12 +200,12 @@ const (
 func (s *session) quiet() {
 	last, moved := -1, time.Now()
 	for begun := moved; time.Since(begun) < quietTime; time.Sleep(quietStep) {
-		up, err := s.stage.StillUp()
+		queued, err := s.stage.Queued()
 		now := s.stage.Engine().Progress().Accepted
 		if now != last {
 			last, moved = now, time.Now()
 		}
-		if (err != nil || now >= up) && time.Since(moved) >= quietFor {
+		if (err != nil || queued == 0) && time.Since(moved) >= quietFor {
 			return
 		}
 	}

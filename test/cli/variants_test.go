@@ -105,7 +105,7 @@ func TestARecordingNamedGzIsGzipped(t *testing.T) {
 }
 
 func TestAHoldChecksThatAllAreStillUp(t *testing.T) {
-	for _, more := range [][]string{nil, {"--no-profile"}} {
+	for _, more := range [][]string{nil, {"--no-profile"}, {"--no-profile", "--scenario", "listen"}, {"--no-profile", "--scenario", "syn-recv"}} {
 		t.Run(strings.Join(more, " "), func(t *testing.T) {
 			cmd := command(t, append([]string{"run", "--conns", "2k", "--hold", "1s"}, more...)...)
 			r := finish(t, cmd).exits(t, exitDone)
