@@ -22,7 +22,9 @@ type Group struct {
 	Listener string `json:"listener,omitempty"`
 	Service  string `json:"service,omitempty"`
 	// Peer is the remote address without the port, where the account was divided by it.
-	Peer        string `json:"peer,omitempty"`
+	Peer string `json:"peer,omitempty"`
+	// Opener is the place in Machine.Openers, counted from 1, of who opened the endpoints; 0 where that was not asked for.
+	Opener      int    `json:"opener,omitempty"`
 	Count       int    `json:"count"`
 	ObjectBytes uint64 `json:"object_bytes"`
 	PageBytes   uint64 `json:"page_bytes"`

@@ -58,6 +58,11 @@ type Machine struct {
 	Groups []Group `json:"groups,omitempty"`
 	// Look is what only a look at a running host has, nil in a run.
 	Look *Look `json:"look,omitempty"`
+	// Record, Openers and Locations are what a record has beside a look: what was opened and closed, by which code, costliest first,
+	// and the places in code that Openers refer to.
+	Record    *Record    `json:"record,omitempty"`
+	Openers   []Opener   `json:"openers,omitempty"`
+	Locations []Location `json:"locations,omitempty"`
 	// Books is nil where the kernel's own figures for the whole host were not read.
 	Books *Books `json:"books,omitempty"`
 	// Addresses says how many endpoints of each role the kernel holds on each local address.
