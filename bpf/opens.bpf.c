@@ -17,6 +17,9 @@
 const volatile __u32 followed = 0;
 const volatile bool take_stacks = false;
 
+/* Set once the time is over. What is opened from then on is entered, so that it is known for what it is, and not counted. */
+bool late = false;
+
 /* The loader sets the sizes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -171,14 +174,22 @@ static __always_inline void count_close(struct open_counters *c, struct open_soc
 		__u32 error = o->error ? o->error : ERROR_GIVEN_UP;
 
 		COUNT(row->failed);
+		asm volatile("" : "+r"(error));
 		if (error < ERROR_KINDS)
 			COUNT(row->errors[error]);
 		return;
 	}
 	__u32 step = lifetime_step((bpf_ktime_get_ns() - o->nanoseconds) / 1000);
 
+	asm volatile(""
+		     : "+r"(step)); /* the compiler knows its bound, and the verifier has to see that it is checked */
 	if (step < LIFETIME_STEPS)
 		COUNT(row->lifetimes[step]);
+}
+
+static __always_inline bool is_late(__u64 opener)
+{
+	return opener >> 32 == OPENER_LATE;
 }
 
 /* Enters a connection. Of one whose sock is entered already the end was not seen, or the program connects it anew. */
@@ -187,7 +198,7 @@ static __always_inline void enter(struct open_counters *c, struct sock *sk, __u6
 	__u64 key = (__u64)sk;
 	struct open_socket *old = bpf_map_lookup_elem(&open_sockets, &key);
 
-	if (old) {
+	if (old && !is_late(old->opener)) {
 		COUNT(c->replaced);
 		count_close(c, old, !old->error);
 	}
@@ -195,7 +206,8 @@ static __always_inline void enter(struct open_counters *c, struct sock *sk, __u6
 
 	if (bpf_map_update_elem(&open_sockets, &key, &o, BPF_ANY))
 		COUNT(c->map_full);
-	COUNT(c->opened);
+	if (!is_late(opener))
+		COUNT(c->opened);
 }
 
 static __always_inline void count_service(struct sock *sk, __u32 netns, bool failed)
@@ -225,6 +237,10 @@ static __always_inline void on_connect(struct open_counters *c, struct sock *sk,
 {
 	struct opener *row = NULL;
 
+	if (late) {
+		enter(c, sk, OPENER(OPENER_LATE, 0), ROLE_CLIENT);
+		return;
+	}
 	if (!is_followed())
 		return;
 	__u64 id = current_opener(c, ROLE_CLIENT, &row);
@@ -240,6 +256,10 @@ static __always_inline void on_arrival(struct open_counters *c, struct sock *sk,
 {
 	__u16 port = sk->__sk_common.skc_num;
 
+	if (late) {
+		enter(c, sk, OPENER(OPENER_LATE, 0), ROLE_SERVER);
+		return;
+	}
 	if (!listener_followed(netns, port))
 		return;
 	__u64 id = OPENER(OPENER_LISTENER | port, netns);
@@ -362,7 +382,8 @@ int BPF_PROG(opens_destroy, struct sock *sk)
 		return 0;
 	}
 	/* tcp_connect_init() clears rcv_nxt, and only the other end's SYN sets it. */
-	count_close(c, o, !o->error && BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt));
+	if (!is_late(o->opener))
+		count_close(c, o, !o->error && BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt));
 	bpf_map_delete_elem(&open_sockets, &key);
 	return 0;
 }
@@ -376,7 +397,8 @@ static __always_inline int on_accept(struct sock *sk)
 	struct opener *from, *to = NULL;
 	struct open_counters *c;
 
-	if (!o || o->role != ROLE_SERVER || o->accepted || !is_followed() || !(c = my_open_counters()))
+	if (!o || o->role != ROLE_SERVER || o->accepted || is_late(o->opener) || !is_followed() ||
+	    !(c = my_open_counters()))
 		return 0;
 	o->accepted = 1;
 	__u64 id = current_opener(c, ROLE_SERVER, &to);

@@ -11,6 +11,7 @@
 #define OPENER_PATHS_MAX 0x0fffffff
 enum opener_bits {
 	OPENER_PROCESS = 0x10000000,  /* a process, by role */
+	OPENER_LATE = 0x1fffffff,     /* opened while the walk at the end goes on: it counts nowhere */
 	OPENER_KERNEL = 0x20000000,   /* a thread of the kernel's, or one of io_uring's */
 	OPENER_LISTENER = 0x40000000, /* | port; the lower half is the network namespace */
 	OPENER_SAMPLE = 0x80000000,   /* a copied stack, of which all other bits are a serial number */

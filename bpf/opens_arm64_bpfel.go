@@ -95,6 +95,7 @@ type OpensOpenerBits uint32
 
 const (
 	OpensOpenerBitsOPENER_PROCESS  OpensOpenerBits = 268435456
+	OpensOpenerBitsOPENER_LATE     OpensOpenerBits = 536870911
 	OpensOpenerBitsOPENER_KERNEL   OpensOpenerBits = 536870912
 	OpensOpenerBitsOPENER_LISTENER OpensOpenerBits = 1073741824
 	OpensOpenerBitsOPENER_SAMPLE   OpensOpenerBits = 2147483648
@@ -160,6 +161,7 @@ const (
 	OpensProgOpensSysExit      = "opens_sys_exit"
 	OpensVarCopyAlways         = "copy_always"
 	OpensVarFollowed           = "followed"
+	OpensVarLate               = "late"
 	OpensVarOwnPidns           = "own_pidns"
 	OpensVarScope              = "scope"
 	OpensVarTakeStacks         = "take_stacks"
@@ -243,6 +245,7 @@ type OpensMapSpecs struct {
 type OpensVariableSpecs struct {
 	CopyAlways       *ebpf.VariableSpec `ebpf:"copy_always"`
 	Followed         *ebpf.VariableSpec `ebpf:"followed"`
+	Late             *ebpf.VariableSpec `ebpf:"late"`
 	OwnPidns         *ebpf.VariableSpec `ebpf:"own_pidns"`
 	Scope            *ebpf.VariableSpec `ebpf:"scope"`
 	TakeStacks       *ebpf.VariableSpec `ebpf:"take_stacks"`
@@ -307,6 +310,7 @@ func (m *OpensMaps) Close() error {
 type OpensVariables struct {
 	CopyAlways       *ebpf.Variable `ebpf:"copy_always"`
 	Followed         *ebpf.Variable `ebpf:"followed"`
+	Late             *ebpf.Variable `ebpf:"late"`
 	OwnPidns         *ebpf.Variable `ebpf:"own_pidns"`
 	Scope            *ebpf.Variable `ebpf:"scope"`
 	TakeStacks       *ebpf.Variable `ebpf:"take_stacks"`

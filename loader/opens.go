@@ -36,6 +36,35 @@ func (p *Probes) startOpens() error {
 	return nil
 }
 
+// EndOpens has what is opened from now on told apart and not counted.
+func (p *Probes) EndOpens() error {
+	if p.config.Opens == nil {
+		return &NotLoadedError{kernel.HookState}
+	}
+	if err := p.state.Variables[bpf.OpensVarLate].Set(true); err != nil {
+		return fmt.Errorf("set %s: %w", bpf.OpensVarLate, err)
+	}
+	return nil
+}
+
+// OpenSocket is the connection of a sock, if one was opened while the programs watched.
+func (p *Probes) OpenSocket(sock uint64) (kernel.OpenSocket, bool) {
+	m, err := p.openMap(bpf.OpensMapOpenSockets)
+	if err != nil {
+		return kernel.OpenSocket{}, false
+	}
+	var s bpf.OpensOpenSocket
+	if err := m.Lookup(sock, &s); err != nil {
+		return kernel.OpenSocket{}, false
+	}
+	return openSocket(&s), true
+}
+
+func openSocket(s *bpf.OpensOpenSocket) kernel.OpenSocket {
+	return kernel.OpenSocket{Opened: time.Duration(s.Nanoseconds), Opener: kernel.OpenerID(s.Opener), Error: kernel.OpenError(s.Error),
+		Role: kernel.Role(s.Role)}
+}
+
 // AllowCopies says how many stacks may have been copied in all.
 func (p *Probes) AllowCopies(n uint64) error {
 	m, err := p.openMap(bpf.OpensMapCopyBudget)
@@ -45,8 +74,9 @@ func (p *Probes) AllowCopies(n uint64) error {
 	return m.Put(uint32(0), n)
 }
 
-// Copies hands every stack that was copied to visit until ctx ends, and then what is left. The copy is valid during the call.
-func (p *Probes) Copies(ctx context.Context, visit func(*kernel.StackCopy)) error {
+// Copies hands every stack that was copied to visit until ctx ends, and then what is left. The copy is valid during the call. Where
+// there is none for a moment it calls pause.
+func (p *Probes) Copies(ctx context.Context, visit func(*kernel.StackCopy), pause func()) error {
 	ring, err := p.openMap(bpf.OpensMapStackCopies)
 	if err != nil {
 		return err
@@ -65,6 +95,7 @@ func (p *Probes) Copies(ctx context.Context, visit func(*kernel.StackCopy)) erro
 		case errors.Is(err, os.ErrDeadlineExceeded) && last:
 			return nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
+			pause()
 			last = ctx.Err() != nil
 		case err != nil:
 			return fmt.Errorf("read the ring of copied stacks: %w", err)
@@ -127,8 +158,7 @@ func (p *Probes) ForgetOpener(id kernel.OpenerID) error {
 // OpenSockets visits the connections that were opened and not seen to close, by the address of their sock.
 func (p *Probes) OpenSockets(visit func(sock uint64, s kernel.OpenSocket)) error {
 	return readMap(p, bpf.OpensMapOpenSockets, func(sock uint64, s *bpf.OpensOpenSocket) {
-		visit(sock, kernel.OpenSocket{Opened: time.Duration(s.Nanoseconds), Opener: kernel.OpenerID(s.Opener),
-			Error: kernel.OpenError(s.Error), Role: kernel.Role(s.Role)})
+		visit(sock, openSocket(s))
 	})
 }
 

@@ -12,6 +12,7 @@ type OpenerID uint64
 // The bits of what stands in the place of a code path.
 const (
 	openerProcess  = 0x10000000
+	openerLate     = 0x1fffffff
 	openerKernel   = 0x20000000
 	openerListener = 0x40000000
 	openerSample   = 0x80000000
@@ -32,6 +33,9 @@ func (id OpenerID) Path() uint32 {
 
 // Sample tells whether it stands for one copied stack.
 func (id OpenerID) Sample() bool { return id.upper()&openerSample != 0 }
+
+// Late tells whether it stands for what was opened while the walk at the end went on.
+func (id OpenerID) Late() bool { return id.upper() == openerLate }
 
 // Process tells whether no more than the process is known.
 func (id OpenerID) Process() bool { return id.upper() >= openerProcess && id.upper() < openerKernel }
