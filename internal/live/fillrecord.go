@@ -70,6 +70,7 @@ func (r *record) countVanished() error {
 		_, met := r.seen[sock]
 		old, known := r.open[sock]
 		switch {
+		case r.rows.byID[old.Opener] == 0:
 		case met && known && old.Opened != s.Opened: // closed during the walk, and another one has its place
 			r.rows.list[r.rows.byID[old.Opener]-1].met--
 		case !met && known && old.Opened == s.Opened:
