@@ -2,7 +2,6 @@ package report
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -68,6 +67,9 @@ func (r *OpenerRow) Path() string {
 	return strings.Join(names, " ← ")
 }
 
+// Opener is the recording's, as fit to be shown as the report's other texts.
+func (r *OpenerRow) Opener() *recording.Opener { return r.from }
+
 // States names the states of what is still open, the most first.
 func (r *OpenerRow) States() string { return statesSaid(r.from.States) }
 
@@ -81,9 +83,6 @@ func statesSaid(states []recording.StateCount) string {
 
 // Peers are the remote addresses of what is still open, the most first.
 func (r *OpenerRow) Peers() []recording.PeerCount { return r.from.Peers }
-
-// Errors are why connects failed.
-func (r *OpenerRow) Errors() []recording.OpenerError { return r.from.Errors }
 
 // callOf is the system call, empty where no call is known.
 func callOf(o *recording.Opener) string {
@@ -100,7 +99,7 @@ func callOf(o *recording.Opener) string {
 func kindWords(o *recording.Opener) string {
 	switch o.Kind {
 	case recording.OpenerListener:
-		return "at " + orNone(format.Clean(o.Listener), "an unknown listener") + ", accept() not seen"
+		return "came in at " + orNone(format.Clean(o.Listener), "an unknown listener")
 	case recording.OpenerKernel:
 		return "a thread of the kernel"
 	case recording.OpenerBefore:
@@ -213,15 +212,6 @@ func openerKey(m *recording.Machine, o *recording.Opener) string {
 		parts = append(parts, f.Name)
 	}
 	return joined(parts...)
-}
-
-// errorsSaid lists why connects failed.
-func errorsSaid(list []recording.OpenerError) string {
-	parts := make([]string, len(list))
-	for i, e := range list {
-		parts[i] = fmt.Sprintf("%s %s", format.Count(e.Count), format.Clean(e.Error))
-	}
-	return strings.Join(parts, ", ")
 }
 
 // Lived writes a lifetime: short ones with their fractions.

@@ -30,6 +30,19 @@ type Record struct {
 	machine        *recording.Machine
 }
 
+// HasOpeners tells whether it is known who opened what.
+func (v *Record) HasOpeners() bool { return len(v.machine.Openers) > 0 }
+
+// Everyone are the openers in the recording's order.
+func (v *Record) Everyone() []*OpenerRow {
+	rows := make([]*OpenerRow, len(v.machine.Openers))
+	for i := range rows {
+		row := openerRow(v.machine, i)
+		rows[i] = &row
+	}
+	return rows
+}
+
 // Failure is one reason why connects of one path failed.
 type Failure struct {
 	Error, Who, Path string

@@ -54,7 +54,9 @@ func (b *recordBuilder) opener(o recording.Opener, frames ...string) *recording.
 	module, address := recording.Location{}, uint64(0)
 	for _, text := range frames {
 		if name, is := strings.CutSuffix(text, ":"); is {
-			module, address = mappings[name], mappings[name].Offset
+			if module, address = mappings[name], mappings[name].Offset; module.Start < 1<<32 || module.Module == "[jit]" {
+				address = module.Start // it lies where the file says
+			}
 			continue
 		}
 		l := module

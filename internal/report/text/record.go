@@ -20,7 +20,7 @@ const (
 // writeRecord writes what was opened and by which code, and then what a look has.
 func (f Format) writeRecord(w io.Writer, r *report.Report) error {
 	p, v := f.lookPage(w), r.Record
-	for _, line := range terminal.Wrap(v.Sentence+" "+v.Rest, p.Width) {
+	for _, line := range terminal.Wrap(v.Sentence+" "+v.Rest+" "+r.Look.Took, p.Width) {
 		p.Line(p.Styled(terminal.Bold, line))
 	}
 	p.recordStatus(r)
