@@ -109,7 +109,9 @@ type Opener struct {
 
 	LiveObjectBytes uint64 `json:"live_object_bytes"`
 	LivePageBytes   uint64 `json:"live_page_bytes"`
-	LiveBufferBytes uint64 `json:"live_buffer_bytes"`
+	LiveBufferBytes uint64 `json:"live_buffer_bytes"` // LiveRxBytes, LiveTxBytes and option memory
+	LiveRxBytes     uint64 `json:"live_rx_bytes,omitempty"`
+	LiveTxBytes     uint64 `json:"live_tx_bytes,omitempty"`
 	// Objects are those of the live ones, largest page bytes first; Count is rounded, for some are shared.
 	Objects []ObjectRow `json:"objects,omitempty"`
 	// States, Peers and Idle are of the live ones. Peers are bounded, most first.

@@ -37,11 +37,13 @@ func fold(from *recording.Machine) (m *recording.Machine, said []string) {
 	m.Groups = foldGroups(from.Groups)
 	stacks, shown := foldStacks(from.Stacks)
 	m.Stacks, m.Top = stacks, foldTop(from.Top)
+	foldOpeners(m)
 	for _, list := range []struct {
 		what       string
 		shown, all int
 	}{{"rows of endpoints", min(mostRows, len(from.Endpoints)), len(from.Endpoints)},
-		{"groups", min(mostGroups, len(from.Groups)), len(from.Groups)}, {"call paths", shown, len(from.Stacks)}} {
+		{"groups", min(mostGroups, len(from.Groups)), len(from.Groups)}, {"call paths", shown, len(from.Stacks)},
+		{"openers", min(mostOpeners, len(from.Openers)), len(from.Openers)}} {
 		if list.shown < list.all {
 			said = append(said, fmt.Sprintf("this report shows %s of %s %s and folds the rest into %q", format.Count(list.shown),
 				format.Count(list.all), list.what, others))

@@ -11,6 +11,8 @@ import (
 // Held is what the endpoints of a path are, where it is no call path but what an owner holds. Its texts are safe to print.
 type Held struct {
 	Owner, State, Container, Cgroup, Netns, Listener, Service string
+	// Code says that the path is code of a program, and the kernel's objects below it.
+	Code bool
 }
 
 // queued are the names of what no slab cache has, in the place of an object type.

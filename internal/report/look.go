@@ -145,14 +145,23 @@ func lookSentence(m *recording.Machine) string {
 
 // tookSentence is what the look cost the host.
 func tookSentence(m *recording.Machine) string {
-	parts := []string{"took " + format.Seconds(m.Look.Seconds)}
+	var parts []string
+	if m.Record == nil {
+		parts = append(parts, "took "+format.Seconds(m.Look.Seconds))
+	}
 	if m.Cost.CPUSeconds > 0 {
 		parts = append(parts, format.Seconds(m.Cost.CPUSeconds)+" of CPU")
 	}
 	if m.Cost.ProfilerRSSBytes > 0 {
 		parts = append(parts, format.Size(float64(m.Cost.ProfilerRSSBytes))+" of memory")
 	}
-	return "The look " + inWords(parts) + "."
+	switch {
+	case m.Record == nil:
+		return "The look " + inWords(parts) + "."
+	case len(parts) == 0:
+		return ""
+	}
+	return "connprof itself took " + inWords(parts) + "."
 }
 
 // inWords joins parts as a sentence does.

@@ -43,7 +43,8 @@ func profiled(r *recording.Recording) []machine { return named(r, r.Profiled()) 
 // reconciled are the machines whose account is held against a kernel's growth. One that has the account of both ends is
 // called by neither.
 func reconciled(r *recording.Recording) []machine {
-	list := named(r, r.Reconciled())
+	// A record's growth is that of the whole host: it is no account of the connections that it watched.
+	list := named(r, slices.DeleteFunc(r.Reconciled(), func(m *recording.Machine) bool { return m.Record != nil }))
 	for i := range list {
 		if ofBothEnds(r, list[i].Machine) {
 			list[i].end, list[i].label = "", ""

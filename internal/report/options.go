@@ -40,6 +40,9 @@ func (o Options) Check() error {
 // byPeer are the keys of which an account has either the first or the others.
 const byPeer, byListener, byService = "peer", "listener", "service"
 
+// byOpener is the key that only records have.
+const byOpener = "opener"
+
 func onePeerOrService(by []string) error {
 	if slices.Contains(by, byPeer) && (slices.Contains(by, byListener) || slices.Contains(by, byService)) {
 		return fmt.Errorf("group by %s: an account is divided by peer, or by listener and service; take one of them", strings.Join(by, ","))
@@ -63,9 +66,17 @@ func Divides(r *recording.Recording, by []string) error {
 			return errors.New("group by peer: the snapshot has no peers; take it with --by peer")
 		case (key == byListener || key == byService) && peers:
 			return fmt.Errorf("group by %s: the snapshot has peers in their place; take it without --by peer", key)
+		case key == byOpener && m.Record == nil:
+			return errors.New("group by opener: a snapshot does not know who opened what; take a record with connprof record --by opener")
+		case key == byOpener && !hasOpeners(m):
+			return errors.New("group by opener: the record's sockets are not divided by opener; take it with connprof record --by opener")
 		}
 	}
 	return nil
+}
+
+func hasOpeners(m *recording.Machine) bool {
+	return len(m.Groups) == 0 || slices.ContainsFunc(m.Groups, func(g recording.Group) bool { return g.Opener > 0 })
 }
 
 // of fills in what is left open. A recording's own keys are taken only where they are good: it may be of another version.
@@ -100,5 +111,6 @@ func NewWith(r *recording.Recording, o Options) (*Report, error) {
 	}
 	shown := New(r)
 	shown.Look = lookOf(shown.Recording, o.of(shown.Recording))
+	shown.Record = recordOf(shown.Recording, o.of(shown.Recording))
 	return shown, nil
 }

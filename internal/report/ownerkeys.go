@@ -40,6 +40,20 @@ var ownerKeys = []ownerKey{
 	{"peer", false, func(g *recording.Group) (string, string) { return g.Peer, orNone(g.Peer, "no peer") }},
 	{"state", false, func(g *recording.Group) (string, string) { return g.State, orNone(g.State, "no state") }},
 	{"role", false, func(g *recording.Group) (string, string) { return g.Role.String(), g.Role.String() }},
+	{byOpener, false, func(g *recording.Group) (string, string) {
+		return fmt.Sprint(g.Opener), fmt.Sprintf("opener %d", g.Opener)
+	}},
+}
+
+// bound gives the key that names openers those of a machine.
+func bound(keys []ownerKey, m *recording.Machine) []ownerKey {
+	keys = slices.Clone(keys)
+	for i := range keys {
+		if keys[i].name == byOpener {
+			keys[i].of = func(g *recording.Group) (string, string) { return openerName(m, g.Opener) }
+		}
+	}
+	return keys
 }
 
 // OwnerKeys are the names of the keys that GroupBy takes.

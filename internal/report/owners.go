@@ -80,6 +80,7 @@ func ownersOf(m *recording.Machine, names []string, takes func(*recording.Group)
 	if err != nil {
 		return nil, err
 	}
+	keys = bound(keys, m)
 	at := map[string]*OwnerRow{}
 	var order []*OwnerRow
 	for i := range m.Groups {

@@ -102,7 +102,7 @@ func TestContainersWithTheSameAddresses(t *testing.T) {
 
 func TestKeysAndOrdersThatAreNoneAreRefused(t *testing.T) {
 	for want, o := range map[string]Options{
-		`group by "color": there is no such key; take one of process, pid, comm, uid, cgroup, container, netns, listener, service, peer, state, role`: {By: []string{"color"}},
+		`group by "color": there is no such key; take one of process, pid, comm, uid, cgroup, container, netns, listener, service, peer, state, role, opener`: {By: []string{"color"}},
 		`group by "state" twice: name each key once`:                                                     {By: []string{"state", "state"}},
 		`group by pid,comm,uid: at most 2 keys at a time`:                                                {By: []string{"pid", "comm", "uid"}},
 		`sort by "age": there is no such order; take one of bytes, sockets, slab, buffers, unread, idle`: {Sort: "age"},
@@ -143,7 +143,7 @@ func TestTheRecordingsKeysAreTakenWhereNoneAreAskedFor(t *testing.T) {
 	if got := New(r).Look.Owners.Title; got != "By netns" {
 		t.Errorf("the table is %q", got)
 	}
-	r.Machines[0].Look.By = []string{"opener"} // of a later version
+	r.Machines[0].Look.By = []string{"weather"} // of a later version
 	if got := New(r).Look.Owners.Title; got != "By process" {
 		t.Errorf("the table is %q", got)
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // Path is one allocation path with what it holds in a recording, and for a difference what it held in the older one. Of a look at
-// a host it is an owner's objects: Frames are owner and state, Count is sockets.
+// a host it is an owner's objects: Frames are owner and state, Count is sockets. Of a record it is what is still open: Frames are the
+// process, its code and the call.
 type Path struct {
 	// Of is nil for a call path.
 	Of                 *Held
@@ -44,6 +45,9 @@ func (p *Path) Stack() []string {
 
 // pathsOf are the call paths, and what owners hold where a look has none.
 func pathsOf(r *recording.Recording) []*Path {
+	if m := recordIn(r); m != nil && len(m.Openers) > 0 {
+		return codePaths(m)
+	}
 	if m := lookIn(r); m != nil && len(r.Stacks()) == 0 {
 		return heldPaths(m)
 	}
@@ -94,6 +98,9 @@ func sortedPaths(byKey map[string]*Path) []*Path {
 func diffPaths(older, newer *recording.Recording) []*Path {
 	was, is, of := older.Counts(), newer.Counts(), pathsOf
 	switch a, b := lookIn(older), lookIn(newer); {
+	case a != nil && b != nil && (recordIn(older) == nil) != (recordIn(newer) == nil):
+		// A snapshot has no code: the two are compared by owner.
+		was, is, of = nil, nil, func(r *recording.Recording) []*Path { return heldPaths(lookIn(r)) }
 	case a != nil && b != nil:
 		was, is = nil, nil // nothing is scaled
 	case a != nil || b != nil:

@@ -51,8 +51,9 @@ type Report struct {
 	Top       []TopLine
 	Sites     []SiteTable
 
-	// Look is what only a look at a running host has, nil elsewhere.
-	Look *Look
+	// Look is what only a look at a running host has, nil elsewhere; Record what a record has beside it.
+	Look   *Look
+	Record *Record
 
 	Paths []*Path
 	// Counts are the endpoints of each role.
@@ -76,7 +77,7 @@ func newReport(r *recording.Recording) *Report {
 		Rows: rowsOf(sortedRows(r)), Ends: rowsOf(connectionOf(r).ends()), Connection: connectionLines(r),
 		Accounts: accountsOf(r), Trace: traceOf(r), Losses: lossesOf(r), Costs: costsOf(r), CallPaths: callPathsOf(r),
 		Timelines: timelinesOf(r), Notes: notes(r), Top: topOf(r), Sites: siteTables(r),
-		Paths: callPaths(r), Counts: r.Counts(), Look: lookOf(r, Options{}.of(r)),
+		Paths: callPaths(r), Counts: r.Counts(), Look: lookOf(r, Options{}.of(r)), Record: recordOf(r, Options{}.of(r)),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"math"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -36,6 +37,9 @@ func renderers() map[string]func(io.Writer, *recording.Recording) error {
 		}
 		all["diff back "+name] = func(w io.Writer, r *recording.Recording) error {
 			return f.WriteDiff(w, report.Compare(r, sample.New()))
+		}
+		all["code "+name] = func(w io.Writer, r *recording.Recording) error {
+			return f.WriteDiff(w, report.Compare(sample.Recorded(), r))
 		}
 		if name == "pprof" || name == "speedscope" || name == "folded" {
 			continue // their difference is the same code as that of the above
@@ -115,6 +119,11 @@ func oddRecordings() map[string]*recording.Recording {
 		change(r)
 		odd["live, "+name] = r
 	}
+	for name, change := range oddRecords {
+		r := sample.Recorded()
+		change(r)
+		odd["record, "+name] = r
+	}
 	odd["snapshot"], odd["record"], odd["no profile"] = sample.Snapshot(), sample.Record(), sample.NoProfile()
 	odd["empty load"] = &recording.Recording{Machines: []*recording.Machine{{Load: &recording.Load{}}}}
 	with("no endpoints", func(r *recording.Recording) { r.Machines[0].Endpoints = nil })
@@ -152,6 +161,63 @@ func oddRecordings() map[string]*recording.Recording {
 		r.Machines[0].Reconcile.BothEnds, r.Machines[0].Load.End = true, kernel.RoleClient
 	})
 	return odd
+}
+
+// oddRecords are what can be wrong with a record.
+var oddRecords = map[string]func(*recording.Recording){
+	"whole":                    func(*recording.Recording) {},
+	"huge":                     func(r *recording.Recording) { flood(reflect.ValueOf(r), false) },
+	"negative":                 func(r *recording.Recording) { flood(reflect.ValueOf(r), true) },
+	"nameless":                 func(r *recording.Recording) { sample.Forge(r, "") },
+	"names of other alphabets": func(r *recording.Recording) { sample.Forge(r, "ядро 内核") },
+	"openers without a record": func(r *recording.Recording) { r.Machines[0].Record = nil },
+	"a record without openers": func(r *recording.Recording) { r.Machines[0].Openers = nil },
+	"a record without a look":  func(r *recording.Recording) { r.Machines[0].Look = nil },
+	"nothing but a record": func(r *recording.Recording) {
+		*r.Machines[0] = recording.Machine{Look: &recording.Look{}, Record: &recording.Record{}}
+	},
+	"no locations": func(r *recording.Recording) { r.Machines[0].Locations = nil },
+	"no reconcile": func(r *recording.Recording) { r.Machines[0].Reconcile = nil },
+	"locations out of range": func(r *recording.Recording) {
+		for i := range r.Machines[0].Openers {
+			for k := range r.Machines[0].Openers[i].Locations {
+				r.Machines[0].Openers[i].Locations[k] = 1000*k - 1
+			}
+		}
+	},
+	"more locations than frames": func(r *recording.Recording) {
+		for i := range r.Machines[0].Openers {
+			o := &r.Machines[0].Openers[i]
+			o.Locations, o.Frames = append(o.Locations, 1, 2), o.Frames[:len(o.Frames)/2]
+		}
+	},
+	"locations without frames": func(r *recording.Recording) {
+		for i := range r.Machines[0].Openers {
+			r.Machines[0].Openers[i].Frames = nil
+		}
+	},
+	"all inlined": func(r *recording.Recording) {
+		for i := range r.Machines[0].Locations {
+			r.Machines[0].Locations[i].Inlined, r.Machines[0].Locations[i].Address = true, 0
+		}
+	},
+	"groups of openers that are not there": func(r *recording.Recording) {
+		r.Machines[0].Look.By = []string{"opener"}
+		for i := range r.Machines[0].Groups {
+			r.Machines[0].Groups[i].Opener = 90*i - 1
+		}
+	},
+	"a stack without an end": func(r *recording.Recording) {
+		o := &r.Machines[0].Openers[0]
+		for i := range 50_000 {
+			o.Frames, o.Locations = append(o.Frames, "f"+strconv.Itoa(i%7)), append(o.Locations, i%3)
+		}
+	},
+	"time that stands still": func(r *recording.Recording) {
+		for i := range r.Machines[0].Record.Timeline {
+			r.Machines[0].Record.Timeline[i].Seconds = 0
+		}
+	},
 }
 
 func oddPairs() map[string]*recording.Recording {
@@ -226,7 +292,7 @@ func TestAFailingWriterIsReported(t *testing.T) {
 
 func TestRenderingChangesNoRecording(t *testing.T) {
 	for name, made := range map[string]func() *recording.Recording{"troubled": sample.Troubled, "two machines": sample.TwoMachines,
-		"snapshot": sample.Snapshot, "live": sample.Live} {
+		"snapshot": sample.Snapshot, "live": sample.Live, "record": sample.Recorded} {
 		r := made()
 		for format, render := range renderers() {
 			if err := render(io.Discard, r); err != nil {
@@ -242,7 +308,8 @@ func TestRenderingChangesNoRecording(t *testing.T) {
 func TestARecordingCannotDriveTheTerminal(t *testing.T) {
 	client, server := sample.Ends()
 	for name, r := range map[string]*recording.Recording{"one machine": sample.New(), "two": sample.TwoMachines(),
-		"one kernel": sample.OneKernel(), "the client's end": client, "the server's end": server, "snapshot": sample.Snapshot(), "live": sample.Live()} {
+		"one kernel": sample.OneKernel(), "the client's end": client, "the server's end": server, "snapshot": sample.Snapshot(), "live": sample.Live(),
+		"record": sample.Recorded()} {
 		r.Interrupted = "somehow"
 		for _, m := range r.Machines {
 			m.Interrupted = "somehow"

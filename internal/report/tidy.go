@@ -15,7 +15,8 @@ const (
 )
 
 // longLists are those that are not shown line by line: fold sees to some, and of the others figures are made.
-var longLists = map[string]bool{"endpoints": true, "groups": true, "stacks": true, "frames": true, "timeline": true, "addresses": true}
+var longLists = map[string]bool{"endpoints": true, "groups": true, "stacks": true, "frames": true, "timeline": true, "addresses": true,
+	"openers": true, "locations": true}
 
 // tidy is a copy of a recording that may be shown: not more than a reader or another program can take, and no text that
 // drives a terminal or breaks a line. It is the one place for both. A recording may come from anybody, and the names in it

@@ -10,11 +10,15 @@ import (
 	"github.com/connprof/connprof/internal/report"
 )
 
-// CSV writes one row for each role, state and object type, and of a look at a host one for each group. Sizes are bytes.
+// CSV writes one row for each role, state and object type, of a look at a host one for each group, and of a record one for each
+// opener. Sizes are bytes.
 type CSV struct{}
 
 // Write keeps the recording's order.
 func (CSV) Write(w io.Writer, r *report.Report) error {
+	if r.Record != nil && r.Record.HasOpeners() {
+		return writeCSV(w, openerRows(r))
+	}
 	if r.Look != nil {
 		return writeCSV(w, groupRows(r.Recording))
 	}

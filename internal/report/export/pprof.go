@@ -11,11 +11,15 @@ import (
 )
 
 // Pprof writes a gzipped profile for `go tool pprof`: objects and page bytes by call path, the object type as the leaf
-// function, and role, type and cache as labels. Of a look at a host it has sockets and bytes by owner, state and object.
+// function, and role, type and cache as labels. Of a look at a host it has sockets and bytes by owner, state and object, and of a
+// record connections and bytes by the code that opened them.
 type Pprof struct{}
 
 // Write has a sample for each path.
 func (Pprof) Write(w io.Writer, r *report.Report) error {
+	if samples := r.CodeSamples(); len(samples) > 0 {
+		return writeCode(w, r, samples, false)
+	}
 	samples := r.Samples()
 	p := newProfile(r, held(samples))
 	for _, s := range samples {
@@ -27,6 +31,9 @@ func (Pprof) Write(w io.Writer, r *report.Report) error {
 // WriteDiff writes the newer recording less the older one, as `go tool pprof -base` would leave it: what shrank is negative.
 // Where the numbers of endpoints differ, the old figures are scaled to the new number.
 func (Pprof) WriteDiff(w io.Writer, d *report.Diff) error {
+	if samples := d.CodeSamples(); len(samples) > 0 {
+		return writeCode(w, d.Newer, samples, true)
+	}
 	p := newProfile(d.Newer, held(d.Paths))
 	for _, s := range d.Paths {
 		objects := toInt64(s.Count) - toInt64(s.OldCount)

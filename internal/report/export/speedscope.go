@@ -73,7 +73,10 @@ func writeSpeedscope(w io.Writer, name string, paths []*report.Path, weight func
 
 // profileName is the role of a call path. What owners hold is one profile.
 func profileName(p *report.Path) string {
-	if p.Of != nil {
+	switch {
+	case p.Of != nil && p.Of.Code:
+		return "still open, by code"
+	case p.Of != nil:
 		return "by owner"
 	}
 	return p.Role.String()

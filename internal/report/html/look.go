@@ -33,15 +33,20 @@ func writeLook(w io.Writer, r *report.Report) error {
 	p := newPage("connprof: " + r.Command)
 	p.Aside, p.Sentence, p.Detail, p.Alerts, p.Tiles = r.Host, r.Look.Sentence, r.Look.Took, r.Alerts, r.Look.Tiles
 	p.Holdings = newHoldings(r.Look.Holdings(), false)
-	p.Look = &lookView{Look: r.Look, Notes: r.Notes, Top: r.Top}
+	p.Look = newLookView(r)
+	return p.write(w)
+}
+
+func newLookView(r *report.Report) *lookView {
+	l := &lookView{Look: r.Look, Notes: r.Notes, Top: r.Top}
 	for i := range r.Look.All.Rows {
-		p.Look.Owners = append(p.Look.Owners, newOwnerView(&r.Look.All.Rows[i]))
+		l.Owners = append(l.Owners, newOwnerView(&r.Look.All.Rows[i]))
 	}
 	if o := r.Look.All.Others; o != nil {
 		v := newOwnerView(o)
-		p.Look.Others = &v
+		l.Others = &v
 	}
-	return p.write(w)
+	return l
 }
 
 func newOwnerView(r *report.OwnerRow) ownerView {

@@ -43,7 +43,8 @@ type page struct {
 	Report     *reportView
 	Diff       *report.Diff
 	Look       *lookView
-	Holdings   *holdings // what the icicle of a look is made from, in the place of Flame
+	Record     *recordView // beside Look
+	Holdings   *holdings   // what the icicle of a look is made from, in the place of Flame
 }
 
 // reportView is what only the page of a single recording has.
@@ -56,6 +57,9 @@ type reportView struct {
 
 // Write writes the page of a recording.
 func (Format) Write(w io.Writer, r *report.Report) error {
+	if r.Record != nil && r.Look != nil {
+		return writeRecord(w, r)
+	}
 	if r.Look != nil {
 		return writeLook(w, r)
 	}
@@ -87,11 +91,11 @@ func (Format) WriteDiff(w io.Writer, d *report.Diff) error {
 }
 
 func newPage(title string) *page {
-	script := asset("page.js") + asset("levels.js") + asset("flame.js") + asset("timeline.js") + asset("table.js")
+	script := asset("page.js") + asset("levels.js") + asset("code.js") + asset("flame.js") + asset("timeline.js") + asset("table.js")
 	sum := sha256.Sum256([]byte(script))
 	return &page{
 		Title:  title,
-		CSS:    template.CSS(asset("page.css") + asset("flame.css") + asset("look.css")),
+		CSS:    template.CSS(asset("page.css") + asset("flame.css") + asset("look.css") + asset("record.css")),
 		Script: template.JS(script),
 		Policy: fmt.Sprintf("default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-%s'",
 			base64.StdEncoding.EncodeToString(sum[:])),
@@ -105,6 +109,25 @@ func asset(name string) string {
 		panic("html: " + err.Error()) // cannot happen: the file is part of the program
 	}
 	return string(data)
+}
+
+// Charts are the courses over time, whose figures the page's script reads.
+func (p *page) Charts() []*chart {
+	switch {
+	case p.Record != nil:
+		return p.Record.Charts
+	case p.Report != nil:
+		return p.Report.Charts
+	}
+	return nil
+}
+
+// Code is the tree of code of a record, nil where there is none to draw.
+func (p *page) Code() *codeData {
+	if p.Record == nil || len(p.Record.code.Openers) == 0 {
+		return nil
+	}
+	return p.Record.code
 }
 
 // write renders into memory first, so that a failing template leaves no half page behind.

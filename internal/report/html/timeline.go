@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/connprof/connprof/internal/format"
-	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/report"
 )
 
@@ -38,14 +37,17 @@ type tick struct {
 // chartData is what the crosshair shows.
 type chartData struct {
 	Seconds     []float64   `json:"seconds"`
-	Established []int       `json:"established"`
-	Growth      []float64   `json:"growth"` // slab bytes since the first sample
-	Slab        []uint64    `json:"slab"`
+	Established []int       `json:"established,omitempty"`
+	Growth      []float64   `json:"growth,omitempty"` // slab bytes since the first sample
+	Slab        []uint64    `json:"slab,omitempty"`
 	Ranges      [][]float64 `json:"ranges"` // of seconds, established, growth: lowest and highest
+	// Series and Moments take the place of Established and the others in a record: a list for each panel, and what the crosshair says.
+	Series  [][]float64 `json:"series,omitempty"`
+	Moments []string    `json:"moments,omitempty"`
 }
 
 func newChart(t report.Timeline) *chart {
-	points := thinned(t.Points)
+	points := spread(t.Points, maxPoints)
 	var d chartData
 	for _, p := range points {
 		d.Seconds = append(d.Seconds, finite(p.Seconds))
@@ -67,18 +69,6 @@ func newChart(t report.Timeline) *chart {
 		newPanel("Connections", "established", "conns", d.Seconds, up, time, conns, whole),
 		newPanel("Slab memory", since, "slab", d.Seconds, d.Growth, time, bytes, shortSize),
 	}}
-}
-
-// thinned keeps at most maxPoints samples, the first and the last among them.
-func thinned(points []recording.TimelinePoint) []recording.TimelinePoint {
-	if len(points) <= maxPoints {
-		return points
-	}
-	kept := make([]recording.TimelinePoint, maxPoints)
-	for i := range kept {
-		kept[i] = points[i*(len(points)-1)/(maxPoints-1)]
-	}
-	return kept
 }
 
 // finite keeps a forged time from becoming an axis without an end; 1e9 s are 31 years.

@@ -154,11 +154,13 @@ func ownerCells(r *report.OwnerRow) []terminal.Cell {
 }
 
 // findings are left out where nothing stands out.
-func (p page) findings(list []report.Finding) {
+func (p page) findings(list []report.Finding) { p.findingsAs("What stands out", list) }
+
+func (p page) findingsAs(title string, list []report.Finding) {
 	if len(list) == 0 {
 		return
 	}
-	p.Section("What stands out", "")
+	p.Section(title, "")
 	for _, f := range list {
 		p.Paragraph(terminal.Warning, f.Sentence)
 		if f.Advice != "" {

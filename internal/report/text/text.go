@@ -38,6 +38,9 @@ func (f Format) page(w io.Writer) page { return page{terminal.New(w, terminal.Wi
 
 // Write writes the account of a recording.
 func (f Format) Write(w io.Writer, r *report.Report) error {
+	if r.Record != nil && r.Look != nil {
+		return f.writeRecord(w, r)
+	}
 	if r.Look != nil {
 		return f.writeLook(w, r)
 	}

@@ -10,13 +10,14 @@ if (document.getElementById('flame')) {
   let zoom = nodes[0], focused = nodes[0], matcher = null;
 
   // read unpacks the preorder list and works out what it implies: parents, places, the end of each subtree.
-  function read({names, nodes: flat, stride, diff}) {
+  function read({names, nodes: flat, stride, diff, refs}) {
     const list = [], open = [];
     for (let at = 0; at < flat.length; at += stride) {
       const [name, depth, width, count, kind, cache, bytes, old] = flat.slice(at, at + stride);
       const parent = open[depth - 1];
       const n = {id: list.length, name: names[name], depth, width, count, kind, cache: names[cache], parent,
         bytes: diff ? bytes : width, old: old || 0, x: parent ? parent.next : 0, end: 0, role: kind === ROLE ? names[name] : parent && parent.role};
+      if (refs) n.ref = refs[list.length];
       n.next = n.x;
       if (parent) parent.next += width;
       open[depth] = n;
@@ -44,6 +45,9 @@ if (document.getElementById('flame')) {
     }
   }
 
+  // amount writes a frame's bytes, or its count where that is what frames are as wide as.
+  const amount = v => data.unit ? group(v) + ' ' + data.unit : size(v);
+
   const isAbove = (n, z) => n.id < z.id && z.id < n.end;
 
   function place(n, z) {
@@ -69,6 +73,7 @@ if (document.getElementById('flame')) {
     if (n.kind === 0) c += ' root';
     else if (n.kind === ROLE) c += ' role';
     else if (data.diff) c += ' ' + changeClass(n);
+    else if (n.ref && n.kind < LEAF) c += ' code p-' + n.ref.process;
     else c += n.category ? ' c-' + n.category : ' mixed r-' + (n.role === 'server' ? 'server' : 'client');
     if (n.kind >= LEAF) c += ' leaf';
     if (isAbove(n, zoom)) c += ' above';
@@ -104,7 +109,7 @@ if (document.getElementById('flame')) {
     e.dataset.id = n.id;
     e.setAttribute('role', 'treeitem');
     e.setAttribute('aria-level', n.depth + 1);
-    e.setAttribute('aria-label', n.name + ', ' + size(n.bytes) + ', ' + percent(n.width, nodes[0].width));
+    e.setAttribute('aria-label', n.name + ', ' + amount(n.bytes) + ', ' + percent(n.width, nodes[0].width));
     shown.set(n.id, e);
     box.append(e);
     return e;
@@ -147,6 +152,7 @@ if (document.getElementById('flame')) {
     crumbs();
     match();
     tip.hidden = true;
+    if (look && look.shown) look.shown(zoom);
     rememberHash('f', n.id ? String(n.id) : '');
   }
 
@@ -165,7 +171,7 @@ if (document.getElementById('flame')) {
       b.onclick = () => zoomTo(n);
       nav.append(b);
     });
-    if (zoom.id) nav.append(element('span', '', '  ' + size(zoom.bytes) + ', ' + percent(zoom.width, nodes[0].width) + ' of all'));
+    if (zoom.id) nav.append(element('span', '', '  ' + amount(zoom.bytes) + ', ' + percent(zoom.width, nodes[0].width) + ' of all'));
     document.getElementById('unzoom').disabled = zoom === nodes[0];
   }
 
@@ -197,11 +203,12 @@ if (document.getElementById('flame')) {
       frames++;
       i = n.end;
     }
-    out.textContent = frames ? size(sum) + ' matched, ' + percent(sum, zoom.width) : 'no frame matches';
+    out.textContent = frames ? amount(sum) + ' matched, ' + percent(sum, zoom.width) : 'no frame matches';
     if (!frames) out.className = 'warn';
   }
 
   function facts(n) {
+    if (data.facts) return data.facts(n, nodes[0].width);
     const rows = [];
     const endpoints = n.role !== undefined ? data.endpoints[n.role] : Object.values(data.endpoints).reduce((a, b) => a + b, 0);
     if (data.diff) {
@@ -283,11 +290,16 @@ if (document.getElementById('flame')) {
     }
   });
   new ResizeObserver(() => render(zoom)).observe(box);
-  if (look) look.changed = () => load(look.flame());
+  if (look) {
+    look.changed = () => load(look.flame());
+    look.at = () => zoom.ref;
+    look.zoom = ref => zoomTo(nodes.find(n => n.ref === ref) || nodes[0]);
+  }
 
   input.value = hash.get('q') || '';
   zoom = nodes[Number(hash.get('f'))] || nodes[0];
   render(zoom);
   crumbs();
+  if (look && look.shown) look.shown(zoom);
   if (input.value) search(input.value);
 }

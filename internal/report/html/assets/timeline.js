@@ -5,7 +5,7 @@
     const d = JSON.parse(sources[n].textContent);
     const moment = box.querySelector('.moment');
     const plots = [...box.querySelectorAll('.plot')];
-    const values = [d.established, d.growth];
+    const values = d.series || [d.established, d.growth];
     const at = (v, [low, high]) => 100 * (v - low) / (high - low);
     let current = -1;
 
@@ -18,7 +18,7 @@
         cross.style.left = at(d.seconds[i], d.ranges[0]) + '%';
         cross.firstChild.style.top = 100 - at(values[k][i], d.ranges[k + 1]) + '%';
       });
-      moment.textContent = i < 0 ? '\u00a0' :
+      moment.textContent = i < 0 ? '\u00a0' : d.moments ? d.moments[i] :
         d.seconds[i].toFixed(2) + ' s · ' + group(d.established[i]) + ' established · slab ' +
         (d.growth[i] > 0 ? '+' : '') + size(d.growth[i]) + ' (' + size(d.slab[i]) + ')';
     };
