@@ -357,11 +357,14 @@ int BPF_PROG(opens_state_change, struct sock *sk, int oldstate, int newstate)
 /* A sock that nobody was seen to open: it was open before, or has never been connected. */
 static __always_inline void count_stranger(struct open_counters *c, struct sock *sk)
 {
-	if (followed)
+	if (late)
 		return;
-	if (BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt))
+	if (BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt)) {
 		COUNT(c->closed_before);
-	else if (!BPF_CORE_READ(sk, sk_max_ack_backlog) && !BPF_CORE_READ(sk, __sk_common.skc_dport))
+		return;
+	}
+	/* Such a one is destroyed by whoever closes it. */
+	if (!BPF_CORE_READ(sk, sk_max_ack_backlog) && !BPF_CORE_READ(sk, __sk_common.skc_dport) && is_followed())
 		COUNT(c->never_connected);
 }
 
@@ -381,9 +384,10 @@ int BPF_PROG(opens_destroy, struct sock *sk)
 		count_stranger(c, sk);
 		return 0;
 	}
+	if (is_late(o->opener)) /* the walk may have met it, and asks for it later */
+		return 0;
 	/* tcp_connect_init() clears rcv_nxt, and only the other end's SYN sets it. */
-	if (!is_late(o->opener))
-		count_close(c, o, !o->error && BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt));
+	count_close(c, o, !o->error && BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt));
 	bpf_map_delete_elem(&open_sockets, &key);
 	return 0;
 }

@@ -17,7 +17,7 @@ func timeOf(seconds float64) time.Duration { return time.Duration(seconds * floa
 
 // fillRecord closes the record's own part: the openers, their sums, and by how much the host's memory grew.
 func (r *record) fillRecord(c kernel.OpenCounters) error {
-	if err := r.countVanished(); err != nil {
+	if err := r.countLive(); err != nil {
 		return err
 	}
 	r.ledger.FillWalk(r.machine, r.caches)
@@ -57,24 +57,26 @@ func costlier(a, b *recording.Opener) int {
 		slices.Compare(a.Frames, b.Frames), cmp.Compare(a.Listener, b.Listener), cmp.Compare(a.Netns, b.Netns))
 }
 
-// countVanished finds, after the walk, what has neither been closed by an event nor found by the walk.
-func (r *record) countVanished() error {
+// countLive counts what was open when the time was over, and, after the walk, what has neither been closed by an event since nor been
+// found: it was closed earlier, and the kernel did not say so.
+func (r *record) countLive() error {
 	for _, s := range r.open {
-		// Connections that did not come up and have not been closed.
-		if row := r.rows.byID[s.Opener]; row != 0 && s.Error != 0 {
-			r.rows.list[row-1].counts.Failed++
-			r.rows.list[row-1].counts.Errors[min(int(s.Error), kernel.OpenErrors-1)]++
+		n := r.rows.byID[s.Opener]
+		if n == 0 {
+			continue
+		}
+		row := r.rows.list[n-1]
+		row.live++
+		if s.Error != 0 { // it did not come up, and has not been closed
+			row.counts.Failed++
+			row.counts.Errors[min(int(s.Error), kernel.OpenErrors-1)]++
 		}
 	}
 	return r.probes.OpenSockets(func(sock uint64, s kernel.OpenSocket) {
 		_, met := r.seen[sock]
 		old, known := r.open[sock]
-		switch {
-		case r.rows.byID[old.Opener] == 0:
-		case met && known && old.Opened != s.Opened: // closed during the walk, and another one has its place
-			r.rows.list[r.rows.byID[old.Opener]-1].met--
-		case !met && known && old.Opened == s.Opened:
-			r.rows.list[r.rows.byID[s.Opener]-1].vanished++
+		if n := r.rows.byID[old.Opener]; known && n != 0 && !met && old.Opened == s.Opened {
+			r.rows.list[n-1].vanished++
 		}
 	})
 }

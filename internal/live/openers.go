@@ -2,6 +2,7 @@ package live
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,10 +34,18 @@ type openerRow struct {
 	pids   map[uint32]struct{}
 	path   *path
 	tenths [10]int
-	// Of those that are open at the end: how many the walk met, and where they lead.
-	met      int
-	peers    map[string]int
-	vanished int
+	// live is how many are open at the end, vanished those of them that the walk did not find though no event has closed them: their
+	// close was missed. met is how many the walk found, some of those that were closed while it went on not among them.
+	live, vanished, met int
+	peers               map[string]int
+}
+
+// open is how many were open when the time was over. What nobody was seen to open, the walk alone tells.
+func (row *openerRow) open() int {
+	if row.counts.Opened == 0 {
+		return row.met
+	}
+	return row.live - row.vanished
 }
 
 // openerRows is all of them. Numbers are places in the list, counted from 1.
@@ -263,12 +272,12 @@ func (r *record) matches(row *openerRow) bool {
 	return len(plain.Cgroups) == 0 || r.inCgroup(row, plain.Cgroups)
 }
 
-// fill makes the row of a recording of it. What the walk did not find is closed: by an event meanwhile, or without one (vanished).
+// fill makes the row of a recording of it.
 func (row *openerRow) fill(out *recording.Opener, share *account.OpenerShare, locations *locations) {
 	c := &row.counts
 	*out = recording.Opener{Kind: row.key.kind, Comm: row.key.comm, Container: row.key.container, Role: row.key.role, Why: row.key.why,
-		Stack: recording.StackNone, Frames: []string{}, Opened: int(c.Opened), Closed: max(int(c.Opened)-row.met, 0), Failed: int(c.Failed),
-		Live: row.met, Lifetime: percentilesOf(&c.Lifetimes), Errors: errorsOf(c), Peers: peersOf(row.peers)}
+		Stack: recording.StackNone, Frames: []string{}, Opened: int(c.Opened), Closed: max(int(c.Opened)-row.open(), 0), Failed: int(c.Failed),
+		Live: row.open(), Lifetime: percentilesOf(&c.Lifetimes), Errors: errorsOf(c), Peers: peersOf(row.peers)}
 	out.PIDs = pidsOf(row.pids)
 	if len(out.PIDs) > 0 {
 		out.PID = out.PIDs[0]
@@ -287,7 +296,7 @@ func (row *openerRow) fill(out *recording.Opener, share *account.OpenerShare, lo
 		out.Frames, out.Locations = locations.add(row.path.frames)
 	}
 	if c.Opened > 0 {
-		row.tenths[9] = row.met
+		row.tenths[9] = row.open()
 		out.Tenths = row.tenths[:]
 	}
 	if share != nil {
@@ -335,6 +344,14 @@ func peersOf(counts map[string]int) (list []recording.PeerCount) {
 	return list[:min(len(list), shownPeers)]
 }
 
+// nameOf is a function's name, or where in its file it is.
+func nameOf(f *symbolise.Frame) string {
+	if f.Function != "" {
+		return f.Function
+	}
+	return fmt.Sprintf("%s+%#x", f.Module, f.Address)
+}
+
 // locations numbers places in code, each once.
 type locations struct {
 	list  []recording.Location
@@ -358,7 +375,7 @@ func (l *locations) add(frames []symbolise.Frame) (names []string, numbers []int
 			l.known[at] = n
 			l.list = append(l.list, at)
 		}
-		names, numbers = append(names, f.String()), append(numbers, n)
+		names, numbers = append(names, nameOf(&f)), append(numbers, n)
 	}
 	return names, numbers
 }
