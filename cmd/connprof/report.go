@@ -22,10 +22,10 @@ var formats = []struct {
 	report.Format
 }{
 	{"html", "a page with the flame graph, the account and the timeline", html.Format{}},
-	{"pprof", "a profile for go tool pprof, with labels role, type and cache", export.Pprof{}},
+	{"pprof", "a profile for go tool pprof; of a record one of the code that opened connections", export.Pprof{}},
 	{"folded", "folded stacks, for flamegraph.pl and its like", export.Folded{}},
 	{"speedscope", "a profile for speedscope.app", export.Speedscope{}},
-	{"csv", "one row an object type", export.CSV{}},
+	{"csv", "one row an object type; of a snapshot a group, of a record an opener", export.CSV{}},
 }
 
 // addFormatFlags gives a command a flag for each format and returns their values.
@@ -64,8 +64,9 @@ func newReport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report FILE",
 		Short: "Render a recording: as text, or as HTML, pprof, folded stacks, speedscope or CSV",
-		Long: `Render a recording that connprof run or connprof snapshot wrote, gzipped or not; - is standard input. It needs no root and works
-on any machine. Without a format flag the account is printed as text. --by, --sort and --rows choose how a snapshot's owners are shown.`,
+		Long: `Render a recording that connprof run, snapshot or record wrote, gzipped or not; - is standard input. It needs no root and works
+on any machine. Without a format flag the account is printed as text. --by, --sort and --rows choose how the owners of a snapshot or
+a record are shown.`,
 		Example: `  connprof report connprof.json
   connprof report snapshot.json --by container,state -n 50
   connprof report connprof.json --html report.html
@@ -105,7 +106,7 @@ func newDiff() *cobra.Command {
 		Use:   "diff OLD NEW",
 		Short: "Compare two recordings, object type by object type; of two snapshots, what has grown",
 		Long: `Compare two recordings. Of two runs it shows what each object type costs in both; of two snapshots whose memory has grown, and which
-objects. --by, --sort and --rows choose how the owners are shown.`,
+objects; of two records which code paths have more open than before. --by, --sort and --rows choose how the owners are shown.`,
 		Example: `  connprof diff old.json new.json
   connprof diff before.json after.json --by cgroup --sort unread`,
 		Args: cobra.ExactArgs(2),

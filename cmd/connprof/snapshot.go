@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,6 +67,9 @@ func (f *snapshotFlags) run(cmd *cobra.Command) (err error) {
 	view, err := f.view.options()
 	if err != nil {
 		return usageError{fmt.Errorf("snapshot: %w", err)}
+	}
+	if slices.Contains(view.By, "opener") {
+		return usageError{errors.New("snapshot: --by opener: a snapshot does not know who opened what; use connprof record")}
 	}
 	f.By = view.By
 	if err := f.open(); err != nil {

@@ -51,7 +51,7 @@ func (f *viewFlags) read(cmd *cobra.Command, files []string) ([]*recording.Recor
 	for i, rec := range list {
 		for _, name := range viewNames {
 			if cmd.Flags().Changed(name) && !report.HasOwners(rec) {
-				return nil, usageError{fmt.Errorf("%s: --%s is for snapshots, and %s is none; leave it out", cmd.Name(), name, files[i])}
+				return nil, usageError{fmt.Errorf("%s: --%s is for snapshots and records, and %s is neither; leave it out", cmd.Name(), name, files[i])}
 			}
 		}
 		if err := report.Divides(rec, by); err != nil {

@@ -25,6 +25,8 @@ type Diff struct {
 	// Growth is how two looks at a host differ, nil where not both recordings are looks. It takes the place of Rows: the sockets of
 	// a host are not all alike.
 	Growth *Growth
+	// Code is how two records differ beside it, nil where not both recordings are records.
+	Code *CodeDiff
 }
 
 // DiffAnswer is what the newer recording says first, and how that differs from the older.
@@ -59,6 +61,9 @@ func CompareWith(older, newer *recording.Recording, o Options) (*Diff, error) {
 func (d *Diff) grow(older, newer *recording.Recording, o Options) {
 	if d.Growth = growthOf(older, newer, o); d.Growth != nil {
 		d.Answer, d.Tiles, d.Rows = growthAnswer(older, newer), growthTiles(older, newer), nil
+	}
+	if d.Code = codeDiffOf(older, newer, o); d.Code != nil {
+		d.Answer, d.Tiles = codeAnswer(older, newer, d.Code), codeTiles(older, newer)
 	}
 }
 
@@ -198,10 +203,15 @@ func diffWarnings(older, newer *recording.Recording) []string {
 	case (a == nil) != (b == nil):
 		warnings = append(warnings, "one recording is of a run and the other of a host as it was: compare what an endpoint costs, "+
 			"and not who has how many")
+	case a != nil && (a.Record == nil) != (b.Record == nil):
+		warnings = append(warnings, "one recording is a record and the other a snapshot: only the record knows who opened what")
 	case a != nil && !slices.Equal(a.Look.Filter, b.Look.Filter):
 		warnings = append(warnings, "the recordings are of different sockets: their filters differ")
 	case a == nil && older.Scenario() != newer.Scenario():
 		warnings = append(warnings, "the recordings are of different scenarios")
+	}
+	if said := lengthWarning(older, newer); said != "" {
+		warnings = append(warnings, said)
 	}
 	if a, b := older.Machines, newer.Machines; lookIn(older) != nil && lookIn(newer) != nil && a[0].Host.Boot != b[0].Host.Boot {
 		warnings = append(warnings, "the recordings are of different hosts, or of one that was started anew in between")

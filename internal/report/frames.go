@@ -146,6 +146,9 @@ func shortFunction(name string) string {
 	if path, file, found := strings.Cut(strings.TrimPrefix(name, "py::"), ":"); found && strings.HasPrefix(name, "py::") {
 		return path + " " + file[strings.LastIndexByte(file, '/')+1:]
 	}
+	if function, place, found := cutLast(name, " "); found && strings.Contains(place, ".js:") { // as V8 names it: JS:*open /srv/app.js:12:3
+		return strings.TrimLeft(function[strings.LastIndexByte(function, ':')+1:], "~*^+") + " " + place[strings.LastIndexByte(place, '/')+1:]
+	}
 	s := functionName(name)
 	end := len(s)
 	if at := strings.IndexAny(s, "([<"); at >= 0 {
@@ -158,6 +161,15 @@ func shortFunction(name string) string {
 		s = s[:at]
 	}
 	return withoutArguments(s)
+}
+
+// cutLast is strings.Cut at the last separator.
+func cutLast(s, sep string) (before, after string, found bool) {
+	at := strings.LastIndex(s, sep)
+	if at < 0 {
+		return s, "", false
+	}
+	return s[:at], s[at+len(sep):], true
 }
 
 // withoutArguments leaves out what stands in < > and, of Go's generics, in [ ].

@@ -35,8 +35,12 @@ func (CSV) Write(w io.Writer, r *report.Report) error {
 }
 
 // WriteDiff has a row for what either recording has; sizes are page bytes an endpoint. change_percent is empty where the
-// older recording has none. Of two looks at a host it has a row for each owner and each object that has changed.
+// older recording has none. Of two looks at a host it has a row for each owner and each object that has changed, of two records
+// for each code path.
 func (CSV) WriteDiff(w io.Writer, d *report.Diff) error {
+	if d.Code != nil {
+		return writeCSV(w, codeRows(d.Code))
+	}
 	if d.Growth != nil {
 		return writeCSV(w, growthRows(d.Growth))
 	}

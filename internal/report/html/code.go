@@ -17,8 +17,8 @@ const measures = 4 // bytes, sockets still open, opened, failed
 // codeData is the tree of code as the page's script reads it: names by index.
 type codeData struct {
 	Names []string `json:"names"`
-	// Nodes are in preorder, each with name, depth, process and place (file:line).
-	Nodes [][4]int `json:"nodes"`
+	// Nodes are in preorder, each with label, depth, process, place (file:line) and whole name.
+	Nodes [][5]int `json:"nodes"`
 	// Ends are the openers whose code ends at a node: node, opener.
 	Ends       [][2]int     `json:"ends"`
 	Openers    []codeOpener `json:"openers"`
@@ -41,16 +41,16 @@ type codeOpener struct {
 
 // codeNode is a frame of the tree: all openers that share everything from the root to here.
 type codeNode struct {
-	name, place string
-	process     int
-	values      [measures]float64
-	weight      float64 // the largest of its shares
-	kids        []*codeNode
-	index       map[string]*codeNode
-	ends        []int
+	label, name, place string
+	process            int
+	values             [measures]float64
+	weight             float64 // the largest of its shares
+	kids               []*codeNode
+	index              map[string]*codeNode
+	ends               []int
 }
 
-func (n *codeNode) kid(name, place string, process int) *codeNode {
+func (n *codeNode) kid(label, name, place string, process int) *codeNode {
 	key := name + "\x00" + place
 	if k := n.index[key]; k != nil {
 		return k
@@ -58,7 +58,7 @@ func (n *codeNode) kid(name, place string, process int) *codeNode {
 	if n.index == nil {
 		n.index = map[string]*codeNode{}
 	}
-	k := &codeNode{name: name, place: place, process: process}
+	k := &codeNode{label: label, name: name, place: place, process: process}
 	n.index[key] = k
 	n.kids = append(n.kids, k)
 	return k
@@ -69,13 +69,13 @@ func valuesOf(o *report.CodeOpener) [measures]float64 {
 }
 
 func codeTree(c *report.Code) *codeNode {
-	root := &codeNode{name: "all", process: -1}
+	root := &codeNode{label: "all", name: "all", process: -1}
 	for i := range c.Openers {
 		o := &c.Openers[i]
 		n, values := root, valuesOf(o)
 		way := []*codeNode{root}
 		for k, name := range o.Way {
-			n = n.kid(name, o.Places[k], o.Process)
+			n = n.kid(o.Labels[k], name, o.Places[k], o.Process)
 			way = append(way, n)
 		}
 		n.ends = append(n.ends, i)
@@ -124,14 +124,14 @@ func (n *codeNode) merge(weight float64) {
 		merged++
 	}
 	if merged > 0 {
-		rest.name = fmt.Sprintf("[%s]", format.Plural(merged, "smaller path", "smaller paths"))
+		rest.label = fmt.Sprintf("[%s]", format.Plural(merged, "smaller path", "smaller paths"))
 		kept = append(kept, rest)
 	}
 	n.kids = kept
 }
 
 func newCodeData(c *report.Code) *codeData {
-	d := &codeData{Names: []string{""}, Nodes: [][4]int{}, Ends: [][2]int{}, Openers: []codeOpener{}}
+	d := &codeData{Names: []string{""}, Nodes: [][5]int{}, Ends: [][2]int{}, Openers: []codeOpener{}}
 	for _, category := range report.Categories {
 		d.Categories = append(d.Categories, category.ID)
 	}
@@ -151,7 +151,7 @@ func newCodeData(c *report.Code) *codeData {
 		for _, end := range n.ends {
 			d.Ends = append(d.Ends, [2]int{len(d.Nodes), end})
 		}
-		d.Nodes = append(d.Nodes, [4]int{name(n.name), depth, n.process, name(n.place)})
+		d.Nodes = append(d.Nodes, [5]int{name(n.label), depth, n.process, name(n.place), name(n.name)})
 	}, 0)
 	for i := range c.Openers {
 		d.Openers = append(d.Openers, newCodeOpener(&c.Openers[i], func(s string) int64 { return int64(name(s)) }))

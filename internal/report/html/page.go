@@ -80,11 +80,15 @@ func (Format) WriteDiff(w io.Writer, d *report.Diff) error {
 	p := newPage("connprof: difference of two recordings")
 	p.Aside, p.Sentence, p.Detail, p.Alerts = "difference of two recordings", d.Answer.Sentence, d.Answer.Detail, d.Warnings
 	p.Tiles, p.Diff = d.Tiles, d
-	if d.Growth != nil {
+	if d.Growth != nil && d.Code == nil {
 		p.Holdings = newHoldings(d.Growth.Holdings(), true)
 		return p.write(w)
 	}
 	p.Flame = newFlameData(d.Paths, d.Counts, true)
+	if d.Code != nil {
+		p.FlameNote = "Code and kernel objects of what was still open. A frame is as wide as the larger of old and new. Processes of one name are one."
+		return p.write(w)
+	}
 	p.FlameNote = "A frame is as wide as the larger of old and new. Where the recordings hold different numbers of " +
 		"endpoints, the old bytes are scaled to the new number. Which paths were sampled differs from run to run by chance."
 	return p.write(w)
@@ -121,6 +125,9 @@ func (p *page) Charts() []*chart {
 	}
 	return nil
 }
+
+// CodeDiff tells whether the page is of two records.
+func (p *page) CodeDiff() bool { return p.Diff != nil && p.Diff.Code != nil }
 
 // Code is the tree of code of a record, nil where there is none to draw.
 func (p *page) Code() *codeData {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
@@ -242,4 +243,30 @@ func addChurn(rec *recording.Record) {
 		{Netns: netnsHost, Role: kernel.RoleServer, Address: "0.0.0.0:8443", Opened: 31, Closed: 3, Live: 28},
 		{Netns: netnsHost, Role: kernel.RoleClient, Address: recording.Other, Opened: 59, Closed: 32, Live: 27},
 	}
+}
+
+// RecordedLater is the same host after a deployment: the leak is closed, another one is there, and the processes have other numbers.
+func RecordedLater() *recording.Recording {
+	r := Recorded()
+	r.Created = r.Created.Add(time.Hour)
+	m := r.Machines[0]
+	m.Groups, m.Endpoints, m.Books = nil, nil, nil
+	for i := range m.Openers {
+		o := &m.Openers[i]
+		o.LiveObjectBytes, o.LivePageBytes, o.LiveBufferBytes, o.Objects = 0, 0, 0, nil
+		if o.PID > 0 {
+			o.PID += 1000
+		}
+		switch o.Comm {
+		case "api":
+			o.Opened, o.Closed, o.Live, o.Tenths = 1_300, 1_280, 20, nil
+			o.States, o.Peers = o.States[1:], []recording.PeerCount{{Peer: "10.0.3.7:5432", Count: 20}}
+		case "legacyd":
+			o.Comm = "moderned"
+		}
+	}
+	b := &recordBuilder{m: m, at: map[recording.Location]int{}}
+	b.sum()
+	addLiveBooks(m)
+	return r
 }

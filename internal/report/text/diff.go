@@ -19,8 +19,16 @@ func (f Format) WriteDiff(w io.Writer, d *report.Diff) error {
 	if d.Answer.Same {
 		s = terminal.Good
 	}
-	p.Line(p.Styled(terminal.Bold, d.Answer.Sentence))
-	p.Line(p.Styled(s, d.Answer.Detail))
+	if d.Code == nil {
+		p.Line(p.Styled(terminal.Bold, d.Answer.Sentence))
+		p.Line(p.Styled(s, d.Answer.Detail))
+	} else {
+		p.Indented(0, terminal.Bold, d.Answer.Sentence)
+		p.Indented(0, s, d.Answer.Detail)
+	}
+	if d.Code != nil {
+		p.codeDiff(d.Code)
+	}
 	if d.Growth != nil {
 		p.growth(d.Growth)
 	}

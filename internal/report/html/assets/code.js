@@ -9,8 +9,8 @@ if (document.getElementById('code-data')) {
 
   // The tree is the same whatever its measure is: only widths and leaves differ.
   const nodes = [], open = [];
-  for (const [name, depth, process, place] of code.nodes) {
-    const n = {name: code.names[name], process, place: code.names[place], kids: [], ends: [], id: nodes.length};
+  for (const [name, depth, process, place, whole] of code.nodes) {
+    const n = {name: code.names[name], whole: code.names[whole], process, place: code.names[place], kids: [], ends: [], id: nodes.length};
     open.length = depth;
     if (depth) open[depth - 1].kids.push(n);
     open.push(n);
@@ -70,6 +70,7 @@ if (document.getElementById('code-data')) {
     const rows = [[measure ? units[measure] : 'still open', amountOf(n.bytes)], ['of all', percent(n.width, all)]];
     if (n.kind >= LEAF) return n.cache ? [...rows, ['slab cache', n.cache]] : rows;
     if (n.ref.place) rows.unshift(['at', n.ref.place]);
+    if (n.ref.whole !== n.name && n.ref.whole) rows.unshift(['in full', n.ref.whole]);
     rows.push(['opened', group(value(2))], ['closed', group(value(4))], ['failed', group(value(3))], ['still open', group(value(1))]);
     if (o.length === 1 && o[0].lifetime) rows.push(['lived p50, p90, p99', o[0].lifetime.join(', ')]);
     return rows;
@@ -98,7 +99,7 @@ if (document.getElementById('code-data')) {
     const of = n.ref, openers = below(of), value = i => sum(openers.map(x => x.values[i]));
     panel.hidden = !n.id;
     if (!n.id) return;
-    const head = element('h3', '', of.name);
+    const head = element('h3', '', of.whole || of.name);
     if (of.place) head.append(element('span', '', of.place));
     const figures = [['opened', group(value(2))], ['closed', group(value(4))], ['failed', group(value(3))], ['still open', group(value(1))],
       ['kernel memory', size(value(0))]];

@@ -181,7 +181,7 @@ if (document.getElementById('flame')) {
     if (text) {
       let re;
       try { re = new RegExp(text, 'i'); } catch { re = new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'), 'i'); }
-      matcher = n => re.test(n.name) || n.kind >= LEAF && re.test(n.cache);
+      matcher = n => re.test(n.name) || n.kind < LEAF && n.ref && re.test(n.ref.whole) || n.kind >= LEAF && re.test(n.cache);
     }
     for (const [id, e] of shown) put(e, nodes[id], zoom);
     match();
