@@ -79,6 +79,7 @@ func (f *file) name(address uint64) []Frame {
 	named := f.lookUp(address)
 	if len(f.found) == mostCached {
 		clear(f.found)
+		f.store.shrink(f)
 	}
 	f.found[address] = named
 	return named
@@ -90,11 +91,19 @@ func (f *file) lookUp(address uint64) []Frame {
 			return goFrames(function, address)
 		}
 	}
-	name, source, ok := f.symbols().find(address)
-	if !ok {
-		return []Frame{{Source: FromNothing}}
+	var named []Frame
+	if l := f.lines(); l != nil {
+		named = l.frames(address)
 	}
-	return []Frame{{Function: plain(name), Source: source}}
+	if len(named) == 0 {
+		named = []Frame{{Source: FromNothing}}
+	}
+	// The symbol is what people call: read, where DWARF has __GI___libc_read. Functions of assembly have nothing else.
+	outer := &named[len(named)-1]
+	if name, source, ok := f.symbols().find(address); ok {
+		outer.Function, outer.Source = plain(name), source
+	}
+	return named
 }
 
 func goFrames(function *goFunction, address uint64) []Frame {

@@ -34,6 +34,12 @@ type mapping struct {
 
 func (m *mapping) key() [5]uint64 { return [5]uint64{m.start, m.limit, m.offset, m.device, m.inode} }
 
+// copy is for a call that may come back late.
+func (m *mapping) copy() *mapping {
+	same := *m
+	return &same
+}
+
 // deleted is what the kernel puts after the path of a file that has no name any more.
 const deleted = " (deleted)"
 

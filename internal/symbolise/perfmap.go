@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -46,23 +47,27 @@ func (p *Process) perfName(address uint64) (string, bool) {
 	}
 	if now := p.store.now(); now.Sub(p.perf.read) >= rereadAfter {
 		p.perf.read = now
-		p.perf.err = p.perf.reread(filepath.Join(p.dir(), "root"), p.inside)
+		p.perf.err = p.perf.reread(p.store.gate, filepath.Join(p.dir(), "root"), p.inside)
 		return p.perf.find(address)
 	}
 	return "", false
 }
 
 // reread reads what was added to the map. A file that was replaced is read from its beginning.
-func (m *perfMap) reread(root string, inside int) error {
-	f, err := openInRoot(root, fmt.Sprintf("/tmp/perf-%d.map", inside))
+func (m *perfMap) reread(g *gate, root string, inside int) error {
+	f, err := g.open(func() (*os.File, identity, error) {
+		f, err := openInRoot(root, fmt.Sprintf("/tmp/perf-%d.map", inside))
+		if err != nil {
+			return nil, identity{}, err
+		}
+		id, err := identify(f)
+		return keep(f, id, err)
+	})
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	id, err := identify(f)
-	if err != nil {
-		return err
-	}
+	id := f.id
 	if id.device != m.id.device || id.inode != m.id.inode || id.size < m.at {
 		m.list, m.at = nil, 0
 	}

@@ -27,6 +27,7 @@ func (f *file) step(address uint64) step {
 	made := f.makeStep(address)
 	if len(f.steps) == mostCached {
 		clear(f.steps)
+		f.store.shrink(f)
 	}
 	f.steps[address] = made
 	return made
@@ -35,7 +36,7 @@ func (f *file) step(address uint64) step {
 func (f *file) makeStep(address uint64) step {
 	if f.tables == nil {
 		f.tables = &unwinding{}
-		f.tables.eh, f.tables.ehErr = ehTable(f.im)
+		f.tables.eh, _ = ehTable(f.im) // without it there may still be frame pointers
 	}
 	if made, ok := rowStep(f.tables.eh, address); ok {
 		return made
@@ -43,11 +44,7 @@ func (f *file) makeStep(address uint64) step {
 	if made, ok := f.goStep(address); ok {
 		return made
 	}
-	if !f.tables.debugSearched {
-		f.tables.debugSearched = true
-		f.tables.debug, f.tables.debugErr = debugTable(f.im)
-	}
-	if made, ok := rowStep(f.tables.debug, address); ok {
+	if made, ok := rowStep(f.debugFrame(), address); ok {
 		return made
 	}
 	if f.isStart(address) {
