@@ -21,6 +21,7 @@ type file struct {
 
 	steps map[uint64]step
 	found map[uint64][]Frame
+	kept  int64 // about how much memory these two take
 
 	tables   *unwinding
 	names    *symbols
@@ -37,8 +38,22 @@ type searched struct{ pclntab, buildID, debugFile, dwarf, debugFrame bool }
 // unwinding are a file's unwind tables.
 type unwinding struct{ eh, debug *unwindTable }
 
-// mostCached bounds what is kept of a file by address: rows and names.
-const mostCached = 1 << 14
+// mostKept bounds what is kept of a file by address: rows and names.
+const mostKept = 4 << 20
+
+// keep makes room for something that is kept by address.
+func (f *file) keep(size int) {
+	before := f.kept >> 16
+	f.kept += int64(size)
+	if f.kept > mostKept {
+		clear(f.steps)
+		clear(f.found)
+		f.kept = int64(size)
+	}
+	if f.kept>>16 != before {
+		f.store.shrink(f)
+	}
+}
 
 func newFile(f *opened, s *Store, root, path string) *file {
 	made := &file{store: s, id: f.id, opened: f, root: root, path: path, steps: map[uint64]step{}, found: map[uint64][]Frame{}}
@@ -63,7 +78,10 @@ func (f *file) close() {
 
 // weight is about how much memory its tables take.
 func (f *file) weight() int64 {
-	weight := int64(4096) + int64(len(f.steps))*256 + int64(len(f.found))*512
+	weight := 4096 + f.kept
+	if f.im != nil {
+		weight += int64(len(f.im.sections)) * 128
+	}
 	if f.names != nil {
 		weight += f.names.weight()
 	}
@@ -161,6 +179,7 @@ func (f *file) debugFrame() *unwindTable {
 		if f.tables.debug == nil && f.debugFile() != nil {
 			f.tables.debug, _ = debugTable(f.debugFile())
 		}
+		f.store.shrink(f)
 	}
 	return f.tables.debug
 }

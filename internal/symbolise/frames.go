@@ -3,11 +3,13 @@ package symbolise
 import (
 	"path"
 	"strings"
+	"time"
 )
 
 // Frames names the functions at the addresses of a path, leaf first. Where functions were inlined an address gives several.
 // The first address is looked up as it is, the others one below, for they are return addresses.
 func (p *Process) Frames(addresses []uint64) []Frame {
+	defer p.effort(time.Now())
 	frames := make([]Frame, 0, len(addresses)+8)
 	for i, address := range addresses {
 		if i > 0 {
@@ -77,10 +79,11 @@ func (f *file) name(address uint64) []Frame {
 		return known
 	}
 	named := f.lookUp(address)
-	if len(f.found) == mostCached {
-		clear(f.found)
-		f.store.shrink(f)
+	size := 64
+	for _, one := range named {
+		size += 256 + len(one.Function) + len(one.File)
 	}
+	f.keep(size)
 	f.found[address] = named
 	return named
 }

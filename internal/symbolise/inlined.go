@@ -7,23 +7,22 @@ import (
 
 // frames returns the functions at an address, the innermost first. None: DWARF does not know the address.
 func (l *lines) frames(address uint64) []Frame {
+	if l.slow {
+		return nil
+	}
 	var frames []Frame
+	time := newBudget()
 	_ = guarded(func() error {
-		unit := l.unit(address)
-		if unit == nil {
-			return nil
+		if unit := l.unit(address); unit != nil {
+			frames = l.framesIn(l.tree(unit, time), address, time)
 		}
-		t, err := l.tree(unit)
-		if err != nil {
-			return err
-		}
-		frames = l.framesIn(t, address)
 		return nil
 	})
+	l.slow = !time.left()
 	return frames
 }
 
-func (l *lines) framesIn(t *unitTree, address uint64) []Frame {
+func (l *lines) framesIn(t *unitTree, address uint64, time *budget) []Frame {
 	file, line := t.position(address)
 	i, _ := slices.BinarySearchFunc(t.functions, address, func(f functionRange, address uint64) int {
 		if f.low <= address {
@@ -38,7 +37,7 @@ func (l *lines) framesIn(t *unitTree, address uint64) []Frame {
 		return []Frame{{File: file, Line: line, Source: FromNothing}}
 	}
 	function := t.functions[i-1].entry
-	chain := append([]*dwarf.Entry{function}, l.inlined(function, address)...)
+	chain := append([]*dwarf.Entry{function}, l.inlined(function, address, time)...)
 	frames := make([]Frame, 0, len(chain))
 	for at := len(chain) - 1; at >= 0; at-- {
 		frames = append(frames, Frame{Function: l.name(chain[at]), File: file, Line: line, Inlined: at > 0, Source: FromDebug})
@@ -49,24 +48,23 @@ func (l *lines) framesIn(t *unitTree, address uint64) []Frame {
 }
 
 // inlined returns the calls that were inlined around an address, the outermost first.
-func (l *lines) inlined(function *dwarf.Entry, address uint64) []*dwarf.Entry {
+func (l *lines) inlined(function *dwarf.Entry, address uint64, time *budget) []*dwarf.Entry {
 	if !function.Children {
 		return nil
 	}
-	reader := l.data.Reader()
-	reader.Seek(function.Offset)
-	if _, err := reader.Next(); err != nil {
+	w := l.walk(function.Offset, time)
+	if w.next() == nil {
 		return nil
 	}
 	var calls []*dwarf.Entry
 	for range mostEntries {
-		entry, err := reader.Next()
-		if err != nil || entry == nil || entry.Tag == 0 {
+		entry := w.next()
+		if entry == nil || entry.Tag == 0 {
 			break
 		}
 		block := entry.Tag == dwarf.TagInlinedSubroutine || entry.Tag == dwarf.TagLexDwarfBlock
 		if !block || !l.contains(entry, address) {
-			reader.SkipChildren()
+			w.skip(entry)
 			continue
 		}
 		if entry.Tag == dwarf.TagInlinedSubroutine {

@@ -13,7 +13,9 @@ type lines struct {
 	data  *dwarf.Data
 	units []unitRange
 	trees map[dwarf.Offset]*unitTree
+	kept  int // rows and functions in trees
 	size  int64
+	slow  bool // a look took too long: there are no more
 }
 
 // unitRange is code of a compilation unit.
@@ -37,13 +39,11 @@ type functionRange struct {
 
 // Bounds on what is kept and walked.
 const (
-	mostUnits     = 1 << 16
-	mostRanges    = 1 << 20
-	mostEntries   = 1 << 20 // of one unit
-	mostRows      = 1 << 20
-	mostTrees     = 64
-	mostOrigins   = 8
-	deepestLexing = 64
+	mostUnits   = 1 << 16
+	mostRanges  = 1 << 20
+	mostEntries = 1 << 20 // of one unit
+	mostRows    = 1 << 19 // of all units that are kept
+	mostOrigins = 8
 )
 
 var errDWARF = errors.New("its DWARF is damaged")
@@ -71,6 +71,10 @@ func openLines(im *image, most int64) (*lines, error) {
 	for _, content := range sections {
 		l.size += int64(len(content))
 	}
+	offsets, err := unitOffsets(sections["info"], sections["abbrev"])
+	if err != nil {
+		return nil, err
+	}
 	err = guarded(func() (err error) {
 		l.data, err = dwarf.New(sections["abbrev"], nil, nil, sections["info"], sections["line"], nil, sections["ranges"], sections["str"])
 		if err != nil {
@@ -81,7 +85,7 @@ func openLines(im *image, most int64) (*lines, error) {
 				return err
 			}
 		}
-		return l.listUnits()
+		return l.listUnits(offsets)
 	})
 	if err != nil {
 		return nil, err
@@ -89,15 +93,15 @@ func openLines(im *image, most int64) (*lines, error) {
 	return l, nil
 }
 
-func (l *lines) listUnits() error {
-	reader := l.data.Reader()
-	for range mostUnits {
-		unit, err := reader.Next()
-		if unit == nil || err != nil {
-			break
+// listUnits notes which unit has which code.
+func (l *lines) listUnits(offsets []dwarf.Offset) error {
+	time := newBudget()
+	for _, offset := range offsets {
+		unit := l.walk(offset, time).next()
+		if !time.left() {
+			return errDWARF
 		}
-		reader.SkipChildren()
-		if unit.Tag != dwarf.TagCompileUnit {
+		if unit == nil || unit.Tag != dwarf.TagCompileUnit {
 			continue
 		}
 		ranges, err := l.data.Ranges(unit)
@@ -116,11 +120,7 @@ func (l *lines) listUnits() error {
 
 // weight is about how much memory it takes.
 func (l *lines) weight() int64 {
-	weight := l.size + int64(len(l.units))*24
-	for _, t := range l.trees {
-		weight += int64(len(t.rows))*64 + int64(len(t.functions))*256
-	}
-	return weight
+	return l.size + int64(len(l.units))*24 + int64(l.kept)*128
 }
 
 // unit returns the compilation unit that has an address.
@@ -142,67 +142,61 @@ func (l *lines) unit(address uint64) *dwarf.Entry {
 }
 
 // tree reads a unit's functions and lines, once.
-func (l *lines) tree(unit *dwarf.Entry) (*unitTree, error) {
+func (l *lines) tree(unit *dwarf.Entry, time *budget) *unitTree {
 	if known := l.trees[unit.Offset]; known != nil {
-		return known, nil
+		return known
 	}
 	t := &unitTree{}
-	if err := l.readFunctions(unit, t); err != nil {
-		return nil, err
-	}
-	l.readRows(unit, t)
-	if len(l.trees) == mostTrees {
+	l.readFunctions(unit, t, time)
+	l.readRows(unit, t, time)
+	if l.kept += len(t.rows) + len(t.functions); l.kept > mostRows {
 		clear(l.trees)
+		l.kept = len(t.rows) + len(t.functions)
 	}
 	l.trees[unit.Offset] = t
-	return t, nil
+	return t
 }
 
-// readFunctions lists a unit's functions. They may stand within namespaces and classes.
-func (l *lines) readFunctions(unit *dwarf.Entry, t *unitTree) error {
-	reader := l.data.Reader()
-	reader.Seek(unit.Offset)
-	if _, err := reader.Next(); err != nil || !unit.Children {
-		return err
+// readFunctions lists a unit's functions. They may stand within namespaces.
+func (l *lines) readFunctions(unit *dwarf.Entry, t *unitTree, time *budget) {
+	w := l.walk(unit.Offset, time)
+	if w.next() == nil || !unit.Children {
+		return
 	}
 	depth := 1
-	for range mostEntries {
-		entry, err := reader.Next()
-		if entry == nil || err != nil {
-			return err
+	for entries := 0; depth > 0 && entries < mostEntries; entries++ {
+		entry := w.next()
+		if entry == nil {
+			break
 		}
-		if entry.Tag == 0 {
-			if depth--; depth == 0 {
-				break
+		switch entry.Tag {
+		case 0:
+			depth--
+		case dwarf.TagNamespace, dwarf.TagModule:
+			if entry.Children {
+				depth++
 			}
-			continue
-		}
-		if entry.Tag == dwarf.TagSubprogram {
+		case dwarf.TagSubprogram:
 			ranges, _ := l.data.Ranges(entry)
-			for _, r := range ranges {
+			for _, r := range ranges[:min(len(ranges), mostRows-min(mostRows, len(t.functions)))] {
 				t.functions = append(t.functions, functionRange{r[0], r[1], entry})
 			}
-		}
-		switch {
-		case !entry.Children:
-		case entry.Tag == dwarf.TagNamespace || entry.Tag == dwarf.TagModule:
-			depth++
+			w.skip(entry)
 		default:
-			reader.SkipChildren()
+			w.skip(entry)
 		}
 	}
 	slices.SortFunc(t.functions, func(a, b functionRange) int { return cmp.Compare(a.low, b.low) })
-	return nil
 }
 
 // readRows reads a unit's line table. Rows are sorted by address. What ends a sequence is kept, for there is no code behind it.
-func (l *lines) readRows(unit *dwarf.Entry, t *unitTree) {
+func (l *lines) readRows(unit *dwarf.Entry, t *unitTree, time *budget) {
 	reader, err := l.data.LineReader(unit)
 	if reader == nil || err != nil {
 		return
 	}
 	var row dwarf.LineEntry
-	for len(t.rows) < mostRows && reader.Next(&row) == nil {
+	for len(t.rows) < mostRows && time.left() && reader.Next(&row) == nil {
 		t.rows = append(t.rows, row)
 	}
 	t.files = reader.Files()

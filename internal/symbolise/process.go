@@ -27,6 +27,7 @@ type Process struct {
 	inside   int // its number in its own pid namespace
 	lastUsed uint64
 	slow     bool // one of its file systems did not answer
+	spent    time.Duration
 }
 
 // Process reads what code a process has, when it is first asked for it. A process that has ended since keeps what was read
@@ -41,16 +42,8 @@ func (s *Store) Process(pid int) (*Process, error) {
 	if err := p.Refresh(); err != nil {
 		return nil, err
 	}
-	if len(s.processes) >= s.options.MaxProcesses {
-		oldest := p
-		for _, other := range s.processes {
-			if other.lastUsed < oldest.lastUsed {
-				oldest = other
-			}
-		}
-		s.Forget(oldest.pid)
-	}
 	s.processes[pid] = p
+	s.bound(p)
 	return p, nil
 }
 

@@ -134,6 +134,9 @@ func (s *Store) open(p *Process, m *mapping) (*file, error) {
 	if p.slow || s.slow[m.device] {
 		return nil, fmt.Errorf("read %s: %w", m.name(), errSlow)
 	}
+	if p.spent > mostEffort {
+		return nil, fmt.Errorf("read %s: the process's files take %s already, which is all that is given to one", m.name(), p.spent)
+	}
 	opened, err := s.gate.open(func() (*os.File, identity, error) { return openMapped(p.dir(), m.copy()) })
 	if err != nil {
 		if errors.Is(err, errSlow) {
