@@ -19,7 +19,10 @@ const (
 var errSlow = errors.New("its file system does not answer")
 
 // gate lets calls through while not too many are stuck.
-type gate struct{ stuck atomic.Int32 }
+type gate struct {
+	patience time.Duration
+	stuck    atomic.Int32
+}
 
 // do calls f, and waits for it within reason. If it returns an error f may still be running.
 func (g *gate) do(f func()) error {
@@ -31,7 +34,7 @@ func (g *gate) do(f func()) error {
 		defer close(done)
 		f()
 	}()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(g.patience)
 	defer timer.Stop()
 	select {
 	case <-done:

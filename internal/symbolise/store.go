@@ -68,7 +68,7 @@ var ErrGone = errGone
 func NewStore(options Options) *Store {
 	options.complete()
 	s := &Store{options: options, files: map[identity]*file{}, processes: map[int]*Process{}, machine: elf.EM_X86_64,
-		gate: &gate{}, slow: map[uint64]bool{}, now: time.Now}
+		gate: &gate{patience: patience}, slow: map[uint64]bool{}, now: time.Now}
 	if runtime.GOARCH == "arm64" {
 		s.machine = elf.EM_AARCH64
 	}
