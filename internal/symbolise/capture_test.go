@@ -119,6 +119,15 @@ func checkPath(t testing.TB, s *Sample, path Path) {
 	if len(path.Addresses) == 0 || len(path.Addresses) > MaxFrames || path.End == 0 {
 		t.Fatalf("%d addresses, end %v", len(path.Addresses), path.End)
 	}
+	checkSlots(t, s, path)
+	if runtime.GOARCH == "amd64" && len(path.Slots) != len(path.Addresses)-1 {
+		t.Errorf("%d slots for %d addresses", len(path.Slots), len(path.Addresses))
+	}
+}
+
+// checkSlots holds each slot against the memory.
+func checkSlots(t testing.TB, s *Sample, path Path) {
+	t.Helper()
 	last := -1
 	for i, slot := range path.Slots {
 		if int(slot.Offset)+8 > len(s.Memory) || int(slot.Offset) <= last {
@@ -128,9 +137,6 @@ func checkPath(t testing.TB, s *Sample, path Path) {
 		if got := binary.LittleEndian.Uint64(s.Memory[slot.Offset:]); got != slot.Value {
 			t.Errorf("slot %d has %#x, the memory %#x", i, slot.Value, got)
 		}
-	}
-	if runtime.GOARCH == "amd64" && len(path.Slots) != len(path.Addresses)-1 {
-		t.Errorf("%d slots for %d addresses", len(path.Slots), len(path.Addresses))
 	}
 }
 

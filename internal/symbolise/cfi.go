@@ -1,5 +1,7 @@
 package symbolise
 
+import "bytes"
+
 // How a register of the caller is found (DWARF 5, 6.4.1).
 type ruleKind uint8
 
@@ -72,8 +74,10 @@ func (f *fde) rowAt(address uint64) (*row, bool) {
 		return nil, false
 	}
 	r := &row{cfa: e.state.cfa, ra: f.cie.ra, signal: f.cie.signal, signed: e.state.signed}
+	r.cfa.expression = bytes.Clone(r.cfa.expression)
 	for number, rule := range e.state.rules {
 		if rule.kind != sameValue {
+			rule.expression = bytes.Clone(rule.expression)
 			r.rules = append(r.rules, numberedRule{uint8(number), rule})
 		}
 	}
@@ -208,7 +212,14 @@ func (e *execution) plain(factored bool, c *cursor) int64 {
 	return int64(c.uleb())
 }
 
-func block(c *cursor) []byte { return c.take(int(min(c.uleb(), 1<<16))) }
+// longestBlock bounds an expression. That of a PLT has 11 bytes.
+const longestBlock = 128
+
+func block(c *cursor) []byte {
+	size := c.uleb()
+	c.bad = c.bad || size > longestBlock
+	return c.take(int(min(size, longestBlock)))
+}
 
 // register executes the instructions that say how a register is found.
 func (e *execution) register(op uint8, c *cursor) bool {

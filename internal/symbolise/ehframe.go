@@ -13,8 +13,9 @@ import (
 const (
 	longestRecord = 1 << 16
 	mostScanned   = 64 << 20 // of a table without an index
-	mostIndexed   = 64 << 20 // of .eh_frame_hdr
-	mostCIEs      = 1 << 12
+	mostIndexed   = 32 << 20 // of .eh_frame_hdr
+	longestCIE    = 1 << 12
+	mostCIEs      = 1 << 9
 )
 
 var errUnwindTable = errors.New("the unwind table is damaged")
@@ -234,7 +235,7 @@ func (t *unwindTable) cie(at uint64) (*cie, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r == nil || !r.isCIE {
+	if r == nil || !r.isCIE || len(r.content.data) > longestCIE {
 		return nil, errUnwindTable
 	}
 	parsed, err := parseCIE(r.content, &bases{start: r.base, data: t.gotAt})

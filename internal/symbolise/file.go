@@ -2,8 +2,8 @@ package symbolise
 
 import (
 	"debug/elf"
+	"errors"
 	"io"
-	"os"
 )
 
 // file is what is known of one ELF file. Tables are read when they are needed.
@@ -12,54 +12,78 @@ type file struct {
 	id     identity
 	opened io.Closer
 	im     *image
-	err    error // why it cannot be read
-	users  int   // mappings of processes
+	err    error  // why it cannot be read
+	root   string // of a process that has mapped it, and its path there
+	path   string
+	users  int // mappings of processes
 	used   uint64
 	closed bool
 
-	tables  *unwinding
-	steps   map[uint64]step
-	names   *symbols
-	found   map[uint64][]Frame
-	pcln    *pclntab
-	pclnErr error
-	sought  bool // the table of Go
-	build   string
-	built   bool
+	steps map[uint64]step
+	found map[uint64][]Frame
+	kept  int64 // about how much memory these two take
+
+	tables   *unwinding
+	names    *symbols
+	pcln     *pclntab
+	build    string
+	apart    *separate
+	dwarf    *lines
+	searched searched
 }
+
+// searched says what was looked for already, found or not.
+type searched struct{ pclntab, buildID, debugFile, dwarf, debugFrame bool }
 
 // unwinding are a file's unwind tables.
-type unwinding struct {
-	eh, debug     *unwindTable
-	ehErr         error
-	debugErr      error
-	debugSearched bool
-}
+type unwinding struct{ eh, debug *unwindTable }
 
-// mostCached bounds what is kept of a file by address: rows and names.
-const mostCached = 1 << 14
+// mostKept bounds what is kept of a file by address: rows and names.
+const mostKept = 4 << 20
 
-func newFile(opened *os.File, id identity, s *Store, _ *Process) *file {
-	f := &file{store: s, id: id, opened: opened, steps: map[uint64]step{}, found: map[uint64][]Frame{}}
-	f.im, f.err = openImage(opened, uint64(max(id.size, 0)))
-	if f.err == nil && f.im.machine != s.machine {
-		f.err = errNoELF
+// keep makes room for something that is kept by address.
+func (f *file) keep(size int) {
+	before := f.kept >> 16
+	f.kept += int64(size)
+	if f.kept > mostKept {
+		clear(f.steps)
+		clear(f.found)
+		f.kept = int64(size)
 	}
-	return f
+	if f.kept>>16 != before {
+		f.store.shrink(f)
+	}
 }
+
+func newFile(f *opened, s *Store, root, path string) *file {
+	made := &file{store: s, id: f.id, opened: f, root: root, path: path, steps: map[uint64]step{}, found: map[uint64][]Frame{}}
+	made.im, made.err = openImage(f, uint64(max(f.id.size, 0)))
+	if made.err == nil && made.im.machine != s.machine {
+		made.err = errMachine
+	}
+	return made
+}
+
+var errMachine = errors.New("it is for another kind of processor")
 
 func (f *file) close() {
 	f.closed = true
 	if f.opened != nil {
 		f.opened.Close()
 	}
+	if f.apart != nil {
+		f.apart.opened.Close()
+	}
 }
 
 // weight is about how much memory its tables take.
 func (f *file) weight() int64 {
-	weight := int64(4096) + int64(len(f.steps))*256 + int64(len(f.found))*512
+	weight := 4096 + f.kept
+	if f.im != nil {
+		weight += int64(len(f.im.sections)) * 128
+	}
 	if f.names != nil {
-		weight += int64(len(f.names.list)) * symbolSize
+		weight += f.names.weight()
 	}
 	if f.tables != nil {
 		for _, t := range []*unwindTable{f.tables.eh, f.tables.debug} {
@@ -68,33 +92,94 @@ func (f *file) weight() int64 {
 			}
 		}
 	}
+	if f.dwarf != nil {
+		weight += f.dwarf.weight()
+	}
 	return weight
 }
 
 func (f *file) buildID() string {
-	if !f.built {
-		f.built, f.build = true, f.im.buildID()
+	if !f.searched.buildID {
+		f.searched.buildID, f.build = true, f.im.buildID()
 	}
 	return f.build
 }
 
 // pclntab is Go's table of functions, nil if there is none that can be read.
 func (f *file) pclntab() *pclntab {
-	if !f.sought {
-		f.sought = true
-		f.pcln, f.pclnErr = openPclntab(f.im)
+	if !f.searched.pclntab {
+		f.searched.pclntab = true
+		f.pcln, _ = openPclntab(f.im)
 	}
 	return f.pcln
 }
 
-// symbols reads the names of functions.
+// debugFile is the separate debug file, nil if there is none.
+func (f *file) debugFile() *image {
+	if !f.searched.debugFile && f.opened != nil {
+		f.searched.debugFile = true
+		f.apart = f.store.findDebug(f.im, f.buildID(), f.root, f.path)
+	}
+	if f.apart == nil {
+		return nil
+	}
+	return f.apart.im
+}
+
+// symbols reads the names of functions: all that the file has, or else those of its separate debug file or of its compressed
+// symbols, and those that other files can use.
 func (f *file) symbols() *symbols {
-	if f.names == nil {
-		f.names = &symbols{}
+	if f.names != nil {
+		return f.names
+	}
+	f.names = &symbols{}
+	switch {
+	case f.im.hasSymtab():
 		f.names.add(f.im, elf.SHT_SYMTAB, FromSymtab)
-		f.names.add(f.im, elf.SHT_DYNSYM, FromDynsym)
-		f.names.sort()
+	case f.debugFile() != nil:
+		f.names.add(f.debugFile(), elf.SHT_SYMTAB, FromDebug)
+	default:
+		// What cannot be unpacked only costs names.
+		_ = guarded(func() error {
+			mini, err := f.im.miniDebug()
+			if err == nil {
+				f.names.add(mini, elf.SHT_SYMTAB, FromDebug)
+			}
+			return err
+		})
+	}
+	f.names.add(f.im, elf.SHT_DYNSYM, FromDynsym)
+	f.names.sort()
+	f.store.shrink(f)
+	return f.names
+}
+
+// lines reads DWARF, of the file or of its separate debug file. Nil: there is none, or it is too large.
+func (f *file) lines() *lines {
+	if f.searched.dwarf {
+		return f.dwarf
+	}
+	f.searched.dwarf = true
+	from := f.im
+	if from.section(".debug_info", ".zdebug_info") == nil {
+		from = f.debugFile()
+	}
+	if from != nil {
+		f.dwarf, _ = openLines(from, f.store.options.MaxDebugBytes)
 		f.store.shrink(f)
 	}
-	return f.names
+	return f.dwarf
+}
+
+// debugFrame reads .debug_frame, of the file or of its separate debug file.
+func (f *file) debugFrame() *unwindTable {
+	if !f.searched.debugFrame {
+		f.searched.debugFrame = true
+		f.tables.debug, _ = debugTable(f.im)
+		if f.tables.debug == nil && f.debugFile() != nil {
+			f.tables.debug, _ = debugTable(f.debugFile())
+		}
+		f.store.shrink(f)
+	}
+	return f.tables.debug
 }

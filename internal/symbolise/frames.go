@@ -3,11 +3,13 @@ package symbolise
 import (
 	"path"
 	"strings"
+	"time"
 )
 
 // Frames names the functions at the addresses of a path, leaf first. Where functions were inlined an address gives several.
 // The first address is looked up as it is, the others one below, for they are return addresses.
 func (p *Process) Frames(addresses []uint64) []Frame {
+	defer p.effort(time.Now())
 	frames := make([]Frame, 0, len(addresses)+8)
 	for i, address := range addresses {
 		if i > 0 {
@@ -77,9 +79,11 @@ func (f *file) name(address uint64) []Frame {
 		return known
 	}
 	named := f.lookUp(address)
-	if len(f.found) == mostCached {
-		clear(f.found)
+	size := 64
+	for _, one := range named {
+		size += 256 + len(one.Function) + len(one.File)
 	}
+	f.keep(size)
 	f.found[address] = named
 	return named
 }
@@ -90,11 +94,19 @@ func (f *file) lookUp(address uint64) []Frame {
 			return goFrames(function, address)
 		}
 	}
-	name, source, ok := f.symbols().find(address)
-	if !ok {
-		return []Frame{{Source: FromNothing}}
+	var named []Frame
+	if l := f.lines(); l != nil {
+		named = l.frames(address)
 	}
-	return []Frame{{Function: plain(name), Source: source}}
+	if len(named) == 0 {
+		named = []Frame{{Source: FromNothing}}
+	}
+	// The symbol is what people call: read, where DWARF has __GI___libc_read. Functions of assembly have nothing else.
+	outer := &named[len(named)-1]
+	if name, source, ok := f.symbols().find(address); ok {
+		outer.Function, outer.Source = plain(name), source
+	}
+	return named
 }
 
 func goFrames(function *goFunction, address uint64) []Frame {

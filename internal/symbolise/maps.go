@@ -17,6 +17,7 @@ import (
 // Bounds on what is kept of /proc/PID/maps. A kernel allows 65,530 mappings if nobody told it otherwise.
 const (
 	mostMappings = 1 << 14
+	mostPaths    = 4 << 20
 	longestLine  = 1 << 13
 	mostLines    = 1 << 20
 )
@@ -33,6 +34,12 @@ type mapping struct {
 }
 
 func (m *mapping) key() [5]uint64 { return [5]uint64{m.start, m.limit, m.offset, m.device, m.inode} }
+
+// copy is for a call that may come back late.
+func (m *mapping) copy() *mapping {
+	same := *m
+	return &same
+}
 
 // deleted is what the kernel puts after the path of a file that has no name any more.
 const deleted = " (deleted)"
@@ -51,6 +58,7 @@ func (m *mapping) isFile() bool {
 // readMaps returns the executable mappings in ascending order, and a sum that changes when they do.
 func readMaps(from io.Reader) ([]*mapping, uint64, error) {
 	var found []*mapping
+	paths := 0 // bytes
 	sum := fnv.New64a()
 	lines := bufio.NewReaderSize(from, longestLine)
 	for range mostLines {
@@ -59,11 +67,12 @@ func readMaps(from io.Reader) ([]*mapping, uint64, error) {
 		if m, ok := parseMapping(line); ok && !long {
 			_, _ = sum.Write(line)
 			found = append(found, m)
+			paths += len(m.path)
 		}
 		for errors.Is(err, bufio.ErrBufferFull) {
 			_, err = lines.ReadSlice('\n')
 		}
-		if errors.Is(err, io.EOF) || len(found) == mostMappings {
+		if errors.Is(err, io.EOF) || len(found) == mostMappings || paths > mostPaths {
 			break
 		}
 		if err != nil {

@@ -47,13 +47,19 @@ func (t *pclntab) moduledata() ([]uint64, bool) {
 		if value == t.address {
 			words, found = t.module(where)
 		}
-		return !found
+		return !found && t.candidates <= mostCandidates
 	})
 	return words, found
 }
 
+// mostCandidates is how many places are looked at that lead to the table. There is one.
+const mostCandidates = 16
+
 // module reads moduledata at an address, if it is there.
 func (t *pclntab) module(at uint64) ([]uint64, bool) {
+	if t.candidates++; t.candidates > mostCandidates {
+		return nil, false
+	}
 	words, ok := t.im.words(at, moduleWords)
 	return words, ok && words[0] == t.address && words[moduleNames] == t.address+t.names
 }

@@ -16,15 +16,16 @@ const (
 // pclntab is Go's table of functions. It stays in a stripped program, for the runtime needs it. It is read piece by piece: that
 // of a large program has 40 MB.
 type pclntab struct {
-	im      *image
-	offset  uint64 // in the file
-	size    uint64
-	address uint64
-	form    uint32
-	quantum uint64 // the size of the shortest instruction
-	count   uint64 // of functions
-	text    uint64 // what functions' addresses are relative to
-	gofunc  uint64 // what the functions' data are relative to; 0: it is not known
+	im         *image
+	offset     uint64 // in the file
+	size       uint64
+	address    uint64
+	form       uint32
+	quantum    uint64 // the size of the shortest instruction
+	count      uint64 // of functions
+	text       uint64 // what functions' addresses are relative to
+	candidates int    // places that were looked at
+	gofunc     uint64 // what the functions' data are relative to; 0: it is not known
 
 	// Where its parts begin, relative to the table.
 	names, units, files, values, functions uint64

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -24,16 +25,25 @@ const rereadAfter = time.Second
 
 // perfMap is /tmp/perf-PID.map of a process: the names of code that was made at run time.
 type perfMap struct {
-	list []perfName
-	at   int64 // how far it was read
-	id   identity
-	read time.Time
-	err  error
+	list  []perfName
+	at    int64 // how far it was read
+	names int   // bytes in names
+	id    identity
+	read  time.Time
+	err   error
 }
 
 type perfName struct {
 	start, size uint64
 	name        string
+}
+
+// weight is about how much memory it takes.
+func (m *perfMap) weight() int {
+	if m == nil {
+		return 0
+	}
+	return 48*len(m.list) + m.names
 }
 
 // perfName is the name of code at an address.
@@ -46,25 +56,30 @@ func (p *Process) perfName(address uint64) (string, bool) {
 	}
 	if now := p.store.now(); now.Sub(p.perf.read) >= rereadAfter {
 		p.perf.read = now
-		p.perf.err = p.perf.reread(filepath.Join(p.dir(), "root"), p.inside)
+		p.perf.err = p.perf.reread(p.store.gate, filepath.Join(p.dir(), "root"), p.inside)
+		p.store.bound(p)
 		return p.perf.find(address)
 	}
 	return "", false
 }
 
 // reread reads what was added to the map. A file that was replaced is read from its beginning.
-func (m *perfMap) reread(root string, inside int) error {
-	f, err := openInRoot(root, fmt.Sprintf("/tmp/perf-%d.map", inside))
+func (m *perfMap) reread(g *gate, root string, inside int) error {
+	f, err := g.open(func() (*os.File, identity, error) {
+		f, err := openInRoot(root, fmt.Sprintf("/tmp/perf-%d.map", inside))
+		if err != nil {
+			return nil, identity{}, err
+		}
+		id, err := identify(f)
+		return keep(f, id, err)
+	})
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	id, err := identify(f)
-	if err != nil {
-		return err
-	}
+	id := f.id
 	if id.device != m.id.device || id.inode != m.id.inode || id.size < m.at {
-		m.list, m.at = nil, 0
+		m.list, m.at, m.names = nil, 0, 0
 	}
 	if id.size <= m.at {
 		return nil
@@ -84,6 +99,7 @@ func (m *perfMap) add(from io.Reader) error {
 		m.at += int64(len(line))
 		if one, ok := parsePerfName(line); ok {
 			m.list = append(m.list, one)
+			m.names += len(one.name)
 		}
 	}
 	// Of two at one address the later is the one that is there now.

@@ -26,6 +26,8 @@ type Process struct {
 	perf     *perfMap
 	inside   int // its number in its own pid namespace
 	lastUsed uint64
+	slow     bool // one of its file systems did not answer
+	spent    time.Duration
 }
 
 // Process reads what code a process has, when it is first asked for it. A process that has ended since keeps what was read
@@ -40,16 +42,8 @@ func (s *Store) Process(pid int) (*Process, error) {
 	if err := p.Refresh(); err != nil {
 		return nil, err
 	}
-	if len(s.processes) >= s.options.MaxProcesses {
-		oldest := p
-		for _, other := range s.processes {
-			if other.lastUsed < oldest.lastUsed {
-				oldest = other
-			}
-		}
-		s.Forget(oldest.pid)
-	}
 	s.processes[pid] = p
+	s.bound(p)
 	return p, nil
 }
 
@@ -83,16 +77,12 @@ func (p *Process) Refresh() error {
 
 // adopt takes over new mappings, and keeps the files of those that were there before.
 func (p *Process) adopt(maps []*mapping) {
+	kept := map[*mapping]bool{}
 	for i, m := range maps {
 		if old := find(p.maps, m.start); old != nil && old.key() == m.key() && old.path == m.path {
 			maps[i] = old
-		} else if m.file != nil {
-			continue
+			kept[old] = true
 		}
-	}
-	kept := map[*mapping]bool{}
-	for _, m := range maps {
-		kept[m] = true
 	}
 	for _, m := range p.maps {
 		if !kept[m] && m.file != nil {
@@ -105,13 +95,29 @@ func (p *Process) adopt(maps []*mapping) {
 // release gives back the files.
 func (p *Process) release() { p.adopt(nil) }
 
+// readMaps waits for the process's memory lock, which one that faults on a slow file system may hold.
 func (p *Process) readMaps() ([]*mapping, uint64, error) {
-	f, err := os.Open(filepath.Join(p.dir(), "maps"))
-	if err != nil {
+	type result struct {
+		maps []*mapping
+		sum  uint64
+		err  error
+	}
+	results := make(chan result, 1)
+	name := filepath.Join(p.dir(), "maps")
+	if err := p.store.gate.do(func() {
+		f, err := os.Open(name)
+		if err != nil {
+			results <- result{err: err}
+			return
+		}
+		defer f.Close()
+		maps, sum, err := readMaps(f)
+		results <- result{maps, sum, err}
+	}); err != nil {
 		return nil, 0, err
 	}
-	defer f.Close()
-	return readMaps(f)
+	r := <-results
+	return r.maps, r.sum, r.err
 }
 
 // small reads the beginning of a small file in /proc.

@@ -16,7 +16,19 @@ const (
 type step struct {
 	kind stepKind
 	row  *row
-	size uint64 // of the frame, of Go code
+	goes uint64 // the size of the frame, of Go code
+}
+
+// size is about how much memory it takes.
+func (s *step) size() int {
+	size := 64
+	if s.row != nil {
+		size += 128
+		for _, r := range s.row.rules {
+			size += 48 + len(r.expression)
+		}
+	}
+	return size
 }
 
 // step says how to unwind at an address of the file. It is the same in all processes, and kept.
@@ -25,9 +37,7 @@ func (f *file) step(address uint64) step {
 		return known
 	}
 	made := f.makeStep(address)
-	if len(f.steps) == mostCached {
-		clear(f.steps)
-	}
+	f.keep(made.size())
 	f.steps[address] = made
 	return made
 }
@@ -35,7 +45,8 @@ func (f *file) step(address uint64) step {
 func (f *file) makeStep(address uint64) step {
 	if f.tables == nil {
 		f.tables = &unwinding{}
-		f.tables.eh, f.tables.ehErr = ehTable(f.im)
+		f.tables.eh, _ = ehTable(f.im) // without it there may still be frame pointers
+		f.store.shrink(f)
 	}
 	if made, ok := rowStep(f.tables.eh, address); ok {
 		return made
@@ -43,11 +54,7 @@ func (f *file) makeStep(address uint64) step {
 	if made, ok := f.goStep(address); ok {
 		return made
 	}
-	if !f.tables.debugSearched {
-		f.tables.debugSearched = true
-		f.tables.debug, f.tables.debugErr = debugTable(f.im)
-	}
-	if made, ok := rowStep(f.tables.debug, address); ok {
+	if made, ok := rowStep(f.debugFrame(), address); ok {
 		return made
 	}
 	if f.isStart(address) {
@@ -101,7 +108,7 @@ func (f *file) goStep(address uint64) (step, bool) {
 	if !ok || size < 0 {
 		return step{}, false
 	}
-	return step{kind: byGo, size: uint64(size)}, true
+	return step{kind: byGo, goes: uint64(size)}, true
 }
 
 // goBottoms are the first functions of Go's stacks, goSwitches those that continue on another one. Since Go 1.17 most have a flag

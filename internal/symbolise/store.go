@@ -3,7 +3,9 @@ package symbolise
 import (
 	"debug/elf"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 )
@@ -54,6 +56,8 @@ type Store struct {
 	uses      uint64 // counts up, to know what was used last
 	vdso      *file
 	vdsoErr   error
+	gate      *gate
+	slow      map[uint64]bool // devices of file systems that did not answer
 	now       func() time.Time
 }
 
@@ -63,7 +67,8 @@ var ErrGone = errGone
 // NewStore makes an empty one. Close gives back the files that it opens.
 func NewStore(options Options) *Store {
 	options.complete()
-	s := &Store{options: options, files: map[identity]*file{}, processes: map[int]*Process{}, machine: elf.EM_X86_64, now: time.Now}
+	s := &Store{options: options, files: map[identity]*file{}, processes: map[int]*Process{}, machine: elf.EM_X86_64,
+		gate: &gate{patience: patience}, slow: map[uint64]bool{}, now: time.Now}
 	if runtime.GOARCH == "arm64" {
 		s.machine = elf.EM_AARCH64
 	}
@@ -126,18 +131,31 @@ func (s *Store) open(p *Process, m *mapping) (*file, error) {
 	if !m.isFile() {
 		return nil, nil
 	}
-	opened, id, err := openMapped(p.dir(), m)
+	if p.slow || s.slow[m.device] {
+		return nil, fmt.Errorf("read %s: %w", m.name(), errSlow)
+	}
+	if p.spent > mostEffort {
+		return nil, fmt.Errorf("read %s: the process's files take %s already, which is all that is given to one", m.name(), p.spent)
+	}
+	opened, err := s.gate.open(func() (*os.File, identity, error) { return openMapped(p.dir(), m.copy()) })
 	if err != nil {
+		if errors.Is(err, errSlow) {
+			p.slow, s.slow[m.device] = true, true
+		}
 		return nil, err
 	}
-	if known := s.files[id]; known != nil {
+	f := s.files[opened.id]
+	if f != nil {
 		opened.Close()
-		return known, known.err
+	} else {
+		f = newFile(opened, s, filepath.Join(p.dir(), "root"), m.name())
+		s.files[opened.id] = f
+		s.shrink(f)
 	}
-	f := newFile(opened, id, s, p)
-	s.files[id] = f
-	s.shrink(f)
-	return f, f.err
+	if f.err != nil {
+		return nil, fmt.Errorf("read %s: %w", m.name(), f.err)
+	}
+	return f, nil
 }
 
 // shrink closes the files that were used the longest time ago, until the bounds hold.

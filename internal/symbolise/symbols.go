@@ -1,6 +1,7 @@
 package symbolise
 
 import (
+	"bytes"
 	"debug/elf"
 	"slices"
 	"strings"
@@ -21,7 +22,6 @@ type symbol struct {
 type symbolTable struct {
 	im      *image
 	strings section
-	held    []byte // the strings, where they do not come from a file
 	source  string
 }
 
@@ -90,6 +90,17 @@ func rank(info uint8, size uint64) uint8 {
 	return r
 }
 
+// weight is about how much memory it takes.
+func (s *symbols) weight() int64 {
+	weight := int64(len(s.list)) * symbolSize
+	for i := range s.tables {
+		if held, ok := s.tables[i].im.from.(*bytes.Reader); ok {
+			weight += held.Size()
+		}
+	}
+	return weight
+}
+
 func (s *symbols) sort() {
 	slices.SortStableFunc(s.list, func(a, b symbol) int {
 		switch {
@@ -150,10 +161,6 @@ func (s *symbols) name(one *symbol) string {
 	if uint64(one.name) >= table.strings.size {
 		return ""
 	}
-	if table.held != nil {
-		c := &cursor{data: table.held, at: int(one.name)}
-		return c.cString()
-	}
 	name := table.im.cString(table.strings.offset + uint64(one.name))
 	name, _, _ = strings.Cut(name, "@") // the version
 	return name
@@ -165,9 +172,13 @@ const (
 	longestDemangled = 11
 )
 
+func isMangled(name string) bool {
+	return strings.HasPrefix(name, "_Z") || strings.HasPrefix(name, "_R")
+}
+
 // plain is a name as its source has it. Parameters and the suffixes of clones are left out. A name may come from anybody.
 func plain(name string) (out string) {
-	if len(name) > longestMangled || !strings.HasPrefix(name, "_Z") && !strings.HasPrefix(name, "_R") {
+	if len(name) > longestMangled || !isMangled(name) {
 		return name
 	}
 	defer func() {

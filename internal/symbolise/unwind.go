@@ -3,6 +3,7 @@ package symbolise
 import (
 	"debug/elf"
 	"encoding/binary"
+	"time"
 )
 
 // architecture is what differs between machines: the numbers of registers, and whether a call puts the return address into a
@@ -30,6 +31,7 @@ type unwinder struct {
 	bottom    uint64 // the stack pointer of the sample
 	registers Registers
 	known     uint64 // a bit for each register that has a value
+	lost      uint64 // a bit for each that has none, and not because it was not copied
 	exact     bool   // the address is that of an instruction, not one that a call returns to
 	path      Path
 }
@@ -38,16 +40,17 @@ type unwinder struct {
 func (p *Process) Unwind(s *Sample) Path {
 	u := &unwinder{architecture: p.store.architecture(), process: p, sample: s, registers: s.Registers,
 		known: 1<<registersKept - 1, exact: true}
+	defer p.effort(time.Now())
 	u.bottom = s.Registers[u.sp]
 	u.path.Addresses = make([]uint64, 0, 32)
 	u.path.Slots = make([]Slot, 0, 32)
 	for u.path.End == 0 {
 		u.path.Addresses = append(u.path.Addresses, u.registers[u.pc])
-		end := u.step()
-		if end == 0 && len(u.path.Addresses) == MaxFrames {
-			end = TooDeep
+		slots := len(u.path.Slots)
+		u.path.End = u.step()
+		if u.path.End == 0 && len(u.path.Addresses) == MaxFrames {
+			u.path.End, u.path.Slots = TooDeep, u.path.Slots[:slots]
 		}
-		u.path.End = end
 	}
 	return u.path
 }
@@ -88,7 +91,7 @@ func (u *unwinder) step() End {
 	case byRow:
 		return u.byRow(step.row)
 	case byGo:
-		return u.byGo(step.size)
+		return u.byGo(step.goes)
 	}
 	return u.byFramePointer(NoInformation)
 }
@@ -116,8 +119,8 @@ func (u *unwinder) byRow(r *row) End {
 	if end != 0 {
 		return end
 	}
-	next, known := u.registers, u.known
-	next[u.sp], known = cfa, known|1<<u.sp
+	next, known, lost := u.registers, u.known|1<<u.sp, u.lost&^(1<<u.sp)
+	next[u.sp] = cfa
 	var at uint64 // where the return address lies; 0: in a register
 	for i := range r.rules {
 		rule := &r.rules[i]
@@ -126,10 +129,12 @@ func (u *unwinder) byRow(r *row) End {
 			return BadInformation
 		}
 		next[rule.number] = value
-		if ok {
+		known, lost = known&^(1<<rule.number), lost&^(1<<rule.number)
+		switch {
+		case ok:
 			known |= 1 << rule.number
-		} else {
-			known &^= 1 << rule.number
+		case rule.kind == undefined:
+			lost |= 1 << rule.number
 		}
 		if rule.number == r.ra {
 			at = from
@@ -143,8 +148,19 @@ func (u *unwinder) byRow(r *row) End {
 	}
 	before := u.registers[u.sp]
 	returnTo := next[r.ra]
-	u.registers, u.known = next, known
+	u.registers, u.known, u.lost = next, known, lost
 	return u.arrive(returnTo, at, before, r.signal)
+}
+
+// missing says why a register has no value.
+func (u *unwinder) missing(number uint8) End {
+	switch {
+	case int(number) >= registersKept:
+		return BadInformation
+	case u.lost>>number&1 != 0:
+		return NoInformation
+	}
+	return PastCopy
 }
 
 // cfa is the stack pointer that the caller had.
@@ -152,7 +168,7 @@ func (u *unwinder) cfa(r *row) (uint64, End) {
 	if r.cfa.kind == inRegister {
 		base, ok := u.register(r.cfa.register)
 		if !ok {
-			return 0, PastCopy
+			return 0, u.missing(r.cfa.register)
 		}
 		return base + uint64(r.cfa.offset), 0
 	}
@@ -197,7 +213,10 @@ func (u *unwinder) apply(r *rule, cfa uint64) (value, from uint64, known, sane b
 // with a frame stores it at the frame's lower end.
 func (u *unwinder) byGo(size uint64) End {
 	sp := u.registers[u.sp]
-	if u.known>>u.sp&1 == 0 || size > farAway {
+	if u.known>>u.sp&1 == 0 {
+		return u.missing(u.sp)
+	}
+	if size > farAway {
 		return BadInformation
 	}
 	cfa, at := sp+size, sp
@@ -243,7 +262,7 @@ func (u *unwinder) byFramePointer(otherwise End) End {
 	u.registers[u.fp], u.registers[u.sp] = caller, fp+16
 	if u.link != 0 {
 		// The frame's record lies anywhere within the frame. So the caller's stack pointer is not known, only that it is above.
-		u.known &^= 1 << u.sp
+		u.known, u.lost = u.known&^(1<<u.sp), u.lost|1<<u.sp
 	}
 	return u.arrive(returnTo, fp+8, sp, false)
 }
