@@ -127,7 +127,6 @@ func (r *record) sum(c *kernel.OpenCounters) {
 	out.Timeline = r.history.timeline(recording.RecordPoint{Seconds: out.Seconds, Opened: int(c.Opened), Closed: int(c.Closed),
 		Failed: int(c.Failed)})
 	r.machine.Losses.MapFull += c.MapFull + c.RowsFull
-	r.machine.Losses.StackFailures += c.NotCopied
 	if p := r.paths; p != nil && r.options.Compare {
 		r.note("%d stacks that were recognised were unwound as well; %d of them were another path", p.compared, p.differ)
 	}
