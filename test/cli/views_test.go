@@ -47,9 +47,9 @@ func TestASnapshotIsShownAsAsked(t *testing.T) {
 		{"report peers --by listener", exitUsage, []string{"peers", "without --by peer"}},
 		{"report before --by peer,service", exitUsage, []string{"peer,service", "one of them"}},
 		{"diff before peers", exitUsage, []string{"before", "no peers"}},
-		{"report run --by state", exitUsage, []string{"--by", "for snapshots", "run is none", "leave it out"}},
-		{"report run -n 5", exitUsage, []string{"--rows", "run is none"}},
-		{"diff before run --sort bytes", exitUsage, []string{"--sort", "run is none"}},
+		{"report run --by state", exitUsage, []string{"--by", "for snapshots and records", "run is neither", "leave it out"}},
+		{"report run -n 5", exitUsage, []string{"--rows", "run is neither"}},
+		{"diff before run --sort bytes", exitUsage, []string{"--sort", "run is neither"}},
 	} {
 		cmd := command(t, strings.Fields(c.line)...)
 		cmd.Dir = directory

@@ -27,22 +27,36 @@ func (p page) codeDiff(d *report.CodeDiff) {
 	if d.Others != nil {
 		tab.Add(codeCells(d.Others)...)
 	}
-	if p.fit(&tab, 0) < 0 {
-		tab.Drop(1)
-		p.fit(&tab, 0)
+	roles, shares := true, true
+	if p.narrow(&tab) {
+		tab.Drop(roleColumn)
+		roles = false
 	}
+	if p.narrow(&tab) {
+		tab.Drop(len(tab.Columns) - 1)
+		shares = false
+	}
+	p.fit(&tab, 0)
 	widths := tab.Widths()
 	p.Heads(&tab, widths)
 	for i, cells := range tab.Rows {
 		p.Cells(&tab, widths, cells)
 		if i < len(d.Rows) {
-			p.Indented(4, terminal.Dim, codeBelow(&d.Rows[i]))
+			p.Indented(4, terminal.Dim, codeBelow(&d.Rows[i], roles, shares))
 		}
 	}
 }
 
-func codeBelow(c *report.CodeChange) string {
-	parts := []string{c.Path}
+// codeBelow is what has no place in the columns.
+func codeBelow(c *report.CodeChange, roles, shares bool) string {
+	var parts []string
+	if !shares && c.ByOfThis != "" {
+		parts = append(parts, c.ByOfThis)
+	}
+	if !roles && !c.NoRole {
+		parts = append(parts, c.Role.String())
+	}
+	parts = append(parts, c.Path)
 	if c.Was.Failed != c.Is.Failed {
 		parts = append(parts, c.Failed+" failed")
 	}
@@ -62,5 +76,16 @@ func codeCells(c *report.CodeChange) []terminal.Cell {
 	}
 	return []terminal.Cell{terminal.Bold.Cell(c.Who), terminal.Normal.Cell(role), terminal.Normal.Cell(format.Count(c.Is.Opened)), terminal.Dim.Cell(c.Opened),
 		terminal.Normal.Cell(format.Count(c.Is.Live)), s.Cell(c.Open), terminal.Normal.Cell(format.Compact(float64(c.Is.Bytes))),
-		s.Cell(c.By), s.Cell(c.ByOfThis)}
+		s.Cell(signedCompact(float64(c.Is.Bytes) - float64(c.Was.Bytes))), s.Cell(c.ByOfThis)}
+}
+
+// signedCompact is a change of bytes in a narrow column.
+func signedCompact(bytes float64) string {
+	switch {
+	case bytes > 0:
+		return "+" + format.Compact(bytes)
+	case bytes < 0:
+		return "−" + format.Compact(-bytes)
+	}
+	return "0"
 }

@@ -77,25 +77,53 @@ func (p page) openers(t *report.OpenerTable) {
 	if t.Others != nil {
 		tab.Add(openerCells(t.Others)...)
 	}
+	roles, lives := true, true
+	if p.narrow(&tab) {
+		tab.Drop(roleColumn)
+		roles = false
+	}
+	if p.narrow(&tab) {
+		for range 3 {
+			tab.Drop(len(tab.Columns) - 1)
+		}
+		lives = false
+	}
 	p.fit(&tab, 0)
 	widths := tab.Widths()
 	p.Heads(&tab, widths)
 	for i, cells := range tab.Rows {
 		p.Cells(&tab, widths, cells)
 		if i < len(t.Rows) {
-			p.Indented(4, terminal.Dim, openerBelow(&t.Rows[i]))
+			p.Indented(4, terminal.Dim, openerBelow(&t.Rows[i], roles, lives))
 		}
 	}
 }
 
+// roleColumn is that of the tables by code path.
+const roleColumn = 1
+
+// narrow tells whether the page has less than a table needs where no name is cut. Names are at most as long as maxName.
+func (p page) narrow(tab *terminal.Table) bool {
+	for i := range tab.Columns[:1] {
+		tab.Columns[i].Limit = maxName
+	}
+	return tableWidth(tab) > p.Width
+}
+
 // openerBelow is what has no place in the columns.
-func openerBelow(r *report.OpenerRow) string {
+func openerBelow(r *report.OpenerRow, roles, lives bool) string {
 	var parts []string
+	if role := roleOf(r); !roles && role != "" {
+		parts = append(parts, role)
+	}
 	if r.Path() != r.Who {
 		parts = append(parts, r.Path())
 	}
 	if r.Stack == recording.StackPart && len(r.Code) > 0 {
 		parts = append(parts, "a part of the stack: "+r.Why)
+	}
+	if l := r.Lifetime; !lives && l != nil {
+		parts = append(parts, fmt.Sprintf("lived p50 %s, p90 %s, p99 %s", report.Lived(l.P50), report.Lived(l.P90), report.Lived(l.P99)))
 	}
 	for _, s := range []string{r.States(), r.Where} {
 		if s != "" {
@@ -112,14 +140,11 @@ func openerCells(r *report.OpenerRow) []terminal.Cell {
 		}
 		return s.Cell(format.Count(n))
 	}
-	role, bytes := "", terminal.Dim.Cell(format.None)
-	if r.Kind != recording.OpenerBefore && r.Kind != recording.OpenerUnseen && r.Kind != recording.OpenerOther {
-		role = r.Role.String()
-	}
+	bytes := terminal.Dim.Cell(format.None)
 	if r.All() > 0 {
 		bytes = terminal.Bold.Cell(format.Compact(r.All()))
 	}
-	cells := []terminal.Cell{terminal.Bold.Cell(r.Who), terminal.Normal.Cell(role), count(r.Opened, terminal.Normal),
+	cells := []terminal.Cell{terminal.Bold.Cell(r.Who), terminal.Normal.Cell(roleOf(r)), count(r.Opened, terminal.Normal),
 		count(r.Closed, terminal.Normal), count(r.Failed, terminal.Warning), count(r.Live, terminal.Bold), bytes}
 	lived := []string{format.None, format.None, format.None}
 	if l := r.Lifetime; l != nil {
@@ -129,6 +154,15 @@ func openerCells(r *report.OpenerRow) []terminal.Cell {
 		cells = append(cells, terminal.Normal.Cell(s))
 	}
 	return cells
+}
+
+// roleOf is empty where a row is of both ends, or of no known one.
+func roleOf(r *report.OpenerRow) string {
+	switch r.Kind {
+	case recording.OpenerBefore, recording.OpenerUnseen, recording.OpenerOther:
+		return ""
+	}
+	return r.Role.String()
 }
 
 func (p page) failures(v *report.Record) {
