@@ -17,8 +17,13 @@
 const volatile __u32 followed = 0;
 const volatile bool take_stacks = false;
 
-/* Set once the time is over. What is opened from then on is entered, so that it is known for what it is, and not counted. */
-bool late = false;
+/* Processes of which alone something counts; a length of 0: of all. */
+const volatile __u32 asked_pids_len = 0;
+const volatile __u32 asked_pids[ASKED_MAX] = {};
+
+/* Until the time begins, and again once it is over. What is opened then is entered, so that it is known for what it is, and not
+ * counted. */
+bool late = true;
 
 /* The loader sets the sizes. */
 struct {
@@ -77,10 +82,25 @@ static __always_inline bool is_followed(void)
 	return false;
 }
 
-/* What is open at a listener of a process that is not followed does not count. */
-static __always_inline bool listener_followed(__u32 netns, __u16 port)
+/* Whether what the current task does counts. */
+static __always_inline bool counts(void)
 {
-	if (!followed)
+	if (!asked_pids_len)
+		return is_followed();
+	__u32 pid = current_process();
+
+#pragma unroll
+	for (int i = 0; i < ASKED_MAX; i++)
+		if (i < asked_pids_len && pid == asked_pids[i])
+			return true;
+	return false;
+}
+
+/* What comes in at a listener of a process that does not count does not either. Those that were there before are entered by user
+ * space. */
+static __always_inline bool listener_counts(__u32 netns, __u16 port)
+{
+	if (!followed && !asked_pids_len)
 		return true;
 	struct listener_key key = {.netns = netns, .port = port};
 	struct listener *l = bpf_map_lookup_elem(&listeners, &key);
@@ -241,7 +261,7 @@ static __always_inline void on_connect(struct open_counters *c, struct sock *sk,
 		enter(c, sk, OPENER(OPENER_LATE, 0), ROLE_CLIENT);
 		return;
 	}
-	if (!is_followed())
+	if (!counts())
 		return;
 	__u64 id = current_opener(c, ROLE_CLIENT, &row);
 
@@ -260,7 +280,7 @@ static __always_inline void on_arrival(struct open_counters *c, struct sock *sk,
 		enter(c, sk, OPENER(OPENER_LATE, 0), ROLE_SERVER);
 		return;
 	}
-	if (!listener_followed(netns, port))
+	if (!listener_counts(netns, port))
 		return;
 	__u64 id = OPENER(OPENER_LISTENER | port, netns);
 	struct opener *row = row_of(id, 0, ROLE_SERVER, false);
@@ -320,7 +340,7 @@ static __always_inline void on_failure(struct sock *sk, __u32 netns)
 static __always_inline void on_listen(struct sock *sk, __u32 netns)
 {
 	struct listener_key key = {.netns = netns, .port = sk->__sk_common.skc_num};
-	struct listener l = {.pid = current_process(), .followed = is_followed()};
+	struct listener l = {.pid = current_process(), .followed = counts()};
 
 	bpf_get_current_comm(l.comm, sizeof(l.comm));
 	bpf_map_update_elem(&listeners, &key, &l, BPF_ANY);
@@ -364,7 +384,7 @@ static __always_inline void count_stranger(struct open_counters *c, struct sock 
 		return;
 	}
 	/* Such a one is destroyed by whoever closes it. */
-	if (!BPF_CORE_READ(sk, sk_max_ack_backlog) && !BPF_CORE_READ(sk, __sk_common.skc_dport) && is_followed())
+	if (!BPF_CORE_READ(sk, sk_max_ack_backlog) && !BPF_CORE_READ(sk, __sk_common.skc_dport) && counts())
 		COUNT(c->never_connected);
 }
 
@@ -401,7 +421,7 @@ static __always_inline int on_accept(struct sock *sk)
 	struct opener *from, *to = NULL;
 	struct open_counters *c;
 
-	if (!o || o->role != ROLE_SERVER || o->accepted || is_late(o->opener) || !is_followed() ||
+	if (!o || o->role != ROLE_SERVER || o->accepted || is_late(o->opener) || !counts() ||
 	    !(c = my_open_counters()))
 		return 0;
 	o->accepted = 1;

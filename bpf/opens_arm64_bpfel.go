@@ -159,6 +159,8 @@ const (
 	OpensProgOpensGraft        = "opens_graft"
 	OpensProgOpensStateChange  = "opens_state_change"
 	OpensProgOpensSysExit      = "opens_sys_exit"
+	OpensVarAskedPids          = "asked_pids"
+	OpensVarAskedPidsLen       = "asked_pids_len"
 	OpensVarCopyAlways         = "copy_always"
 	OpensVarFollowed           = "followed"
 	OpensVarLate               = "late"
@@ -243,6 +245,8 @@ type OpensMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type OpensVariableSpecs struct {
+	AskedPids        *ebpf.VariableSpec `ebpf:"asked_pids"`
+	AskedPidsLen     *ebpf.VariableSpec `ebpf:"asked_pids_len"`
 	CopyAlways       *ebpf.VariableSpec `ebpf:"copy_always"`
 	Followed         *ebpf.VariableSpec `ebpf:"followed"`
 	Late             *ebpf.VariableSpec `ebpf:"late"`
@@ -308,6 +312,8 @@ func (m *OpensMaps) Close() error {
 //
 // It can be passed to LoadOpensObjects or ebpf.CollectionSpec.LoadAndAssign.
 type OpensVariables struct {
+	AskedPids        *ebpf.Variable `ebpf:"asked_pids"`
+	AskedPidsLen     *ebpf.Variable `ebpf:"asked_pids_len"`
 	CopyAlways       *ebpf.Variable `ebpf:"copy_always"`
 	Followed         *ebpf.Variable `ebpf:"followed"`
 	Late             *ebpf.Variable `ebpf:"late"`

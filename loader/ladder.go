@@ -205,8 +205,6 @@ func (p *Probes) attachRung(point hookPoint, r rung) error {
 	case kernel.HookSlab:
 		p.slab, p.slabRung, p.slabLinks = coll, r, links
 		return nil
-	case kernel.HookState:
-		p.state = coll
 	case kernel.HookWalk:
 		p.walk = coll.Programs[bpf.WalkProgWalkTcp]
 	case kernel.HookFiles:

@@ -85,7 +85,6 @@ type Probes struct {
 	links       []link.Link
 	hooks       []Hook
 	walk        *ebpf.Program
-	state       *ebpf.Collection // nil without the state hook
 	skipsBucket bool             // what the walk has to reckon with
 	onDemand    bool             // whether programs may take memory for a map's elements when they need it
 	tick        uint32           // nanoseconds from one jiffy to the next

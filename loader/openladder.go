@@ -18,6 +18,8 @@ type Opens struct {
 	CopyAlways bool
 	// Followed is a process whose descendants alone count, in connprof's PID namespace; 0: all count.
 	Followed int
+	// PIDs are processes of which alone something counts; empty: of all. They are up to MostAsked.
+	PIDs []int
 	// Sockets is how many connections can be open at a time that were opened meanwhile.
 	Sockets int
 }
@@ -68,7 +70,12 @@ func (o *Opens) variables() map[string]any {
 	if o == nil {
 		return nil
 	}
-	return map[string]any{bpf.OpensVarTakeStacks: o.Stacks, bpf.OpensVarCopyAlways: o.CopyAlways, bpf.OpensVarFollowed: uint32(o.Followed)}
+	var pids [MostAsked]uint32
+	for i, pid := range o.PIDs[:min(len(o.PIDs), MostAsked)] {
+		pids[i] = uint32(pid)
+	}
+	return map[string]any{bpf.OpensVarTakeStacks: o.Stacks, bpf.OpensVarCopyAlways: o.CopyAlways, bpf.OpensVarFollowed: uint32(o.Followed),
+		bpf.OpensVarAskedPids: pids, bpf.OpensVarAskedPidsLen: uint32(min(len(o.PIDs), MostAsked))}
 }
 
 // fit sizes a map. Since 7c8199e24fa0 (6.1) a program may take memory for an element when it needs it; before that it has to be

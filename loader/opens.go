@@ -36,13 +36,34 @@ func (p *Probes) startOpens() error {
 	return nil
 }
 
+// StartOpens has what is opened from now on counted. What was opened before is told apart.
+func (p *Probes) StartOpens() error { return p.setLate(false) }
+
 // EndOpens has what is opened from now on told apart and not counted.
-func (p *Probes) EndOpens() error {
+func (p *Probes) EndOpens() error { return p.setLate(true) }
+
+func (p *Probes) setLate(late bool) error {
 	if p.config.Opens == nil {
 		return &NotLoadedError{kernel.HookState}
 	}
-	if err := p.state.Variables[bpf.OpensVarLate].Set(true); err != nil {
-		return fmt.Errorf("set %s: %w", bpf.OpensVarLate, err)
+	for _, c := range p.collections { // each has variables of its own
+		if v := c.Variables[bpf.OpensVarLate]; v != nil {
+			if err := v.Set(late); err != nil {
+				return fmt.Errorf("set %s: %w", bpf.OpensVarLate, err)
+			}
+		}
+	}
+	return nil
+}
+
+// CountListener has what comes in at a listener counted, where only some processes count (Opens.PIDs).
+func (p *Probes) CountListener(netns uint32, port uint16) error {
+	m, err := p.openMap(bpf.OpensMapListeners)
+	if err != nil {
+		return err
+	}
+	if err := m.Put(bpf.OpensListenerKey{Netns: netns, Port: uint32(port)}, bpf.OpensListener{Followed: 1}); err != nil {
+		return fmt.Errorf("fill map %s: %w", bpf.OpensMapListeners, err)
 	}
 	return nil
 }

@@ -44,6 +44,16 @@ const (
 	sceneNoPort                                  = 1
 )
 
+// loadOpens starts to count.
+func loadOpens(t *testing.T, s *scene, o Opens) *Probes {
+	t.Helper()
+	p := load(t, Config{Hooks: WalkOnly, Opens: &o, Scope: InNetns(s.Inode())})
+	if err := p.StartOpens(); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // play opens and closes as the constants say.
 func (s *scene) play(t *testing.T) {
 	t.Helper()
@@ -165,7 +175,7 @@ func snmp(t *testing.T, n *netcfg.Private) map[string]int {
 func TestOpensClosesAndFailuresAreCountedAsTheKernelDoes(t *testing.T) {
 	s := &scene{Private: private(t)}
 	defer s.close()
-	p := load(t, Config{Hooks: WalkOnly, Opens: &Opens{}, Scope: InNetns(s.Inode())})
+	p := loadOpens(t, s, Opens{})
 	before := snmp(t, s.Private)
 	s.play(t)
 	after := snmp(t, s.Private)
@@ -205,7 +215,7 @@ func TestOpensClosesAndFailuresAreCountedAsTheKernelDoes(t *testing.T) {
 func TestAcceptedConnectionsAreTheirProcess(t *testing.T) {
 	s := &scene{Private: private(t)}
 	defer s.close()
-	p := load(t, Config{Hooks: WalkOnly, Opens: &Opens{AcceptStacks: true}, Scope: InNetns(s.Inode())})
+	p := loadOpens(t, s, Opens{AcceptStacks: true})
 	s.play(t)
 	opened := map[string]uint64{}
 	if err := p.Openers(func(id kernel.OpenerID, c *kernel.OpenerCounts) {
@@ -230,7 +240,7 @@ func TestAcceptedConnectionsAreTheirProcess(t *testing.T) {
 func TestWhatIsOpenedLateIsToldApart(t *testing.T) {
 	s := &scene{Private: private(t)}
 	defer s.close()
-	p := load(t, Config{Hooks: WalkOnly, Opens: &Opens{}, Scope: InNetns(s.Inode())})
+	p := loadOpens(t, s, Opens{})
 	if err := p.EndOpens(); err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +270,7 @@ func TestWhatIsOpenedLateIsToldApart(t *testing.T) {
 func TestAFullMapOfOpenConnectionsIsALoss(t *testing.T) {
 	s := &scene{Private: private(t)}
 	defer s.close()
-	p := load(t, Config{Hooks: WalkOnly, Opens: &Opens{Sockets: 4}, Scope: InNetns(s.Inode())})
+	p := loadOpens(t, s, Opens{Sockets: 4})
 	s.play(t)
 	got, err := p.OpenCounters()
 	if err != nil {
@@ -275,7 +285,7 @@ func TestAFullMapOfOpenConnectionsIsALoss(t *testing.T) {
 func TestStacksAreCopiedUntilTheyAreLearned(t *testing.T) {
 	s := &scene{Private: private(t)}
 	defer s.close()
-	p := load(t, Config{Hooks: WalkOnly, Opens: &Opens{Stacks: true}, Scope: InNetns(s.Inode())})
+	p := loadOpens(t, s, Opens{Stacks: true})
 	if err := p.AllowCopies(1000); err != nil {
 		t.Fatal(err)
 	}

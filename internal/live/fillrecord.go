@@ -84,7 +84,12 @@ func (r *record) countLive() error {
 // sum adds up the openers that are asked for.
 func (r *record) sum(c *kernel.OpenCounters) {
 	out := r.result
-	out.NeverConnected, out.BeforeClosed = int(c.NeverConnected), int(c.ClosedBefore)
+	if r.all() || len(r.opens.PIDs) > 0 {
+		out.NeverConnected = int(c.NeverConnected)
+	}
+	if r.all() {
+		out.BeforeClosed = int(c.ClosedBefore)
+	}
 	reasons := map[string]int{}
 	for i := range r.machine.Openers {
 		o := &r.machine.Openers[i]
@@ -178,6 +183,12 @@ func (r *record) nameListeners() error {
 	for at, l := range r.listening {
 		if who := r.owners.Owner(l.file); who != nil && len(who.PIDs) > 0 {
 			l.pid, l.comm = uint32(who.PIDs[0]), who.Comm
+			if slices.ContainsFunc(who.PIDs, func(pid int) bool { return slices.Contains(r.opens.PIDs, pid) }) {
+				if err := r.probes.CountListener(at.netns, at.port); err != nil {
+					return err
+				}
+				l.pid = uint32(r.opens.PIDs[0])
+			}
 			r.listening[at] = l
 		}
 	}
@@ -188,6 +199,9 @@ func (r *record) nameListeners() error {
 func (r *record) learnListeners() error {
 	made, err := r.probes.ListenersMade()
 	for _, l := range made {
+		if l.PID == 0 {
+			continue // it was there before
+		}
 		r.listening[place{l.Netns, l.Port}] = listener{pid: l.PID, comm: l.Comm, followed: l.Followed}
 	}
 	return err
@@ -229,6 +243,10 @@ const mostChurn = 200
 
 // fillChurn lists where connections went to and what they came in at.
 func (r *record) fillChurn() error {
+	r.result.Churn = []recording.Churn{}
+	if !r.all() && len(r.opens.PIDs) == 0 {
+		return nil // it is counted without regard to what is chosen
+	}
 	services, err := r.probes.Services()
 	if err != nil {
 		return err

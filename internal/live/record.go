@@ -85,6 +85,9 @@ func Record(ctx context.Context, o RecordOptions) (m *recording.Machine, interru
 		r.opens.Followed = o.Command.parent()
 		r.result.Command = o.Command.Args
 	}
+	if pids := o.Choice.Plain.PIDs; len(pids) <= loader.MostAsked {
+		r.opens.PIDs = pids
+	}
 	r.opening, r.of = r.opens, r
 	if c := o.Command; c != nil {
 		defer c.End()
@@ -94,9 +97,6 @@ func Record(ctx context.Context, o RecordOptions) (m *recording.Machine, interru
 		return nil, "", err
 	}
 	defer r.probes.Close()
-	if err := r.takeBaseline(); err != nil {
-		return nil, "", err
-	}
 	if err := r.watch(ctx); err != nil {
 		return nil, "", err
 	}
@@ -104,6 +104,20 @@ func Record(ctx context.Context, o RecordOptions) (m *recording.Machine, interru
 		return nil, "", err
 	}
 	return r.machine, r.interrupted, r.finish()
+}
+
+// findListeners finds who listens where.
+func (r *record) findListeners() error {
+	_, err := r.probes.WalkAll(func(e *kernel.Endpoint) error {
+		if e.State == kernel.StateListen {
+			r.listening[place{e.Netns, e.Local.Port()}] = listener{file: e.File}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return r.nameListeners()
 }
 
 // takeBaseline finds what is open already, and what it holds.
@@ -116,10 +130,7 @@ func (r *record) takeBaseline() error {
 	ledger := account.NewLedger(0)
 	_, err = r.probes.WalkAll(func(e *kernel.Endpoint) error {
 		ledger.Visit(e, r.caches)
-		switch {
-		case e.State == kernel.StateListen:
-			r.listening[place{e.Netns, e.Local.Port()}] = listener{file: e.File}
-		case connected(e):
+		if connected(e) {
 			r.before[e.Sock] = struct{}{}
 		}
 		return nil
@@ -133,11 +144,13 @@ func (r *record) takeBaseline() error {
 		r.pageBytes += m.Endpoints[i].PageBytes
 	}
 	// What was opened while the walk went on is no part of what was open before.
-	if err := r.probes.OpenSockets(func(sock uint64, _ kernel.OpenSocket) { delete(r.before, sock) }); err != nil {
-		return err
-	}
+	err = r.probes.OpenSockets(func(sock uint64, s kernel.OpenSocket) {
+		if !s.Opener.Late() {
+			delete(r.before, sock)
+		}
+	})
 	r.result.Before = len(r.before)
-	return r.nameListeners()
+	return err
 }
 
 // connected tells whether an endpoint is a full sock of a connection, and nothing that stands in for one.

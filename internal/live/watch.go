@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/connprof/connprof/internal/kernel"
@@ -17,15 +18,21 @@ const (
 
 // watch lets the time pass: until the duration is over, the command has ended, or somebody stops it.
 func (r *record) watch(parent context.Context) error {
-	r.start = time.Now()
-	if err := r.probes.AllowCopies(copiesAtOnce); err != nil {
+	if err := r.findListeners(); err != nil {
 		return err
 	}
+	if err := errors.Join(r.probes.AllowCopies(copiesAtOnce), r.probes.StartOpens()); err != nil {
+		return err
+	}
+	r.start = time.Now()
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	if r.options.Stacks {
 		r.paths = newPaths(r.probes)
 		go r.paths.follow(ctx)
+	}
+	if err := r.takeBaseline(); err != nil {
+		return err
 	}
 	if r.options.Ready != nil {
 		r.options.Ready(r.machine.Hooks)
