@@ -1,0 +1,97 @@
+package leaks
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/connprof/connprof/internal/kernel"
+)
+
+// What the churn opens, and how many of it a second.
+const (
+	churned   = 100_000
+	churnRate = 20_000
+)
+
+// books are the kernel's own counts of a network namespace.
+type books struct{ active, passive, failed int }
+
+func (b books) since(a books) books {
+	return books{b.active - a.active, b.passive - a.passive, b.failed - a.failed}
+}
+
+// booksOf reads those of a process's namespace.
+func booksOf(t *testing.T, pid int) (b books) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/snmp", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines [][]string
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "Tcp:") {
+			lines = append(lines, strings.Fields(line))
+		}
+	}
+	if len(lines) != 2 || len(lines[0]) != len(lines[1]) {
+		t.Fatalf("/proc/%d/net/snmp: %s", pid, text)
+	}
+	to := map[string]*int{"ActiveOpens": &b.active, "PassiveOpens": &b.passive, "AttemptFails": &b.failed}
+	for i, name := range lines[0] {
+		if n := to[name]; n != nil {
+			*n, err = strconv.Atoi(lines[1][i])
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return b
+}
+
+// Of 100,000 connections that came and went at thousands a second each is recorded, by the program's own count and by the kernel's.
+func TestAChurnIsCountedToTheLast(t *testing.T) {
+	for _, flags := range [][]string{{}, {"--stacks", "off"}, {"--accept-stacks"}} {
+		t.Run(strings.Join(append([]string{"record"}, flags...), " "), func(t *testing.T) {
+			n := newNetwork(t)
+			c := start(t, exec.Command(compiled(t, "churn", byGo("churn")), strconv.Itoa(churned), strconv.Itoa(churnRate)), n.Start)
+			c.says(t, "ready")
+			r := recordOf(t, append(flags, "--netns", strconv.Itoa(int(n.Inode())))...)
+			before := booksOf(t, c.pid())
+			c.tell(t)
+			var up, refused, kept int
+			if _, err := fmt.Sscan(c.says(t, "done"), &up, &refused, &kept); err != nil {
+				t.Fatal(err)
+			}
+			kernels := booksOf(t, c.pid()).since(before)
+			m := r.ends(t)
+			if want := (books{up + refused, up, refused}); kernels != want || up+refused != churned {
+				t.Fatalf("the kernel counts %+v, the program %+v", kernels, want)
+			}
+			ends := counts{opened: 2*up + refused, closed: 2*(up-kept) + refused, failed: refused, live: 2 * kept}
+			if got := total(m.Record); got != ends {
+				t.Errorf("%+v are recorded, want %+v", got, ends)
+			}
+			client := counts{opened: up + refused, closed: up - kept + refused, failed: refused, live: kept}
+			if got := sum(clients(m)); got != client {
+				t.Errorf("the connecting ends are %+v, want %+v", got, client)
+			}
+			var accepting counts
+			for _, o := range m.Openers {
+				if o.Role == kernel.RoleServer {
+					accepting.add(o)
+				}
+			}
+			if want := (counts{opened: up, closed: up - kept, live: kept}); accepting != want {
+				t.Errorf("the accepting ends are %+v, want %+v", accepting, want)
+			}
+			if m.Record.Vanished != 0 || m.Record.Unseen != 0 {
+				t.Errorf("%d vanished, %d unseen", m.Record.Vanished, m.Record.Unseen)
+			}
+			t.Logf("%.0f connections a second in the record's %.1f s", churned/m.Record.Seconds, m.Record.Seconds)
+		})
+	}
+}

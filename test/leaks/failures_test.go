@@ -1,0 +1,122 @@
+package leaks
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/netcfg"
+)
+
+// failing is a program whose connects fail, in a network of its own.
+type failing struct {
+	*child
+	network *netcfg.Private
+	server  *server
+}
+
+// times is how often each kind of failure happens.
+const times = 50
+
+// nobody is a port where nobody listens.
+const nobody = "9"
+
+// startFailing starts it, and waits until it is ready. It has so many local ports.
+func startFailing(t *testing.T, ports, held int) *failing {
+	t.Helper()
+	n := newNetwork(t)
+	f := &failing{network: n, server: newServer(t, n.Do).serve(silent)}
+	if err := n.Do(func() error { return setPorts(ports) }); err != nil {
+		t.Fatal(err)
+	}
+	program := compiled(t, "failures", byCompiler("gcc", "failures.c", "-O2", "-static"))
+	f.child = start(t, exec.Command(program, f.server.port(), nobody, strconv.Itoa(times), strconv.Itoa(held)), n.Start)
+	f.says(t, "ready")
+	return f
+}
+
+func newNetwork(t *testing.T) *netcfg.Private {
+	t.Helper()
+	n, err := netcfg.NewPrivate(netcfg.Config{ClientAddresses: 1, Sockets: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Close)
+	return n
+}
+
+// setPorts leaves so many local ports, where the server is not.
+func setPorts(n int) error {
+	const first = 30_000
+	return os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", fmt.Appendf(nil, "%d %d", first, first+n-1), 0)
+}
+
+// recorded records it to its end, by a flag that chooses it.
+func (f *failing) recorded(t *testing.T, flags ...string) *recording.Machine {
+	t.Helper()
+	r := recordOf(t, flags...)
+	f.tell(t)
+	f.says(t, "done")
+	return r.ends(t)
+}
+
+func (f *failing) netnsFlag() []string {
+	return []string{"--netns", strconv.Itoa(int(f.network.Inode()))}
+}
+
+// expectOne checks the only opener with a function, and why its connections failed.
+func (f *failing) expectOne(t *testing.T, m *recording.Machine, function string, want counts, errs ...recording.OpenerError) {
+	t.Helper()
+	list := through(m, function, f.pid())
+	if len(list) != 1 {
+		t.Fatalf("%s is in %d openers", function, len(list))
+	}
+	if got := sum(list); got != want {
+		t.Errorf("%s has %+v, want %+v", function, got, want)
+	}
+	if fmt.Sprint(list[0].Errors) != fmt.Sprint(errs) {
+		t.Errorf("%s failed with %v, want %v", function, list[0].Errors, errs)
+	}
+	if want.closed == want.failed && list[0].Lifetime != nil {
+		t.Errorf("%s: connections that never came up had a life: %+v", function, list[0].Lifetime)
+	}
+}
+
+func TestConnectionsThatDoNotComeUpAreToldWithTheirReason(t *testing.T) {
+	for _, by := range []string{"process", "namespace"} {
+		t.Run("by "+by, func(t *testing.T) {
+			f := startFailing(t, 1000, 0)
+			flags := pidFlag(f.pid())
+			if by == "namespace" {
+				flags = f.netnsFlag()
+			}
+			m := f.recorded(t, flags...)
+			failed := counts{opened: times, closed: times, failed: times}
+			f.expectOne(t, m, "refuse_orders", failed, recording.OpenerError{Error: "ECONNREFUSED", Count: times})
+			f.expectOne(t, m, "give_up", failed, recording.OpenerError{Error: "closed by the program", Count: times})
+			f.expectOne(t, m, "deaf_listener", counts{opened: 1, live: 1})
+			if got := sum(clients(m)); got != (counts{2*times + 1, 2 * times, 2 * times, 1}) || m.Record.Failed != 2*times {
+				t.Errorf("the clients have %+v, and %d failed in all", got, m.Record.Failed)
+			}
+			// Two kinds never were connected: those that were bound, and those that were not. Whose they were is not known after all.
+			if n := m.Record.NeverConnected; n < 2*times || by == "namespace" && n != 2*times {
+				t.Errorf("%d never were connected, want %d", n, 2*times)
+			}
+		})
+	}
+}
+
+func TestConnectionsWithoutAPortAreTold(t *testing.T) {
+	const ports = 10
+	f := startFailing(t, ports, ports)
+	m := f.recorded(t, pidFlag(f.pid())...)
+	f.expectOne(t, m, "hold_ports", counts{opened: ports, live: ports})
+	f.expectOne(t, m, "exhaust_ports", counts{opened: times, closed: times, failed: times},
+		recording.OpenerError{Error: "EADDRNOTAVAIL", Count: times})
+	if got := total(m.Record); got != (counts{times + ports, times, times, ports}) {
+		t.Errorf("%+v in all", got)
+	}
+}
