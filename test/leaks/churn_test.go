@@ -57,7 +57,8 @@ func TestAChurnIsCountedToTheLast(t *testing.T) {
 	for _, flags := range [][]string{{}, {"--stacks", "off"}, {"--accept-stacks"}} {
 		t.Run(strings.Join(append([]string{"record"}, flags...), " "), func(t *testing.T) {
 			n := newNetwork(t)
-			c := start(t, exec.Command(compiled(t, "churn", byGo("churn")), strconv.Itoa(churned), strconv.Itoa(churnRate)), n.Start)
+			program := compiled(t, "churn", byGo("churn"))
+			c := start(t, exec.Command(program, strconv.Itoa(churned), strconv.Itoa(churnRate)), n.Start)
 			c.says(t, "ready")
 			r := recordOf(t, append(flags, "--netns", strconv.Itoa(int(n.Inode())))...)
 			before := booksOf(t, c.pid())

@@ -1,12 +1,13 @@
 /*
  * leak PORT OPENS SECONDS
  *
- * Three code paths open OPENS connections each to 127.0.0.1:PORT, spread evenly over SECONDS. leak_orders() never closes each tenth,
- * pool_users() keeps the last POOL, and poll_prices() closes every one. It begins with the first line of standard input, says "done" when
- * all are open, and ends with standard input.
+ * Three code paths open OPENS connections each to 127.0.0.1:PORT, spread evenly over SECONDS. leak_orders() never closes each
+ * tenth, pool_users() keeps the last POOL, and poll_prices() closes every one. It begins with the first line of standard input,
+ * says "done" when all are open, and ends with standard input.
  *
- * It is compiled in several ways: with THREADS each path has a thread of its own, with FORKS workers do all of it, each as often as said,
- * and with LIBRARY it is a library with the function leak_main().
+ * It is compiled in several ways. THREADS: each path has a thread of its own. FORKS: workers do all of it, each as often as
+ * said. DAEMON: a child that says "daemon PID" does all of it, and the process ends. LIBRARY: it is a library with the function
+ * leak_main().
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -176,6 +177,13 @@ int main(int argc, char **argv)
 	if (dprintf(1, "ready\n") < 0)
 		fail("write");
 	until_line();
+#ifdef DAEMON
+	if (fork())
+		return 0;
+	setsid();
+	if (dprintf(1, "daemon %d\n", (int)getpid()) < 0)
+		fail("write");
+#endif
 	clock_gettime(CLOCK_MONOTONIC, &begun);
 	all_paths();
 	if (dprintf(1, "done\n") < 0)
