@@ -52,47 +52,51 @@ func booksOf(t *testing.T, pid int) (b books) {
 	return b
 }
 
-// Of 100,000 connections that came and went at thousands a second each is recorded, by the program's own count and by the kernel's.
+// Of 100,000 connections that came and went at thousands a second each is recorded, by the program's own count and by the
+// kernel's.
 func TestAChurnIsCountedToTheLast(t *testing.T) {
 	for _, flags := range [][]string{{}, {"--stacks", "off"}, {"--accept-stacks"}} {
-		t.Run(strings.Join(append([]string{"record"}, flags...), " "), func(t *testing.T) {
-			n := newNetwork(t)
-			program := compiled(t, "churn", byGo("churn"))
-			c := start(t, exec.Command(program, strconv.Itoa(churned), strconv.Itoa(churnRate)), n.Start)
-			c.says(t, "ready")
-			r := recordOf(t, append(flags, "--netns", strconv.Itoa(int(n.Inode())))...)
-			before := booksOf(t, c.pid())
-			c.tell(t)
-			var up, refused, kept int
-			if _, err := fmt.Sscan(c.says(t, "done"), &up, &refused, &kept); err != nil {
-				t.Fatal(err)
-			}
-			kernels := booksOf(t, c.pid()).since(before)
-			m := r.ends(t)
-			if want := (books{up + refused, up, refused}); kernels != want || up+refused != churned {
-				t.Fatalf("the kernel counts %+v, the program %+v", kernels, want)
-			}
-			ends := counts{opened: 2*up + refused, closed: 2*(up-kept) + refused, failed: refused, live: 2 * kept}
-			if got := total(m.Record); got != ends {
-				t.Errorf("%+v are recorded, want %+v", got, ends)
-			}
-			client := counts{opened: up + refused, closed: up - kept + refused, failed: refused, live: kept}
-			if got := sum(clients(m)); got != client {
-				t.Errorf("the connecting ends are %+v, want %+v", got, client)
-			}
-			var accepting counts
-			for _, o := range m.Openers {
-				if o.Role == kernel.RoleServer {
-					accepting.add(o)
-				}
-			}
-			if want := (counts{opened: up, closed: up - kept, live: kept}); accepting != want {
-				t.Errorf("the accepting ends are %+v, want %+v", accepting, want)
-			}
-			if m.Record.Vanished != 0 || m.Record.Unseen != 0 {
-				t.Errorf("%d vanished, %d unseen", m.Record.Vanished, m.Record.Unseen)
-			}
-			t.Logf("%.0f connections a second in the record's %.1f s", churned/m.Record.Seconds, m.Record.Seconds)
-		})
+		t.Run(strings.Join(append([]string{"record"}, flags...), " "), func(t *testing.T) { churnRecorded(t, flags) })
 	}
+}
+
+func churnRecorded(t *testing.T, flags []string) {
+	t.Helper()
+	n := newNetwork(t)
+	program := compiled(t, "churn", byGo("churn"))
+	c := start(t, exec.Command(program, strconv.Itoa(churned), strconv.Itoa(churnRate)), n.Start)
+	c.says(t, "ready")
+	r := recordOf(t, append(flags, "--netns", strconv.Itoa(int(n.Inode())))...)
+	before := booksOf(t, c.pid())
+	c.tell(t)
+	var up, refused, kept int
+	if _, err := fmt.Sscan(c.says(t, "done"), &up, &refused, &kept); err != nil {
+		t.Fatal(err)
+	}
+	kernels := booksOf(t, c.pid()).since(before)
+	m := r.ends(t)
+	if want := (books{up + refused, up, refused}); kernels != want || up+refused != churned {
+		t.Fatalf("the kernel counts %+v, the program %+v", kernels, want)
+	}
+	ends := counts{opened: 2*up + refused, closed: 2*(up-kept) + refused, failed: refused, live: 2 * kept}
+	if got := total(m.Record); got != ends {
+		t.Errorf("%+v are recorded, want %+v", got, ends)
+	}
+	client := counts{opened: up + refused, closed: up - kept + refused, failed: refused, live: kept}
+	if got := sum(clients(m)); got != client {
+		t.Errorf("the connecting ends are %+v, want %+v", got, client)
+	}
+	var accepting counts
+	for _, o := range m.Openers {
+		if o.Role == kernel.RoleServer {
+			accepting.add(o)
+		}
+	}
+	if want := (counts{opened: up, closed: up - kept, live: kept}); accepting != want {
+		t.Errorf("the accepting ends are %+v, want %+v", accepting, want)
+	}
+	if m.Record.Vanished != 0 || m.Record.Unseen != 0 {
+		t.Errorf("%d vanished, %d unseen", m.Record.Vanished, m.Record.Unseen)
+	}
+	t.Logf("%.0f connections a second in the record's %.1f s", churned/m.Record.Seconds, m.Record.Seconds)
 }

@@ -74,7 +74,8 @@ func TestAnEmptyPlaceForTheRecordingIsRefused(t *testing.T) {
 // How a command ends is the recording's to tell, and no failure of the record.
 func TestHowTheCommandEndedIsTold(t *testing.T) {
 	for _, c := range []struct{ script, status string }{
-		{"exit 0", "exit status 0"}, {"exit 7", "exit status 7"}, {"kill -9 $$", "signal: killed"}, {"kill -TERM $$", "signal: terminated"},
+		{"exit 0", "exit status 0"}, {"exit 7", "exit status 7"},
+		{"kill -9 $$", "signal: killed"}, {"kill -TERM $$", "signal: terminated"},
 	} {
 		t.Run(c.script, func(t *testing.T) {
 			r := newRecord(t, "--duration", forever, "--", "/bin/sh", "-c", c.script)

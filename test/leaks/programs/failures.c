@@ -4,7 +4,8 @@
  * Connections that do not come up, and sockets that are none, by a function each. Where HELD is 0, each happens TIMES times:
  * connections are refused by port CLOSED of 127.0.0.1, where nobody listens, given up before they are up, and sockets are closed
  * that never were connected. Otherwise hold_ports() opens HELD connections to PORT, which are to be all the local ports that
- * there are, and exhaust_ports() fails TIMES times. It begins with the first line of standard input, says "done" at the end, and ends with standard input.
+ * there are, and exhaust_ports() fails TIMES times. It begins with the first line of standard input, says "done" at the end, and
+ * ends with standard input.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

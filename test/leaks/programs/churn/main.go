@@ -3,7 +3,8 @@
 //	churn CONNECTIONS RATE
 //
 // Each hundredth goes to a port where nobody listens, and each thousandth stays open. The others are reset, so that none waits
-// in TIME_WAIT. It begins with the first line of standard input, says "done UP REFUSED KEPT" at the end, and ends with standard input.
+// in TIME_WAIT. It begins with the first line of standard input, says "done UP REFUSED KEPT" at the end, and ends with standard
+// input.
 package main
 
 import (
