@@ -27,13 +27,13 @@ func TestBadInputOfRecordIsRefusedInOneClearLine(t *testing.T) {
 		{"--duration 5", exitUsage, []string{"--duration", `"5"`, "--help"}},
 		{"--stacks some", exitUsage, []string{"--stacks", `"some"`, "auto", "user", "off"}},
 		{"--no-such-flag", exitUsage, []string{"--no-such-flag", "connprof record --help"}},
-		{"extra", exitUsage, []string{`"extra"`, "--"}},
+		{"extra", exitUsage, []string{`"extra"`, "after --"}},
 		{"--duration 1s --", exitUsage, []string{"--", "command"}},
 		{"--duration 1s -o /no/such/place/x.json", exitFailed, []string{"/no/such/place/x.json", "no directory", "make it first"}},
 		{"--duration 1s -o " + t.TempDir(), exitFailed, []string{"is a directory", "file name"}},
-		{"--duration 1s -- no-such-command", exitFailed, []string{"no-such-command", "PATH"}},
-		{"--duration 1s -- /no/such/command", exitFailed, []string{"/no/such/command", "no such file"}},
-		{"--duration 1s -- /etc/passwd", exitFailed, []string{"/etc/passwd", "permission denied"}},
+		{"--duration 1s -- no-such-command", exitFailed, []string{"no-such-command", "no such program"}},
+		{"--duration 1s -- /no/such/command", exitFailed, []string{"/no/such/command", "no such program"}},
+		{"--duration 1s -- /etc/passwd", exitFailed, []string{"/etc/passwd", "may not execute"}},
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			cmd := exec.Command(connprof, append([]string{"record"}, strings.Fields(c.line)...)...)

@@ -32,11 +32,11 @@ func newRecord(t *testing.T, args ...string) *record {
 	return &record{start(t, cmd, (*exec.Cmd).Start), file}
 }
 
-// recordOf starts one of a process that runs, and waits until it watches.
+// recordOf starts one of what runs already, and waits until it watches: until it has told once how it gets on.
 func recordOf(t *testing.T, args ...string) *record {
 	t.Helper()
 	r := newRecord(t, append([]string{"--duration", forever}, args...)...)
-	r.until(t, "it watches", func() bool { return strings.Contains(r.stderr.String(), "watch") })
+	r.until(t, "it watches", func() bool { return strings.Contains(r.stderr.String(), "opens/s") })
 	return r
 }
 
@@ -73,8 +73,8 @@ func logOpeners(t *testing.T, m *recording.Machine) {
 	t.Logf("%d opened, %d closed, %d failed, %d live, %d vanished, %d unseen, %d before, %d never connected; stacks %+v", r.Opened,
 		r.Closed, r.Failed, r.Live, r.Vanished, r.Unseen, r.Before, r.NeverConnected, r.Stacks)
 	for _, o := range m.Openers {
-		t.Logf("%s %s %d %s %s: %+v, stack %s %s, %v, tenths %v: %s", o.Kind, o.Role, o.PID, o.Comm, o.Listener,
-			sum([]recording.Opener{o}), o.Stack, o.Why, o.Errors, o.Tenths, strings.Join(o.Frames, " > "))
+		t.Logf("%s %s %d %v %s %s: %+v, stack %s %s, %v, tenths %v: %s", o.Kind, o.Role, o.PID, o.PIDs, o.Comm,
+			o.Listener, sum([]recording.Opener{o}), o.Stack, o.Why, o.Errors, o.Tenths, strings.Join(o.Frames, " > "))
 	}
 }
 
@@ -107,11 +107,17 @@ func clients(m *recording.Machine) []recording.Opener {
 func through(m *recording.Machine, function string, pids ...int) []recording.Opener {
 	var list []recording.Opener
 	for _, o := range clients(m) {
-		if slices.Contains(pids, o.PID) && calls(o, function) {
+		if of(o, pids) && calls(o, function) {
 			list = append(list, o)
 		}
 	}
 	return list
+}
+
+// of tells whether an opener is of these processes alone.
+func of(o recording.Opener, pids []int) bool {
+	all := append([]int{o.PID}, o.PIDs...)
+	return !slices.ContainsFunc(all, func(pid int) bool { return !slices.Contains(pids, pid) })
 }
 
 func calls(o recording.Opener, function string) bool {

@@ -28,9 +28,9 @@ func watchersOf(connprof, dir string) []watcher {
 	const count = `tracepoint:sock:inet_sock_set_state { @[pid, args->newstate, ustack] = count(); }`
 	return []watcher{
 		{name: "nobody"},
-		{name: "record --stacks off", args: append(record[:len(record):len(record)], "--stacks", "off"), ready: "watch"},
-		{name: "record", args: record, ready: "watch"},
-		{name: "record --accept-stacks", args: append(record[:len(record):len(record)], "--accept-stacks"), ready: "watch"},
+		{name: "record --stacks off", args: append(record[:len(record):len(record)], "--stacks", "off"), ready: "opens/s"},
+		{name: "record", args: record, ready: "opens/s"},
+		{name: "record --accept-stacks", args: append(record[:len(record):len(record)], "--accept-stacks"), ready: "opens/s"},
 		{name: "bpftrace, stacks", args: []string{"bpftrace", "-o", out + ".bt", "-e", count}, ready: "Attaching"},
 		{name: "perf record -g", args: []string{"perf", "record", "-q", "-a", "-g", "-o", out + ".perf",
 			"-e", "sock:inet_sock_set_state"}},
