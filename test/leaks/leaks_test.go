@@ -70,11 +70,9 @@ var programs = []leaky{
 		leak: cLeak, pool: cPool, poll: cPoll, whole: true, reaches: []string{"_start", "main", cLeak, "connect"}},
 	{name: "C, static and stripped", command: single("leak-bare", byCompiler("gcc", "leak.c", "-O2", "-static", "-s")), whole: true,
 		more: hasAddresses},
-	{name: "C, static with musl", command: single("leak-musl", byCompiler("musl-gcc", "leak.c", "-O2", "-static")),
-		leak: cLeak, pool: cPool, poll: cPoll},
 	{name: "C++", command: single("leak-cpp", byCompiler("g++", "leak.cpp", "-O2")),
-		leak: "shop::Orders::leak_orders(int)", pool: "shop::Users<shop::Connection, 20ul>::pool_users(int)",
-		poll: "shop::poll_prices(int, int)", whole: true, reaches: []string{"_start", "main", "leak_orders", "connect"}},
+		leak: "shop::Orders::leak_orders", pool: "shop::Users<shop::Connection, 20ul>::pool_users",
+		poll: "shop::poll_prices", whole: true, reaches: []string{"_start", "main", "leak_orders", "connect"}},
 	{name: "Go", command: single("shop", byGo("shop")), leak: "main.(*shop).leakOrders", pool: "main.(*shop).poolUsers",
 		poll: "main.pollPrices", whole: true, reaches: []string{"main.open", "leakOrders", "net.Dial", "syscall.connect"}},
 	{name: "Go, stripped", command: single("shop-bare", byGo("shop", "-ldflags=-s -w")), leak: "main.(*shop).leakOrders",
@@ -177,10 +175,11 @@ func inOrder(frames, names []string) string {
 	return ""
 }
 
-// grows checks that the leak is seen to grow, to what is live at the end.
+// grows checks that the leak is seen to grow, to what is live at the end. Between them more can be open for a moment: a client's
+// end that is closed waits for the server to say that it knows.
 func (p leaky) grows(t *testing.T, o recording.Opener) {
 	t.Helper()
-	if len(o.Tenths) != 10 || !slices.IsSorted(o.Tenths) || !p.moves && o.Tenths[9] != o.Live {
+	if len(o.Tenths) != 10 || !p.moves && (o.Tenths[9] != o.Live || o.Tenths[0] >= o.Live) {
 		t.Errorf("%d are live, and by tenths of the time %v were", o.Live, o.Tenths)
 	}
 	if o.Stack == recording.StackWhole && o.Lifetime == nil && o.Closed > 0 {
@@ -272,6 +271,24 @@ func TestNodeConnectsWithoutTheFunctionThatAskedForIt(t *testing.T) {
 	}
 	if got := sum(through(m, "internalConnect", pids...)); got != all {
 		t.Errorf("internalConnect has %+v, want %+v", got, all)
+	}
+}
+
+// musl has neither unwind tables nor frame pointers. Its own function that makes system calls is all that is known, and that is said.
+func TestALeakThroughMuslIsCountedWithoutItsPath(t *testing.T) {
+	p := leaky{command: single("leak-musl", byCompiler("musl-gcc", "leak.c", "-O2", "-static"))}
+	m, pids := p.recorded(t)
+	if got := total(m.Record); got != all {
+		t.Errorf("%+v in all, want %+v", got, all)
+	}
+	list := clients(m)
+	if got := sum(list); got != all {
+		t.Errorf("the openers have %+v, want %+v", got, all)
+	}
+	for _, o := range list {
+		if !of(o, pids) || len(o.Frames) == 0 || o.Stack != recording.StackPart || o.Why == "" {
+			t.Errorf("process %d, stack %s (%s): %q", o.PID, o.Stack, o.Why, o.Frames)
+		}
 	}
 }
 

@@ -58,8 +58,10 @@ func (r *record) read(t *testing.T) *recording.Machine {
 		t.Fatalf("a recording of kind %s with %d machines: %v", rec.Kind, len(rec.Machines), r)
 	}
 	m := rec.Machines[0]
-	if n := m.Losses.Total(); n != 0 {
-		t.Errorf("%d losses: %+v", n, m.Losses)
+	// A stack that was not read may be another process's. Whether it is one of the test's is told by its openers.
+	lost := m.Losses
+	if lost.StackFailures = 0; lost.Total() != 0 {
+		t.Errorf("losses: %+v", m.Losses)
 	}
 	if t.Failed() || testing.Verbose() {
 		t.Cleanup(func() { logOpeners(t, m) })
@@ -73,7 +75,7 @@ func logOpeners(t *testing.T, m *recording.Machine) {
 	t.Logf("%d opened, %d closed, %d failed, %d live, %d vanished, %d unseen, %d before, %d never connected; stacks %+v", r.Opened,
 		r.Closed, r.Failed, r.Live, r.Vanished, r.Unseen, r.Before, r.NeverConnected, r.Stacks)
 	for _, o := range m.Openers {
-		t.Logf("%s %s %d %v %s %s: %+v, stack %s %s, %v, tenths %v: %s", o.Kind, o.Role, o.PID, o.PIDs, o.Comm,
+		t.Logf("%s %s %d %v %s %s: %+v, stack %s %s, %v, tenths %v: %.1000s", o.Kind, o.Role, o.PID, o.PIDs, o.Comm,
 			o.Listener, sum([]recording.Opener{o}), o.Stack, o.Why, o.Errors, o.Tenths, strings.Join(o.Frames, " > "))
 	}
 }

@@ -1,9 +1,12 @@
 package leaks
 
 import (
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,12 +59,30 @@ func silent(net.Conn) {}
 
 func (s *server) port() string { return strconv.Itoa(s.Addr().(*net.TCPAddr).Port) }
 
-// saw waits until so many connections have come, and so many have gone.
+// saw waits until so many connections have come, and so many have gone: the clients' ends as well, which know by the server.
 func (s *server) saw(t *testing.T, accepted, closed int) {
 	t.Helper()
 	eventually(t, "the server has seen all that the program did", func() bool {
 		return s.accepted.Load() == int64(accepted) && s.closed.Load() == int64(closed)
 	})
+	eventually(t, "the clients' ends are gone", func() bool { return s.leaving(t) == 0 })
+}
+
+// leaving counts the clients' ends that are neither up nor gone, on the loopback interface of this process.
+func (s *server) leaving(t *testing.T) (n int) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := fmt.Sprintf(":%04X", s.Addr().(*net.TCPAddr).Port)
+	const established, timeWait = "01", "06"
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 3 && strings.HasSuffix(f[2], to) && f[3] != established && f[3] != timeWait {
+			n++
+		}
+	}
+	return n
 }
 
 // eventually waits for what must come.
