@@ -63,9 +63,7 @@ func (f *failing) recorded(t *testing.T, flags ...string) *recording.Machine {
 	return r.ends(t)
 }
 
-func (f *failing) netnsFlag() []string {
-	return []string{"--netns", strconv.Itoa(int(f.network.Inode()))}
-}
+func netnsFlag(n *netcfg.Private) []string { return []string{"--netns", strconv.Itoa(int(n.Inode()))} }
 
 // expectOne checks the only opener with a function, and why its connections failed.
 func (f *failing) expectOne(t *testing.T, m *recording.Machine, function string, want counts, errs ...recording.OpenerError) {
@@ -91,7 +89,7 @@ func TestConnectionsThatDoNotComeUpAreToldWithTheirReason(t *testing.T) {
 			f := startFailing(t, 1000, 0)
 			flags := pidFlag(f.pid())
 			if by == "namespace" {
-				flags = f.netnsFlag()
+				flags = netnsFlag(f.network)
 			}
 			m := f.recorded(t, flags...)
 			failed := counts{opened: times, closed: times, failed: times}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/netcfg"
 )
 
 // What each path of a program opens, and in how many seconds. Each tenth of the leaking path's is never closed.
@@ -66,26 +67,30 @@ var programs = []leaky{
 		leak: cLeak, pool: cPool, poll: cPoll, whole: true, workers: 3, reaches: []string{"_start", "main", "work", cLeak, "connect"}},
 	{name: "C in a library loaded later", command: withLibrary,
 		leak: cLeak, pool: cPool, poll: cPoll, whole: true, reaches: []string{"_start", "main", "leak_main", cLeak, "connect"}},
-	{name: "C, static", command: single("leak-static", byCompiler("gcc", "leak.c", "-O2", "-static")),
-		leak: cLeak, pool: cPool, poll: cPoll, whole: true, reaches: []string{"_start", "main", cLeak, "connect"}},
-	{name: "C, static and stripped", command: single("leak-bare", byCompiler("gcc", "leak.c", "-O2", "-static", "-s")), whole: true,
-		more: hasAddresses},
 	{name: "C++", command: single("leak-cpp", byCompiler("g++", "leak.cpp", "-O2")),
 		leak: "shop::Orders::leak_orders", pool: "shop::Users<shop::Connection, 20ul>::pool_users",
 		poll: "shop::poll_prices", whole: true, reaches: []string{"_start", "main", "leak_orders", "connect"}},
-	{name: "Go", command: single("shop", byGo("shop")), leak: "main.(*shop).leakOrders", pool: "main.(*shop).poolUsers",
-		poll: "main.pollPrices", whole: true, reaches: []string{"main.open", "leakOrders", "net.Dial", "syscall.connect"}},
-	{name: "Go, stripped", command: single("shop-bare", byGo("shop", "-ldflags=-s -w")), leak: "main.(*shop).leakOrders",
-		pool: "main.(*shop).poolUsers", poll: "main.pollPrices", whole: true,
-		reaches: []string{"main.open", "leakOrders", "net.Dial", "syscall.connect"}},
 	{name: "python with a module in C", command: withModule, leak: cLeak, pool: cPool, poll: cPoll, whole: true,
 		reaches: []string{"_start", "Py_", cLeak, "connect"}},
 	{name: "node, connect() at once", command: byNode, leak: cLeak, pool: cPool, poll: cPoll, moves: true,
 		reaches: []string{cLeak, "connect"}},
 }
 
-// command is the program with all its arguments.
-func (p leaky) all(t *testing.T, s *server) []string {
+// statics need no library, and run in the virtual machines, too.
+var statics = []leaky{
+	{name: "C, static", command: single("leak-static", byCompiler("gcc", "leak.c", "-O2", "-static")),
+		leak: cLeak, pool: cPool, poll: cPoll, whole: true, reaches: []string{"_start", "main", cLeak, "connect"}},
+	{name: "C, static and stripped", command: single("leak-bare", byCompiler("gcc", "leak.c", "-O2", "-static", "-s")), whole: true,
+		more: hasAddresses},
+	{name: "Go", command: single("shop", byGo("shop")), leak: "main.(*shop).leakOrders", pool: "main.(*shop).poolUsers",
+		poll: "main.pollPrices", whole: true, reaches: []string{"main.open", "leakOrders", "net.Dial", "syscall.connect"}},
+	{name: "Go, stripped", command: single("shop-bare", byGo("shop", "-ldflags=-s -w")), leak: "main.(*shop).leakOrders",
+		pool: "main.(*shop).poolUsers", poll: "main.pollPrices", whole: true,
+		reaches: []string{"main.open", "leakOrders", "net.Dial", "syscall.connect"}},
+}
+
+// arguments are the program with all its arguments.
+func (p leaky) arguments(t *testing.T, s *server) []string {
 	return append(append(p.command(t), s.port(), strconv.Itoa(opens), seconds), p.args...)
 }
 
@@ -96,7 +101,7 @@ func (p leaky) scale() int { return max(1, p.workers) }
 func (p leaky) recorded(t *testing.T) (m *recording.Machine, pids []int) {
 	t.Helper()
 	s := newServer(t, here).serve(silent)
-	r := newRecord(t, append([]string{"--duration", forever, "--"}, p.all(t, s)...)...)
+	r := newRecord(t, append([]string{"--duration", forever, "--"}, p.arguments(t, s)...)...)
 	r.tell(t)
 	r.says(t, "done")
 	pids = descendants(r.pid())
@@ -115,7 +120,11 @@ func forget(t *testing.T, pids []int) {
 	})
 }
 
-func TestALeakIsFoundInTheCodeThatLeaks(t *testing.T) {
+func TestALeakIsFoundInTheCodeThatLeaks(t *testing.T) { findLeaks(t, programs) }
+
+func TestALeakOfAStaticProgramIsFound(t *testing.T) { findLeaks(t, statics) }
+
+func findLeaks(t *testing.T, programs []leaky) {
 	for _, p := range programs {
 		t.Run(p.name, func(t *testing.T) {
 			m, pids := p.recorded(t)
@@ -296,7 +305,7 @@ func TestALeakThroughMuslIsCountedWithoutItsPath(t *testing.T) {
 func TestALeakIsFoundInAProcessThatRuns(t *testing.T) {
 	p := programs[0]
 	s := newServer(t, here).serve(silent)
-	args := p.all(t, s)
+	args := p.arguments(t, s)
 	target := start(t, exec.Command(args[0], args[1:]...), (*exec.Cmd).Start)
 	target.says(t, "ready")
 	r := recordOf(t, pidFlag(target.pid())...)
@@ -317,7 +326,7 @@ func TestALeakIsFoundInAProcessThatRuns(t *testing.T) {
 func TestWhatWasOpenBeforeHasNoCode(t *testing.T) {
 	p := programs[0]
 	s := newServer(t, here).serve(silent)
-	args := p.all(t, s)
+	args := p.arguments(t, s)
 	target := start(t, exec.Command(args[0], args[1:]...), (*exec.Cmd).Start)
 	target.tell(t)
 	target.says(t, "done")
@@ -342,7 +351,7 @@ func TestWhatWasOpenBeforeHasNoCode(t *testing.T) {
 func TestARecordEndsWithItsCommand(t *testing.T) {
 	p := programs[0]
 	s := newServer(t, here).serve(silent)
-	r := newRecord(t, append([]string{"--duration", forever, "--"}, p.all(t, s)...)...)
+	r := newRecord(t, append([]string{"--duration", forever, "--"}, p.arguments(t, s)...)...)
 	r.tell(t)
 	r.says(t, "done")
 	r.stdin.Close()
@@ -358,18 +367,41 @@ func TestARecordEndsWithItsCommand(t *testing.T) {
 	}
 }
 
-// A process is told apart from another one of the same program.
+// chosen is a way to choose one of two processes of a program that do the same at the same time, with a server each.
+type chosen struct {
+	name string
+	// flags choose the one with a server, in a network.
+	flags func(*child, *server, *netcfg.Private) []string
+	// both tells that the server's ends are chosen, too.
+	both bool
+}
+
 func TestOneOfTwoAlikeIsRecordedAlone(t *testing.T) {
-	p := programs[0]
+	for _, c := range []chosen{
+		{"by process", func(c *child, _ *server, _ *netcfg.Private) []string { return pidFlag(c.pid()) }, false},
+		{"by port", func(_ *child, s *server, _ *netcfg.Private) []string { return []string{"--port", s.port()} }, true},
+		{"by namespace", func(_ *child, _ *server, n *netcfg.Private) []string { return netnsFlag(n) }, true},
+		{"by expression", func(c *child, _ *server, _ *netcfg.Private) []string {
+			return []string{"--filter", fmt.Sprintf("pid == %d", c.pid())}
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) { oneOfTwo(t, c) })
+	}
+}
+
+func oneOfTwo(t *testing.T, c chosen) {
+	p := statics[0]
+	var networks [2]*netcfg.Private
 	var s [2]*server
 	var target [2]*child
 	for i := range target {
-		s[i] = newServer(t, here).serve(silent)
-		args := p.all(t, s[i])
-		target[i] = start(t, exec.Command(args[0], args[1:]...), (*exec.Cmd).Start)
+		networks[i] = newNetwork(t)
+		s[i] = newServer(t, networks[i].Do).serve(silent)
+		args := p.arguments(t, s[i])
+		target[i] = start(t, exec.Command(args[0], args[1:]...), networks[i].Start)
 		target[i].says(t, "ready")
 	}
-	r := recordOf(t, pidFlag(target[1].pid())...)
+	r := recordOf(t, c.flags(target[1], s[1], networks[1])...)
 	for i := range target {
 		target[i].tell(t)
 	}
@@ -378,8 +410,15 @@ func TestOneOfTwoAlikeIsRecordedAlone(t *testing.T) {
 		s[i].saw(t, all.opened, all.closed)
 	}
 	m := r.ends(t)
-	if got := total(m.Record); got != all {
-		t.Errorf("%+v in all, want %+v", got, all)
+	want := all
+	if c.both {
+		want = all.times(2)
+		if got := sum(servers(m)); got != all {
+			t.Errorf("the server's ends are %+v, want %+v", got, all)
+		}
+	}
+	if got := total(m.Record); got != want {
+		t.Errorf("%+v in all, want %+v", got, want)
 	}
 	p.byName(t, m, []int{target[1].pid()})
 }

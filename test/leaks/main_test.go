@@ -24,6 +24,11 @@ const (
 // limit ends what hangs. No claim about time rests on it.
 const limit = 5 * time.Minute
 
+// givenProgram names a variable with the connprof to test, where there is no compiler: in a virtual machine.
+const givenProgram = "CONNPROF_TEST_PROGRAM"
+
+func inMachine() bool { return os.Getenv(givenProgram) != "" }
+
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
@@ -41,7 +46,7 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if connprof = os.Getenv("CONNPROF_TEST_PROGRAM"); connprof != "" { // where there is no Go: in a virtual machine
+	if connprof = os.Getenv(givenProgram); inMachine() {
 		return m.Run()
 	}
 	connprof = filepath.Join(folder, "connprof")

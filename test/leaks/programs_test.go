@@ -11,9 +11,15 @@ import (
 // built is what is compiled already, by file.
 var built sync.Map
 
+// ready is where programs are that were compiled elsewhere, in a virtual machine.
+const ready = "built"
+
 // compiled is a file below folder, made by a build that happens once.
 func compiled(t *testing.T, name string, make func(to string) error) string {
 	t.Helper()
+	if inMachine() {
+		return filepath.Join(".", ready, name)
+	}
 	once, _ := built.LoadOrStore(name, sync.OnceValue(func() error { return make(filepath.Join(folder, name)) }))
 	if err := once.(func() error)(); err != nil {
 		t.Fatal(err)

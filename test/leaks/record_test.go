@@ -63,9 +63,11 @@ func (r *record) read(t *testing.T) *recording.Machine {
 	if lost.StackFailures = 0; lost.Total() != 0 {
 		t.Errorf("losses: %+v", m.Losses)
 	}
-	if t.Failed() || testing.Verbose() {
-		t.Cleanup(func() { logOpeners(t, m) })
-	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			logOpeners(t, m)
+		}
+	})
 	return m
 }
 

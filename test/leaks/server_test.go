@@ -15,13 +15,14 @@ import (
 // server accepts, and closes what its client has closed.
 type server struct {
 	net.Listener
+	do               func(func() error) error // leads to its network
 	accepted, closed atomic.Int64
 }
 
 // newServer listens on the loopback interface, in a place that do leads to.
 func newServer(t *testing.T, do func(func() error) error) *server {
 	t.Helper()
-	s := &server{}
+	s := &server{do: do}
 	err := do(func() (err error) {
 		s.Listener, err = net.Listen("tcp4", "127.0.0.1:0")
 		return err
@@ -68,10 +69,14 @@ func (s *server) saw(t *testing.T, accepted, closed int) {
 	eventually(t, "the clients' ends are gone", func() bool { return s.leaving(t) == 0 })
 }
 
-// leaving counts the clients' ends that are neither up nor gone, on the loopback interface of this process.
+// leaving counts the clients' ends that are neither up nor gone.
 func (s *server) leaving(t *testing.T) (n int) {
 	t.Helper()
-	text, err := os.ReadFile("/proc/self/net/tcp")
+	var text []byte
+	err := s.do(func() (err error) {
+		text, err = os.ReadFile("/proc/thread-self/net/tcp")
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
