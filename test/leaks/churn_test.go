@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 // churnRate is how many connections are opened a second, where the machine can.
@@ -71,7 +72,7 @@ func churnRecorded(t *testing.T, flags []string) {
 	program := compiled(t, "churn", byGo("churn"))
 	c := start(t, exec.Command(program, strconv.Itoa(churned()), strconv.Itoa(churnRate)), n.Start)
 	c.says(t, "ready")
-	r := recordOf(t, append(flags, netnsFlag(n)...)...)
+	r := recordOf(t, flags...)
 	before := booksOf(t, c.pid())
 	c.tell(t)
 	var up, refused, kept int
@@ -83,25 +84,31 @@ func churnRecorded(t *testing.T, flags []string) {
 	if want := (books{up + refused, up, refused}); kernels != want || up+refused != churned() {
 		t.Fatalf("the kernel counts %+v, the program %+v", kernels, want)
 	}
-	ends := counts{opened: 2*up + refused, closed: 2*(up-kept) + refused, failed: refused, live: 2 * kept}
-	if got := total(m.Record); got != ends {
-		t.Errorf("%+v are recorded, want %+v", got, ends)
-	}
 	client := counts{opened: up + refused, closed: up - kept + refused, failed: refused, live: kept}
-	if got := sum(clients(m)); got != client {
+	server := counts{opened: up, closed: up - kept, live: kept}
+	if got := sum(owned(clients(m), c.pid())); got != client {
 		t.Errorf("the connecting ends are %+v, want %+v", got, client)
 	}
-	var accepting counts
-	for _, o := range m.Openers {
-		if o.Role == kernel.RoleServer {
-			accepting.add(o)
-		}
+	if got := sum(owned(servers(m), c.pid())); got != server {
+		t.Errorf("the accepting ends are %+v, want %+v", got, server)
 	}
-	if want := (counts{opened: up, closed: up - kept, live: kept}); accepting != want {
-		t.Errorf("the accepting ends are %+v, want %+v", accepting, want)
+	for role, want := range map[kernel.Role]counts{kernel.RoleClient: client, kernel.RoleServer: server} {
+		if got := ofNamespace(m, n.Inode(), role); got != want {
+			t.Errorf("%s: by the namespace's ports %+v, want %+v", role, got, want)
+		}
 	}
 	if m.Record.Vanished != 0 || m.Record.Unseen != 0 {
 		t.Errorf("%d vanished, %d unseen", m.Record.Vanished, m.Record.Unseen)
 	}
 	t.Logf("%.0f connections a second in the record's %.1f s", float64(churned())/m.Record.Seconds, m.Record.Seconds)
+}
+
+// ofNamespace is where the connections of a namespace went to, or what they came in at.
+func ofNamespace(m *recording.Machine, netns uint32, role kernel.Role) (c counts) {
+	for _, row := range m.Record.Churn {
+		if row.Netns == netns && row.Role == role {
+			c.opened, c.closed, c.failed, c.live = c.opened+row.Opened, c.closed+row.Closed, c.failed+row.Failed, c.live+row.Live
+		}
+	}
+	return c
 }

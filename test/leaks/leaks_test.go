@@ -2,17 +2,17 @@ package leaks
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
-	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
-	"github.com/connprof/connprof/netcfg"
 )
 
 // What each path of a program opens, and in how many seconds. Each tenth of the leaking path's is never closed.
@@ -283,7 +283,8 @@ func TestNodeConnectsWithoutTheFunctionThatAskedForIt(t *testing.T) {
 	}
 }
 
-// musl has neither unwind tables nor frame pointers. Its own function that makes system calls is all that is known, and that is said.
+// musl has neither unwind tables nor frame pointers. Its own function that makes system calls is all that is known, and that is
+// said.
 func TestALeakThroughMuslIsCountedWithoutItsPath(t *testing.T) {
 	p := leaky{command: single("leak-musl", byCompiler("musl-gcc", "leak.c", "-O2", "-static"))}
 	m, pids := p.recorded(t)
@@ -322,29 +323,53 @@ func TestALeakIsFoundInAProcessThatRuns(t *testing.T) {
 	p.byName(t, m, []int{target.pid()})
 }
 
-// What was open before the record began is a row of its own, without code.
+// What was open before the record began is a row of its own, without code. What others closed meanwhile is not in it.
 func TestWhatWasOpenBeforeHasNoCode(t *testing.T) {
+	const others = 10
 	p := programs[0]
-	s := newServer(t, here).serve(silent)
+	s, elsewhere := newServer(t, here).serve(silent), newServer(t, here).serve(silent)
 	args := p.arguments(t, s)
 	target := start(t, exec.Command(args[0], args[1:]...), (*exec.Cmd).Start)
 	target.tell(t)
 	target.says(t, "done")
 	s.saw(t, all.opened, all.closed)
+	closeOthers := connections(t, elsewhere, others)
 	r := recordOf(t, pidFlag(target.pid())...)
+	closeOthers()
+	elsewhere.saw(t, others, others)
 	m := r.ends(t)
-	if got := total(m.Record); got != (counts{}) && got != (counts{live: all.live}) {
+	if got := total(m.Record); got != (counts{}) {
 		t.Errorf("%+v since the record began", got)
 	}
-	before := 0
+	var before counts
 	for _, o := range m.Openers {
-		if o.Kind == recording.OpenerBefore && o.Role == kernel.RoleClient && len(o.Frames) == 0 {
-			before += o.Live
+		if o.Kind == recording.OpenerBefore && len(o.Frames) == 0 {
+			before.add(o)
 		}
 	}
-	if before != all.live || m.Record.Before != all.live || m.Record.BeforeClosed != 0 {
-		t.Errorf("%d of %d were open before, %d by the openers", m.Record.Before, all.live, before)
+	if before != (counts{live: all.live}) || m.Record.Before != all.live || m.Record.BeforeClosed != 0 {
+		t.Errorf("the row has %+v, the record %d, %d of them closed", before, m.Record.Before, m.Record.BeforeClosed)
 	}
+}
+
+// connections opens some of this process's own, and gives what closes them.
+func connections(t *testing.T, to *server, n int) (closeAll func()) {
+	t.Helper()
+	var list []net.Conn
+	for range n {
+		c, err := net.Dial("tcp", to.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, c)
+	}
+	closeAll = sync.OnceFunc(func() {
+		for _, c := range list {
+			c.Close()
+		}
+	})
+	t.Cleanup(closeAll)
+	return closeAll
 }
 
 // A command that ends ends the record. What it left open is told, before the kernel closes it.
@@ -367,58 +392,45 @@ func TestARecordEndsWithItsCommand(t *testing.T) {
 	}
 }
 
-// chosen is a way to choose one of two processes of a program that do the same at the same time, with a server each.
-type chosen struct {
-	name string
-	// flags choose the one with a server, in a network.
-	flags func(*child, *server, *netcfg.Private) []string
-	// both tells that the server's ends are chosen, too.
-	both bool
+func TestOneOfTwoIsRecordedAlone(t *testing.T) {
+	one, other := statics[0], statics[1]
+	t.Run("by process, of one program", func(t *testing.T) {
+		oneOfTwo(t, one, one, func(c *child) []string { return pidFlag(c.pid()) })
+	})
+	t.Run("by process, of two programs", func(t *testing.T) {
+		oneOfTwo(t, one, other, func(c *child) []string { return pidFlag(c.pid()) })
+	})
+	t.Run("by name", func(t *testing.T) {
+		oneOfTwo(t, one, other, func(c *child) []string { return []string{"--comm", filepath.Base(c.cmd.Path)} })
+	})
 }
 
-func TestOneOfTwoAlikeIsRecordedAlone(t *testing.T) {
-	for _, c := range []chosen{
-		{"by process", func(c *child, _ *server, _ *netcfg.Private) []string { return pidFlag(c.pid()) }, false},
-		{"by port", func(_ *child, s *server, _ *netcfg.Private) []string { return []string{"--port", s.port()} }, true},
-		{"by namespace", func(_ *child, _ *server, n *netcfg.Private) []string { return netnsFlag(n) }, true},
-		{"by expression", func(c *child, _ *server, _ *netcfg.Private) []string {
-			return []string{"--filter", fmt.Sprintf("pid == %d", c.pid())}
-		}, false},
-	} {
-		t.Run(c.name, func(t *testing.T) { oneOfTwo(t, c) })
-	}
-}
-
-func oneOfTwo(t *testing.T, c chosen) {
-	p := statics[0]
-	var networks [2]*netcfg.Private
+// oneOfTwo records a program while another one does the same, both with a server of the test's.
+func oneOfTwo(t *testing.T, one, other leaky, flags func(*child) []string) {
+	t.Helper()
 	var s [2]*server
-	var target [2]*child
-	for i := range target {
-		networks[i] = newNetwork(t)
-		s[i] = newServer(t, networks[i].Do).serve(silent)
+	var c [2]*child
+	for i, p := range []leaky{one, other} {
+		s[i] = newServer(t, here).serve(silent)
 		args := p.arguments(t, s[i])
-		target[i] = start(t, exec.Command(args[0], args[1:]...), networks[i].Start)
-		target[i].says(t, "ready")
+		c[i] = start(t, exec.Command(args[0], args[1:]...), (*exec.Cmd).Start)
+		c[i].says(t, "ready")
 	}
-	r := recordOf(t, c.flags(target[1], s[1], networks[1])...)
-	for i := range target {
-		target[i].tell(t)
+	r := recordOf(t, flags(c[0])...)
+	for i := range c {
+		c[i].tell(t)
 	}
-	for i := range target {
-		target[i].says(t, "done")
+	for i := range c {
+		c[i].says(t, "done")
 		s[i].saw(t, all.opened, all.closed)
 	}
 	m := r.ends(t)
-	want := all
-	if c.both {
-		want = all.times(2)
-		if got := sum(servers(m)); got != all {
-			t.Errorf("the server's ends are %+v, want %+v", got, all)
-		}
+	if got := total(m.Record); got != all {
+		t.Errorf("%+v in all, want %+v", got, all)
 	}
-	if got := total(m.Record); got != want {
-		t.Errorf("%+v in all, want %+v", got, want)
+	line := m.Record.Timeline
+	if last := line[len(line)-1]; last.Opened != all.opened || last.Closed != all.closed {
+		t.Errorf("the timeline ends with %+v", last)
 	}
-	p.byName(t, m, []int{target[1].pid()})
+	one.byName(t, m, []int{c[0].pid()})
 }

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
 )
 
@@ -156,15 +155,6 @@ func TestAProxysConnectionsAreOpenedByItsCode(t *testing.T) {
 			}
 		})
 	}
-}
-
-func servers(m *recording.Machine) (list []recording.Opener) {
-	for _, o := range m.Openers {
-		if o.Role == kernel.RoleServer {
-			list = append(list, o)
-		}
-	}
-	return list
 }
 
 // holds checks the proxy's connections to the server behind.

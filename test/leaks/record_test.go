@@ -107,15 +107,29 @@ func clients(m *recording.Machine) []recording.Opener {
 	return list
 }
 
-// through are the openers of some processes with a function on the way.
-func through(m *recording.Machine, function string, pids ...int) []recording.Opener {
-	var list []recording.Opener
-	for _, o := range clients(m) {
-		if of(o, pids) && calls(o, function) {
+// servers are the openers that accept() returned to, or that listen.
+func servers(m *recording.Machine) (list []recording.Opener) {
+	for _, o := range m.Openers {
+		if o.Role == kernel.RoleServer {
 			list = append(list, o)
 		}
 	}
 	return list
+}
+
+// owned are the openers of some processes.
+func owned(openers []recording.Opener, pids ...int) (list []recording.Opener) {
+	for _, o := range openers {
+		if of(o, pids) {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+// through are the openers of some processes with a function on the way.
+func through(m *recording.Machine, function string, pids ...int) []recording.Opener {
+	return slices.DeleteFunc(owned(clients(m), pids...), func(o recording.Opener) bool { return !calls(o, function) })
 }
 
 // of tells whether an opener is of these processes alone.
