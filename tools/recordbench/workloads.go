@@ -207,7 +207,8 @@ func nginx(dir string) func(string) ([]string, error) {
 func redis(dir string) func(string) ([]string, error) {
 	return func(to string) ([]string, error) {
 		host, port, err := net.SplitHostPort(to)
-		return []string{"redis-server", "--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--dir", dir}, err
+		return []string{"redis-server", "--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--protected-mode", "no",
+			"--dir", dir}, err
 	}
 }
 
