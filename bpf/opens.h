@@ -107,7 +107,7 @@ struct stack_copy {
 
 /* Where on the stack the return addresses of a path lie, and what they are. Paths that begin alike differ by way. */
 #define STACK_SLOTS 96
-#define STACK_WAYS 8
+#define STACK_WAYS 24
 struct stack_key {
 	__u64 ip;
 	__u32 sp; /* in its page */

@@ -152,7 +152,7 @@ func (p *Probes) Learn(path uint32, ip, sp uint64, way int, slots []kernel.Stack
 }
 
 // StackWays is how many paths can begin alike.
-const StackWays = 8
+const StackWays = 24
 
 // Openers reads the counts of all openers.
 func (p *Probes) Openers(visit func(kernel.OpenerID, *kernel.OpenerCounts)) error {

@@ -87,15 +87,18 @@ func (r *record) sum(c *kernel.OpenCounters) {
 	if r.all() || len(r.opens.PIDs) > 0 {
 		out.NeverConnected = int(c.NeverConnected)
 	}
-	if r.all() {
-		out.BeforeClosed = int(c.ClosedBefore)
+	out.Before = 0
+	if r.all() && r.options.Command == nil {
+		out.Before, out.BeforeClosed = len(r.before), int(c.ClosedBefore)
 	}
 	reasons := map[string]int{}
 	for i := range r.machine.Openers {
 		o := &r.machine.Openers[i]
 		switch o.Kind {
 		case recording.OpenerBefore:
-			o.Closed = out.BeforeClosed
+			if o.Closed = out.BeforeClosed; !r.all() || r.options.Command != nil {
+				out.Before = o.Live // of those that have been closed it is not known whose they were
+			}
 			continue
 		case recording.OpenerUnseen:
 			out.Unseen = o.Live
@@ -129,8 +132,7 @@ func (r *record) sum(c *kernel.OpenCounters) {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason))
 	})
 	out.Stacks.Copied = int(c.Copied)
-	out.Timeline = r.history.timeline(recording.RecordPoint{Seconds: out.Seconds, Opened: int(c.Opened), Closed: int(c.Closed),
-		Failed: int(c.Failed)})
+	out.Timeline = r.history.timeline(recording.RecordPoint{Seconds: out.Seconds, Opened: out.Opened, Closed: out.Closed, Failed: out.Failed})
 	r.machine.Losses.MapFull += c.MapFull + c.RowsFull
 	if p := r.paths; p != nil && r.options.Compare {
 		r.note("%d stacks that were recognised were unwound as well; %d of them were another path", p.compared, p.differ)
@@ -228,9 +230,9 @@ func (r *record) process(pid uint32) owner.Process {
 	return p
 }
 
-// inCgroup tells whether a process of the row is in one of the cgroups or below.
-func (r *record) inCgroup(row *openerRow, cgroups []string) bool {
-	for pid := range row.pids {
+// inCgroup tells whether one of the processes is in one of the cgroups or below.
+func (r *record) inCgroup(pids map[uint32]struct{}, cgroups []string) bool {
+	for pid := range pids {
 		at := r.process(pid).Cgroup
 		if slices.ContainsFunc(cgroups, func(c string) bool { return at == c || len(at) > len(c) && at[:len(c)] == c && at[len(c)] == '/' }) {
 			return true

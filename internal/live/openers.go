@@ -239,37 +239,39 @@ func (r *record) meet(e *kernel.Endpoint) bool {
 
 // wants tells whether an opener is asked for.
 func (r *record) wants(row *openerRow) bool {
-	if row.key.kind == openerLate {
+	switch row.key.kind {
+	case openerLate:
 		return false
+	case recording.OpenerBefore, recording.OpenerUnseen:
+		return r.options.Command == nil // else the socket's owner decides
 	}
-	if r.options.Command != nil {
-		return row.key.kind != recording.OpenerBefore && row.key.kind != recording.OpenerUnseen
-	}
-	plain := &r.options.Choice.Plain
-	if len(plain.PIDs)+len(plain.Comms)+len(plain.Containers)+len(plain.Cgroups) == 0 {
-		return true
-	}
-	if row.key.kind == recording.OpenerBefore || row.key.kind == recording.OpenerUnseen {
-		return true // the socket's owner decides
-	}
-	return r.matches(row)
+	return r.asksFor(row.key.comm, row.key.container, row.pids)
 }
 
-// matches holds an opener against the plain flags that choose processes: any of one, and all of different ones.
-func (r *record) matches(row *openerRow) bool {
+// chooses tells whether processes are chosen in a way that the programs do not know.
+func (r *record) chooses() bool {
 	plain := &r.options.Choice.Plain
-	if len(plain.Comms) > 0 && !slices.Contains(plain.Comms, row.key.comm) {
+	return r.options.Command == nil && (len(plain.Comms)+len(plain.Containers)+len(plain.Cgroups) > 0 || len(plain.PIDs) > len(r.opens.PIDs))
+}
+
+// asksFor holds processes against the plain flags that choose: any of one, and all of different ones.
+func (r *record) asksFor(comm, container string, pids map[uint32]struct{}) bool {
+	if r.options.Command != nil {
+		return true
+	}
+	plain := &r.options.Choice.Plain
+	if len(plain.Comms) > 0 && !slices.Contains(plain.Comms, comm) {
 		return false
 	}
 	if len(plain.Containers) > 0 && !slices.ContainsFunc(plain.Containers, func(id string) bool {
-		return strings.HasPrefix(row.key.container, id)
+		return strings.HasPrefix(container, id)
 	}) {
 		return false
 	}
-	if len(plain.PIDs) > 0 && !slices.ContainsFunc(plain.PIDs, func(pid int) bool { _, has := row.pids[uint32(pid)]; return has }) {
+	if len(plain.PIDs) > 0 && !slices.ContainsFunc(plain.PIDs, func(pid int) bool { _, has := pids[uint32(pid)]; return has }) {
 		return false
 	}
-	return len(plain.Cgroups) == 0 || r.inCgroup(row, plain.Cgroups)
+	return len(plain.Cgroups) == 0 || r.inCgroup(pids, plain.Cgroups)
 }
 
 // fill makes the row of a recording of it.

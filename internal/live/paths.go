@@ -50,20 +50,24 @@ func newPaths(probes *loader.Probes) *paths {
 		alias: map[kernel.OpenerID]kernel.OpenerID{}, taught: map[beginning][]uint32{}, drained: make(chan struct{})}
 }
 
-// unwindNice makes unwinding give way to what is watched.
-const unwindNice = 10
+// nameNice makes finding names give way to what is watched. Unwinding is little, and what comes before it is done is lost.
+const nameNice = 10
 
 // follow takes copies until ctx ends, and what is left then.
 func (p *paths) follow(ctx context.Context) {
 	defer close(p.drained)
 	runtime.LockOSThread() // for good: the thread ends with the goroutine
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, unwindNice)
 	p.err = p.probes.Copies(ctx, p.take, p.name)
 	p.name()
 }
 
 // name finds the names of new paths. That can take long, and is done when no copy waits.
 func (p *paths) name() {
+	if p.named == len(p.list) {
+		return
+	}
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, nameNice)
+	defer func() { _ = unix.Setpriority(unix.PRIO_PROCESS, 0, 0) }() // with CAP_SYS_NICE; else it stays as it is
 	for ; p.named < len(p.list); p.named++ {
 		if at := p.list[p.named]; at.process != nil {
 			at.frames = at.process.Frames(at.addresses)

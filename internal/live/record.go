@@ -149,7 +149,6 @@ func (r *record) takeBaseline() error {
 			delete(r.before, sock)
 		}
 	})
-	r.result.Before = len(r.before)
 	return err
 }
 

@@ -100,28 +100,56 @@ func (r *record) tick(at time.Duration) error {
 	}
 	m := moment{at: at, live: map[kernel.OpenerID]int{}, point: recording.RecordPoint{Seconds: at.Seconds(), Opened: int(counters.Opened),
 		Closed: int(counters.Closed), Failed: int(counters.Failed)}}
-	if m.live, err = r.countOpen(); err != nil {
+	var chosen recording.RecordPoint
+	if m.live, chosen, err = r.countOpen(); err != nil {
 		return err
+	}
+	if r.chooses() {
+		chosen.Seconds = m.point.Seconds
+		m.point = chosen
 	}
 	r.history.add(m)
 	return nil
 }
 
-// countOpen is how many are open by opener, and takes openers off the map that will have no more.
-func (r *record) countOpen() (map[kernel.OpenerID]int, error) {
-	live, finished, rows := map[kernel.OpenerID]int{}, []kernel.OpenerID{}, 0
-	err := r.probes.Openers(func(id kernel.OpenerID, c *kernel.OpenerCounts) {
+// countOpen is how many are open by opener, and the sums of those that are asked for. It takes openers off the map that will have no
+// more.
+func (r *record) countOpen() (live map[kernel.OpenerID]int, chosen recording.RecordPoint, err error) {
+	live = map[kernel.OpenerID]int{}
+	var finished []kernel.OpenerID
+	rows, chooses := 0, r.chooses()
+	add := func(id kernel.OpenerID, c *kernel.OpenerCounts) {
+		if chooses && r.asksForOpener(id, c) {
+			chosen.Opened += int(c.Opened)
+			chosen.Closed += int(c.Closed)
+			chosen.Failed += int(c.Failed)
+		}
+	}
+	err = r.probes.Openers(func(id kernel.OpenerID, c *kernel.OpenerCounts) {
 		rows++
+		add(id, c)
 		if c.Opened > c.Closed {
 			live[id] = int(c.Opened - c.Closed)
 		} else if c.Opened > 0 && id.Sample() {
 			finished = append(finished, id)
 		}
 	})
-	if err != nil || rows < fewRows {
-		return live, err
+	for id, c := range r.retired {
+		add(id, c)
 	}
-	return live, r.retire(finished)
+	if err != nil || rows < fewRows {
+		return live, chosen, err
+	}
+	return live, chosen, r.retire(finished)
+}
+
+// asksForOpener is asksFor while the time lasts.
+func (r *record) asksForOpener(id kernel.OpenerID, c *kernel.OpenerCounts) bool {
+	comm, pid := c.Comm, r.pidOf(id, c)
+	if netns, port, is := id.Listener(); is {
+		comm = r.listening[place{netns, port}].comm
+	}
+	return r.asksFor(comm, r.containerOf(pid), map[uint32]struct{}{pid: {}})
 }
 
 // fewRows is how many openers stay in the map whatever becomes of them.
