@@ -111,8 +111,8 @@ func TestTheFramesThatMatterAreTheProgramsOwn(t *testing.T) {
 
 func TestANameIsCutToWhatOneSays(t *testing.T) {
 	for name, want := range map[string]string{
-		"github.com/acme/api/pool.(*Pool).dial":             "pool.(*Pool).dial",
-		"gopkg.in/x.v2.Map[github.com/acme/a.K,int].Get":    "x.v2.Map.Get",
+		"github.com/acme/api/pool.(*Pool).dial":          "pool.(*Pool).dial",
+		"gopkg.in/x.v2.Map[github.com/acme/a.K,int].Get": "x.v2.Map.Get",
 		"main.main.func1":                                   "main.main.func1",
 		"db::Pool<db::Postgres>::fill(int)":                 "db::Pool::fill",
 		"void ns::f<int>(std::vector<int, std::less<int>>)": "ns::f",

@@ -97,6 +97,15 @@ func TestThePageOfARecordWithManyPathsIsBounded(t *testing.T) {
 	if n := len(data.Nodes); n > maxNodes+len(data.Openers) {
 		t.Errorf("%d nodes", n)
 	}
+	processes := 0
+	for _, n := range data.Nodes {
+		if n[1] == 1 {
+			processes++
+		}
+	}
+	if processes < 500 { // however narrow: they are what the reader looks for first
+		t.Errorf("%d processes", processes)
+	}
 	if len(data.Ends) != len(data.Openers) {
 		t.Errorf("%d openers end somewhere, of %d", len(data.Ends), len(data.Openers))
 	}
