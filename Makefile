@@ -28,8 +28,8 @@ export BPF2GO_CC = $(CLANG)
 export BPF2GO_STRIP = $(STRIP)
 export BPF2GO_CFLAGS = -O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 
-.PHONY: help build run test test-unit test-measure test-busy test-page test-vm scenario-table bench bench-overhead bench-scale bench-snapshot \
-	generate check-generated lint golangci format-c diagram images generate-tools bench-tools busy-tools server-tools servers-page page-tools vm-tools image-tools clean
+.PHONY: help build run test test-unit test-measure test-busy test-page test-vm scenario-table bench bench-overhead bench-record bench-scale bench-snapshot \
+	generate check-generated lint golangci format-c diagram images generate-tools bench-tools busy-tools server-tools servers-page page-tools record-tools vm-tools image-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ build: ## build ./connprof
 run: build ## the main job: profile CONNS (20k) connections from 20 addresses, and draw them in connprof.html
 	$(SUDO) ./connprof run --ips 20 --conns $(CONNS) --html connprof.html
 
-test: ## all tests against the kernel that runs here (as root; one package at a time, for they measure the host's slab)
+test: record-tools ## all tests against the kernel that runs here (as root; one package at a time, for they measure the host's slab)
 	$(GO) test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./...
 
 test-measure: ## those of the tests that count connections and their objects, and hold trace against walk
@@ -89,6 +89,10 @@ bench-overhead: build ## what the profiler adds to opening connections: ROUNDS (
 bench-snapshot: build bench-tools ## a snapshot of 100,000 sockets beside ss, in PAIRS (5) interleaved pairs
 	@$(GO) build -o .cache/snapshotbench ./tools/snapshotbench
 	@$(SUDO) .cache/snapshotbench -pairs $(or $(PAIRS),5) ./connprof
+
+bench-record: build busy-tools server-tools ## what record adds to a request: nginx, redis and a loop of accept(), in ROUNDS (11) of each watcher in turn
+	@$(GO) build -o .cache/recordbench ./tools/recordbench
+	@$(SUDO) .cache/recordbench -rounds $(or $(ROUNDS),11) ./connprof
 
 bench-scale: build ## what grows with the number of connections: 10k to 1M, as a table (SIZES="10000 50000" for others)
 	@$(GO) build -o .cache/scale ./tools/scale
@@ -151,6 +155,15 @@ server-tools:
 	$(call install,haproxy,haproxy)
 	@test -x /usr/sbin/nginx || $(AS_ROOT) apt-get install -y -qq --no-install-recommends nginx-light
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || $(AS_ROOT) apt-get install -y -qq --no-install-recommends postgresql
+	$(call install,node,nodejs)
+
+# What the tests of record compile and watch. Installing nginx and haproxy may start the host's own; those of the tests are others.
+record-tools:
+	$(call install,g++,g++)
+	$(call install,musl-gcc,musl-tools)
+	$(call install,/usr/bin/python3-config,python3-dev)
+	$(call install,haproxy,haproxy)
+	@test -x /usr/sbin/nginx || $(AS_ROOT) apt-get install -y -qq --no-install-recommends nginx-light
 	$(call install,node,nodejs)
 
 image-tools:

@@ -15,3 +15,4 @@ package bpf
 //go:generate go tool -modfile=../tools/tools.mod bpf2go -tags linux -target amd64,arm64 -no-global-types -type file_record Files files.bpf.c
 //go:generate go tool -modfile=../tools/tools.mod bpf2go -tags linux -target amd64,arm64 -no-global-types -type netns_record Tables tables.bpf.c
 //go:generate go tool -modfile=../tools/tools.mod bpf2go -tags linux -target amd64,arm64 -no-global-types Pages pages.bpf.c
+//go:generate go tool -modfile=../tools/tools.mod bpf2go -tags linux -target amd64,arm64 -no-global-types -type opener -type open_socket -type service_key -type service -type listener_key -type listener -type stack_copy -type stack_key -type learned_stack -type open_counters -type opener_bits -type open_error Opens opens.bpf.c

@@ -48,15 +48,24 @@ typedef _Bool bool;
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-	unsigned long di;
-	unsigned long si;
-	unsigned long dx;
-	unsigned long cx;
+	unsigned long r15;
+	unsigned long r14;
+	unsigned long r13;
+	unsigned long r12;
+	unsigned long bp;
+	unsigned long bx;
+	unsigned long r11;
+	unsigned long r10;
+	unsigned long r9;
 	unsigned long r8;
 	unsigned long ax;
-	unsigned long sp;
+	unsigned long cx;
+	unsigned long dx;
+	unsigned long si;
+	unsigned long di;
+	unsigned long orig_ax;
 	unsigned long ip;
-	unsigned long bp;
+	unsigned long sp;
 };
 #elif defined(__TARGET_ARCH_arm64)
 struct user_pt_regs {
@@ -67,6 +76,7 @@ struct user_pt_regs {
 };
 struct pt_regs {
 	struct user_pt_regs user_regs;
+	__s32 syscallno;
 };
 #endif
 
@@ -156,6 +166,10 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
 	struct files_struct *files;
+	struct task_struct *real_parent;
+	void *stack;
+	unsigned int flags;
+	int pid;
 	int tgid;
 	char comm[16];
 };
@@ -345,6 +359,9 @@ struct sock {
 	__u16 sk_protocol;
 	__u32 sk_ack_backlog;
 	__u32 sk_max_ack_backlog;
+	int sk_err;
+	int sk_err_soft;
+	__u8 sk_shutdown;
 	kuid_t sk_uid;
 	struct sock_cgroup_data sk_cgrp_data;
 	__u8 sk_userlocks : 4;

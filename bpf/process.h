@@ -32,6 +32,12 @@ static __always_inline __u32 number_in_own_pidns(struct task_struct *task)
 	return 0;
 }
 
+/* The number of any task's process. */
+static __always_inline __u32 process_of(struct task_struct *task)
+{
+	return own_pidns ? number_in_own_pidns(task) : BPF_CORE_READ(task, tgid);
+}
+
 /* The JIT replaces bpf_get_current_task_btf() by one load since 6.14; bpf_get_current_pid_tgid() stays a call. In softirq
  * context the current task is whoever was interrupted. */
 static __always_inline __u32 current_process(void)

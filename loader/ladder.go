@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -119,6 +120,9 @@ func (c Config) points() (points []hookPoint) {
 	}
 	if c.Live {
 		points = append(points, liveLadder...)
+	}
+	if c.Opens != nil {
+		points = append(points, openLadder(c.Opens)...)
 	}
 	return points
 }
@@ -293,6 +297,7 @@ func (p *Probes) setVariables(spec *ebpf.CollectionSpec) error {
 		bpf.WalkVarTickNanoseconds:      p.tick,
 	}
 	maps.Copy(values, p.config.Asked.variables())
+	maps.Copy(values, p.config.Opens.variables())
 	for name, value := range values {
 		if v, ok := spec.Variables[name]; ok {
 			if err := v.Set(value); err != nil {
@@ -332,12 +337,15 @@ func (c Config) fit(m *ebpf.MapSpec) {
 
 func (p *Probes) loadSharing(spec *ebpf.CollectionSpec) (*ebpf.Collection, error) {
 	replace := map[string]*ebpf.Map{}
-	for _, name := range sharedMaps {
+	for _, name := range slices.Concat(sharedMaps, openMaps) {
 		ms, ok := spec.Maps[name]
 		if !ok {
 			continue
 		}
 		p.config.fit(ms)
+		if p.config.Opens != nil {
+			p.config.Opens.fit(ms, p.onDemand)
+		}
 		if p.shared[name] == nil {
 			m, err := ebpf.NewMap(ms)
 			if err != nil {

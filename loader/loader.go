@@ -42,6 +42,8 @@ type Config struct {
 	AtOnce bool
 	// Asked has walks follow what hangs on these endpoints alone.
 	Asked Asked
+	// Opens has the programs loaded that tell who opens connections; nil: none. They count in no other set's counters.
+	Opens *Opens
 
 	cacheEntries int // how many slab caches are remembered; 0: as many as the programs say
 }
@@ -84,6 +86,7 @@ type Probes struct {
 	hooks       []Hook
 	walk        *ebpf.Program
 	skipsBucket bool             // what the walk has to reckon with
+	onDemand    bool             // whether programs may take memory for a map's elements when they need it
 	tick        uint32           // nanoseconds from one jiffy to the next
 	files       *ebpf.Program    // this and the next two: nil without Config.Live
 	tables      *ebpf.Collection // nil also where the kernel has not what it takes
@@ -114,10 +117,11 @@ func Load(config Config) (*Probes, error) {
 	}
 	p.accountFlag = accountFlag(kernelTypes)
 	p.skipsBucket = skipsBucket(kernelTypes)
+	p.onDemand = takesOnDemand(kernelTypes)
 	if p.tick, err = tickNanoseconds(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(p.attachAll(), p.openRing()); err != nil {
+	if err := p.attachEverything(); err != nil {
 		p.Close()
 		return nil, err
 	}
@@ -125,6 +129,13 @@ func Load(config Config) (*Probes, error) {
 	p.types = nil
 	debug.FreeOSMemory()
 	return p, nil
+}
+
+func (p *Probes) attachEverything() error {
+	if err := p.attachAll(); err != nil {
+		return err
+	}
+	return errors.Join(p.openRing(), p.startOpens())
 }
 
 // openRing opens the event ring, if a hook that is loaded writes to one.

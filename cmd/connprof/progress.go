@@ -43,12 +43,14 @@ func (p *progress) hooks(list []recording.Hook) {
 	}
 }
 
-func (p *progress) show(s experiment.Status) {
-	if !p.terminal && !s.Done && time.Since(p.printed) < plainEvery {
+func (p *progress) show(s experiment.Status) { p.line(statusLine(s), s.Done) }
+
+// line shows a line in place of the one before. The last one is shown in any case.
+func (p *progress) line(line string, last bool) {
+	if !p.terminal && !last && time.Since(p.printed) < plainEvery {
 		return
 	}
 	p.printed = time.Now()
-	line := statusLine(s)
 	if !p.terminal {
 		fmt.Fprintln(p.w, line)
 		return

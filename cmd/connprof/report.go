@@ -10,10 +10,13 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/connprof/connprof/internal/naming"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/report"
 	"github.com/connprof/connprof/internal/report/export"
 	"github.com/connprof/connprof/internal/report/html"
 	"github.com/connprof/connprof/internal/report/text"
+	"github.com/connprof/connprof/internal/symbolise"
 )
 
 // formats is the table of what a recording can be rendered as, each with the flag that asks for it.
@@ -74,6 +77,7 @@ a record are shown.`,
 		Args: cobra.ExactArgs(1),
 	}
 	outputs := addFormatFlags(cmd)
+	symbols := cmd.Flags().String("symbols", "", "of a record: name code that has no names by the ELF files in `DIR` with the same build IDs")
 	allCaches := cmd.Flags().Bool("all-caches", false, "in text: list every slab cache of the reconciliation")
 	var view viewFlags
 	view.add(cmd.Flags())
@@ -91,6 +95,9 @@ a record are shown.`,
 		if err != nil {
 			return err
 		}
+		if err := nameCode(recordings[0], *symbols); err != nil {
+			return err
+		}
 		shown, err := report.NewWith(recordings[0], options)
 		if err != nil {
 			return err
@@ -99,6 +106,21 @@ a record are shown.`,
 			func(f report.Format, w io.Writer) error { return f.Write(w, shown) })
 	}
 	return cmd
+}
+
+// nameCode names what code had no names when a recording was made, from the files below a directory.
+func nameCode(r *recording.Recording, dir string) error {
+	if dir == "" {
+		return nil
+	}
+	library, err := symbolise.OpenLibrary(dir)
+	if err != nil {
+		return fmt.Errorf("report: read symbols: %w", err)
+	}
+	defer library.Close()
+	named, left := naming.Fill(r, library)
+	fmt.Fprintf(os.Stderr, "%d places in code have got names, %d have none\n", named, left)
+	return nil
 }
 
 func newDiff() *cobra.Command {

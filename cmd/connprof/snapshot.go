@@ -114,17 +114,23 @@ func (f *snapshotFlags) look() (m *recording.Machine, err error) {
 	return m, err
 }
 
-// deliver writes and shows what was found. What cannot be written is no reason to leave out the rest.
+// deliver writes and shows what was found.
 func (f *snapshotFlags) deliver(cmd *cobra.Command, rec *recording.Recording, view report.Options) error {
+	return deliverLook(cmd, rec, view, f.outputs, f.output, f.listed)
+}
+
+// deliverLook writes and shows a look at a host. What cannot be written is no reason to leave out the rest. listed is what went wrong
+// with the sockets' rows.
+func deliverLook(cmd *cobra.Command, rec *recording.Recording, view report.Options, to *outputs, output string, listed error) error {
 	shown, err := report.NewWith(rec, view)
 	if err != nil {
-		return fmt.Errorf("snapshot: %w", err)
+		return fmt.Errorf("%s: %w", cmd.Name(), err)
 	}
-	errs := []error{f.listed}
-	for _, o := range f.outputs.list {
+	errs := []error{listed}
+	for _, o := range to.list {
 		switch flag := o.flag; flag {
 		case "--output":
-			errs = append(errs, o.write(func(w io.Writer) error { return rec.WriteNamed(w, f.output) }))
+			errs = append(errs, o.write(func(w io.Writer) error { return rec.WriteNamed(w, output) }))
 		case "--json":
 			errs = append(errs, o.write(rec.Write))
 		case "--endpoints":
@@ -135,7 +141,7 @@ func (f *snapshotFlags) deliver(cmd *cobra.Command, rec *recording.Recording, vi
 			fmt.Fprintln(os.Stderr, "wrote", o.name)
 		}
 	}
-	if !f.outputs.useStdout() {
+	if !to.useStdout() {
 		errs = append(errs, writeFile(stdoutName, func(w io.Writer) error {
 			return text.Format{Width: terminalWidth(), Color: colored(cmd)}.Write(w, shown)
 		}))

@@ -117,7 +117,8 @@ func (w *walked) groupRows(rows map[rowKey]*row, caches *Caches) []recording.Gro
 }
 
 func (k partKey) describe() recording.Group {
-	g := recording.Group{Netns: k.group.netns, Owner: k.group.kind, Role: k.role, State: k.state.String()}
+	g := recording.Group{Netns: k.group.netns, Owner: k.group.kind, Role: k.role, State: k.state.String(),
+		Opener: int(k.group.opener)}
 	if o := k.group.owner; o != nil {
 		g.PID, g.Comm, g.UID, g.Cgroup = o.pid(), o.Comm, o.UID, o.Cgroup
 		g.Unit, g.Container, g.Pod = o.Unit, o.Container, o.Pod

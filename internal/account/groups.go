@@ -16,8 +16,10 @@ type Grouping struct {
 	Listener bool // for servers' ends, by what they were accepted at
 	Service  bool // for clients' ends, by the remote address and port
 	Peer     bool // by the remote address, in place of listener and service
-	Live     bool // with what a walk that was asked for it has found: kernel.Live
-	Most     int  // rows that are listed one by one; 0: DefaultGroups
+	// Opener is the number of who opened an endpoint, 0 for none; nil: not by opener.
+	Opener func(*kernel.Endpoint) uint32
+	Live   bool // with what a walk that was asked for it has found: kernel.Live
+	Most   int  // rows that are listed one by one; 0: DefaultGroups
 }
 
 // DefaultGroups is how many rows of groups keep a recording small and leave nothing out that someone would look for.
@@ -29,7 +31,7 @@ func (l *Ledger) GroupBy(g Grouping) {
 		g.Most = DefaultGroups
 	}
 	l.walk.groups = groups{by: g, bound: maxGroups}
-	if g.Owners != nil || g.Netns || g.Listener || g.Service || g.Peer {
+	if g.Owners != nil || g.Opener != nil || g.Netns || g.Listener || g.Service || g.Peer {
 		l.walk.groups.ids, l.walk.groups.keys = map[groupKey]uint32{}, []groupKey{{}}
 	}
 }
@@ -44,6 +46,8 @@ type groupKey struct {
 	owner *Owner
 	at    netip.AddrPort // the listener of a server's end, the service of a client's
 	peer  netip.Addr
+	// opener is its number.
+	opener uint32
 	// others says that it stands for several listeners or services.
 	others bool
 }
@@ -56,7 +60,7 @@ func (k groupKey) compare(p groupKey) int {
 		return -1
 	}
 	return cmp.Or(cmp.Compare(k.netns, p.netns), strings.Compare(string(k.kind), string(p.kind)), k.owner.compare(p.owner),
-		k.at.Compare(p.at), k.peer.Compare(p.peer))
+		k.at.Compare(p.at), k.peer.Compare(p.peer), cmp.Compare(k.opener, p.opener))
 }
 
 // withoutAddress is the group of the same owner whatever the listener or service.
@@ -114,6 +118,9 @@ func (g *groups) key(s *space, e *kernel.Endpoint, role kernel.Role) groupKey {
 	}
 	if g.by.Peer && role != kernel.RoleListener {
 		k.peer = e.Remote.Addr().Unmap()
+	}
+	if g.by.Opener != nil {
+		k.opener = g.by.Opener(e)
 	}
 	atListener := g.by.Listener && !g.by.Peer && (role == kernel.RoleServer || role == kernel.RoleListener)
 	if g.by.Owners != nil {

@@ -53,18 +53,16 @@ type look struct {
 	twice   int
 	hurried int // ownerless sockets beyond mostLate
 	queues  listeners
+	// opening has those programs loaded as well that tell who opens connections; nil: none.
+	opening *loader.Opens
+	// of is the record that the look is the end of, nil for none.
+	of *record
 }
 
 // Snapshot looks at all TCP sockets of the host once.
 func Snapshot(o Options) (*recording.Machine, error) {
-	l := &look{options: o, begun: time.Now(), usage: cpuTime(), seen: map[uint64]struct{}{},
-		machine: &recording.Machine{Notes: []string{}, Host: host(), Endpoints: []recording.EndpointRow{}, Top: []recording.TopEndpoint{},
-			Stacks: []recording.Stack{}, Look: &recording.Look{By: o.By, Filter: o.Choice.Words()}}}
-	if o.Exact {
-		if err := kernel.SettleCounts(); err != nil {
-			l.note("the kernel's counts could not be settled, and are off by what lies with the CPUs: %v", err)
-		}
-	}
+	l := newLook(o)
+	l.settle()
 	l.checkPIDNamespace()
 	if err := l.load(); err != nil {
 		return nil, err
@@ -74,6 +72,22 @@ func Snapshot(o Options) (*recording.Machine, error) {
 		return nil, err
 	}
 	return l.machine, l.finish()
+}
+
+func newLook(o Options) *look {
+	return &look{options: o, begun: time.Now(), usage: cpuTime(), seen: map[uint64]struct{}{},
+		machine: &recording.Machine{Notes: []string{}, Host: host(), Endpoints: []recording.EndpointRow{}, Top: []recording.TopEndpoint{},
+			Stacks: []recording.Stack{}, Look: &recording.Look{By: o.By, Filter: o.Choice.Words()}}}
+}
+
+// settle has the kernel settle its counts, where that is asked for.
+func (l *look) settle() {
+	if !l.options.Exact {
+		return
+	}
+	if err := kernel.SettleCounts(); err != nil {
+		l.note("the kernel's counts could not be settled, and are off by what lies with the CPUs: %v", err)
+	}
 }
 
 func (l *look) note(format string, args ...any) {
@@ -89,7 +103,8 @@ func (l *look) note(format string, args ...any) {
 func (l *look) load() error {
 	calibration := l.calibrate()
 	var err error
-	l.probes, err = loader.Load(loader.Config{Hooks: loader.WalkOnly, Live: true, Asked: l.options.Choice.asked()})
+	l.probes, err = loader.Load(loader.Config{Hooks: loader.WalkOnly, Live: true, Asked: l.options.Choice.asked(),
+		Opens: l.opening, Scope: loader.InAllNetns()})
 	if err != nil {
 		return err
 	}
@@ -210,8 +225,12 @@ func (l *look) readOwners(unconnected *[]kernel.Endpoint) error {
 func (l *look) begin() {
 	l.ledger = account.NewLedger(0)
 	l.places = &places{}
-	l.ledger.GroupBy(account.Grouping{Owners: l.groupOwners(), Netns: true, Listener: true, Service: true, Live: true,
-		Peer: slices.Contains(l.options.By, "peer")})
+	by := account.Grouping{Owners: l.groupOwners(), Netns: true, Listener: true, Service: true, Live: true,
+		Peer: slices.Contains(l.options.By, "peer")}
+	if l.of != nil {
+		by.Opener = l.of.openerOf
+	}
+	l.ledger.GroupBy(by)
 	if l.options.Endpoints != nil {
 		l.rows = account.NewEndpointList(l.options.Endpoints, l.ledger, l.caches, account.Processes{})
 	}
@@ -249,6 +268,13 @@ func (l *look) visit(e *kernel.Endpoint) error {
 			return err
 		}
 	}
+	if l.of != nil {
+		l.of.countFlow(e)
+		if !l.of.meet(e) {
+			l.ledger.Pass(e)
+			return nil
+		}
+	}
 	if l.rows != nil {
 		return l.rows.Visit(e)
 	}
@@ -274,7 +300,9 @@ func (l *look) cover(c loader.Coverage) {
 // finish closes the ledger and holds it against the kernel's books.
 func (l *look) finish() error {
 	books := l.readBooks()
-	l.ledger.FillWalk(l.machine, l.caches)
+	if l.of == nil {
+		l.ledger.FillWalk(l.machine, l.caches)
+	}
 	l.ledger.FillBooks(l.machine, books)
 	if !l.options.Choice.all() {
 		l.note("the account is of the sockets that were chosen; the books are of the whole host")

@@ -41,6 +41,12 @@ type reading struct {
 	now   uint64
 }
 
+// Read reads one process. Of one that is gone there is its number alone.
+func (r Reader) Read(pid int) Process {
+	pass := r.begin()
+	return pass.process(pid, "")
+}
+
 // begin is the moment after the walk. What starts later and has a number that was walked is another process.
 func (r Reader) begin() reading {
 	if r.Proc == "" {

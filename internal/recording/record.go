@@ -85,8 +85,10 @@ const (
 // Opener is who opened connections, by code path, and what has become of these. Of a machine's openers Opened, Closed, Failed and
 // Live add up to the Record's, but for OpenerBefore and OpenerUnseen, which have no Opened.
 type Opener struct {
-	Kind      OpenerKind  `json:"kind"`
-	PID       int         `json:"pid"` // 0: not known, or several
+	Kind OpenerKind `json:"kind"`
+	PID  int        `json:"pid"` // the first of PIDs; 0: not known, or none
+	// PIDs is all processes with this path, where they are several, up to a bound.
+	PIDs      []int       `json:"pids,omitempty"`
 	Comm      string      `json:"comm,omitempty"`
 	Container string      `json:"container,omitempty"`
 	Role      kernel.Role `json:"role"` // client: connect(); server: accept()

@@ -24,6 +24,7 @@ var testPackages = []testPackage{
 	{folder: "internal/account", kernels: []string{onceOn}}, // pure Go: the same everywhere
 	{folder: "internal/experiment", once: "TestStop|TestAbort|TestHeld|TestWithoutProfile|TestAThreadedRunWithoutAProfile|TestEndpointList"},
 	{folder: "internal/measure"}, {folder: "internal/kernel"},
+	{folder: "test/leaks", run: "Static|Churn|DoNotComeUp|WithoutAPort", built: leakPrograms},
 	{folder: hostLimits, kernels: []string{onceOn}}}
 
 // onceOn is the kernel for what is asked of one only. With CONNPROF_VM_ALL set it is asked of all.
@@ -38,8 +39,20 @@ type testPackage struct {
 	// run and skip choose among its tests, all if empty; once are those whose claim is about connprof itself and not about what a
 	// kernel does, or that another test makes on every kernel.
 	run, skip, once string
+	// built is what the tests start that cannot be compiled there: commands that make FILE, by its name in the folder "built".
+	built map[string]string
 	// parallel is how many tests run at a time, of those that may; as many as processors if 0.
 	parallel int
+}
+
+// leakPrograms are those of the programs of test/leaks that need no library, by the commands that compile them.
+var leakPrograms = map[string]string{
+	"leak-static": "gcc -O2 -static -o FILE test/leaks/programs/leak.c",
+	"leak-bare":   "gcc -O2 -static -s -o FILE test/leaks/programs/leak.c",
+	"failures":    "gcc -O2 -static -o FILE test/leaks/programs/failures.c",
+	"shop":        "go build -o FILE ./test/leaks/programs/shop",
+	"shop-bare":   "go build -ldflags=-s -o FILE ./test/leaks/programs/shop",
+	"churn":       "go build -o FILE ./test/leaks/programs/churn",
 }
 
 // waiting is for tests that wait for the network's answers most of the time.

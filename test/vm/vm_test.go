@@ -94,10 +94,14 @@ type programs struct {
 type testProgram struct {
 	testPackage
 	binary string
+	files  map[string]string // of the host, by their names in the folder of the test
 }
 
 func buildPrograms(t *testing.T) programs {
 	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "built"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	p := programs{connprof: buildCommand(t, dir, "./cmd/connprof"), hold: buildCommand(t, dir, "./test/hold")}
 	for _, tested := range testPackages {
 		sources, err := filepath.Glob(filepath.Join(root, tested.folder, "*_test.go"))
@@ -110,7 +114,13 @@ func buildPrograms(t *testing.T) programs {
 		}
 		binary := filepath.Join(dir, path.Base(tested.folder)+".test")
 		goTool(t, "test", "-c", "-tags", "vm", "-o", binary, "./"+tested.folder)
-		p.tests = append(p.tests, testProgram{tested, binary})
+		files := map[string]string{}
+		for name, command := range tested.built {
+			file := filepath.Join(dir, "built", name)
+			tool(t, strings.Fields(strings.ReplaceAll(command, "FILE", file))...)
+			files[path.Join("built", name)] = file
+		}
+		p.tests = append(p.tests, testProgram{tested, binary, files})
 	}
 	return p
 }
@@ -123,14 +133,19 @@ func buildCommand(t *testing.T, dir, source string) string {
 	return binary
 }
 
-// goTool builds for the virtual machine: no C library there, and qemu's processor is the plainest amd64.
 func goTool(t *testing.T, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", args...)
+	tool(t, append([]string{"go"}, args...)...)
+}
+
+// tool builds for the virtual machine: no C library there, and qemu's processor is the plainest amd64.
+func tool(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
@@ -218,6 +233,9 @@ func addTestProgram(t *testing.T, config *Config, version string, p testProgram)
 	dir := path.Join("/test", p.folder)
 	binary := path.Join(dir, path.Base(p.binary))
 	config.Files[binary] = p.binary
+	for name, file := range p.files {
+		config.Files[path.Join(dir, name)] = file
+	}
 	source := filepath.Join(root, p.folder)
 	err := filepath.WalkDir(filepath.Join(source, "testdata"), func(file string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {

@@ -1,0 +1,182 @@
+package live
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Command is a program that a record starts and watches. The kernel holds it at its end, before its files are closed, until the record
+// has seen what it left open.
+type Command struct {
+	Args       []string
+	Credential *syscall.Credential // whose it is to be; nil: connprof's own
+	Environ    []string            // nil: connprof's own
+	pid        int
+	started    chan error
+	over       chan string   // how it ends, once; nothing it left open is closed yet
+	release    chan struct{} // closed when it may go
+	gone       chan struct{} // closed when it has
+	done       bool          // over was received
+}
+
+// parent makes connprof the parent of what the command leaves behind, and gives its number: its descendants are the command's.
+func (c *Command) parent() int {
+	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	return os.Getpid()
+}
+
+// CommandError says that a command could not be started.
+type CommandError struct {
+	Name string
+	Err  error
+}
+
+func (e *CommandError) Error() string {
+	why := e.Err.Error()
+	switch {
+	case errors.Is(e.Err, exec.ErrNotFound), errors.Is(e.Err, os.ErrNotExist):
+		why = "there is no such program; give its path"
+	case errors.Is(e.Err, os.ErrPermission):
+		why = "the user may not execute it"
+	case errors.Is(e.Err, unix.ENOEXEC):
+		why = "it is no program that this kernel can run; does a script lack its #! line?"
+	}
+	return fmt.Sprintf("start %s: %s", e.Name, why)
+}
+
+func (e *CommandError) Unwrap() error { return e.Err }
+
+// Start starts it with connprof's own standard files.
+func (c *Command) Start() error {
+	c.started, c.over = make(chan error), make(chan string, 1)
+	c.release, c.gone = make(chan struct{}), make(chan struct{})
+	go c.run()
+	return <-c.started
+}
+
+// run starts it, waits for its end, and lets it go when it is told to. Whoever traces is a thread.
+func (c *Command) run() {
+	defer close(c.gone)
+	runtime.LockOSThread()
+	cmd := exec.Command(c.Args[0], c.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = os.Stdin, os.Stdout, os.Stderr, c.Environ
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.Credential}
+	if err := cmd.Start(); err != nil {
+		var named *exec.Error
+		var path *os.PathError
+		switch {
+		case errors.As(err, &named):
+			err = named.Err
+		case errors.As(err, &path):
+			err = path.Err
+		}
+		c.started <- &CommandError{c.Args[0], err}
+		return
+	}
+	c.pid = cmd.Process.Pid
+	// Where it cannot be held, its end is seen all the same, and what it left open is closed by then.
+	_ = ptrace(unix.PTRACE_SEIZE, c.pid, 0, unix.PTRACE_O_TRACEEXIT)
+	c.started <- nil
+	c.wait()
+}
+
+func ptrace(request, pid int, address, data uintptr) error {
+	if _, _, e := unix.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(pid), address, data, 0, 0); e != 0 {
+		return e
+	}
+	return nil
+}
+
+// wait passes on the signals that the command gets, until it has ended.
+func (c *Command) wait() {
+	for {
+		var status unix.WaitStatus
+		_, err := unix.Wait4(c.pid, &status, unix.WALL, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			c.tell("its end was not seen")
+			return
+		case !status.Stopped():
+			c.tell(statusOf(status))
+			return
+		default:
+			c.resume(status)
+		}
+	}
+}
+
+// resume answers a stop.
+func (c *Command) resume(status unix.WaitStatus) {
+	switch event := uint32(status) >> 16; event {
+	case unix.PTRACE_EVENT_EXIT:
+		var message uint
+		if end, err := unix.PtraceGetEventMsg(c.pid); err == nil {
+			message = end
+		}
+		if !hasChildren(c.pid) {
+			c.tell(statusOf(unix.WaitStatus(message)))
+			<-c.release
+		}
+		_ = ptrace(unix.PTRACE_CONT, c.pid, 0, 0)
+	case unix.PTRACE_EVENT_STOP:
+		if signal := status.StopSignal(); signal == unix.SIGTRAP {
+			_ = ptrace(unix.PTRACE_CONT, c.pid, 0, 0)
+		} else { // it is stopped, as by SIGSTOP, until somebody lets it go on
+			_ = ptrace(unix.PTRACE_LISTEN, c.pid, 0, 0)
+		}
+	default:
+		_ = ptrace(unix.PTRACE_CONT, c.pid, 0, uintptr(status.StopSignal()))
+	}
+}
+
+func (c *Command) tell(how string) {
+	select {
+	case c.over <- how:
+	default:
+	}
+}
+
+// hasChildren tells whether a process has others go on when it ends. Without CONFIG_PROC_CHILDREN it is not known.
+func hasChildren(pid int) bool {
+	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	return err == nil && len(list) > 0
+}
+
+// commandPatience is how long a command has to end after SIGTERM.
+const commandPatience = 5 * time.Second
+
+// End lets it go, and ends it if it still runs.
+func (c *Command) End() {
+	if c.pid == 0 {
+		return
+	}
+	close(c.release)
+	if !c.done {
+		_ = unix.Kill(c.pid, unix.SIGTERM)
+	}
+	select {
+	case <-c.gone:
+	case <-time.After(commandPatience):
+		_ = unix.Kill(c.pid, unix.SIGKILL)
+		<-c.gone
+	}
+}
+
+// statusOf is how a process ended, in words.
+func statusOf(status unix.WaitStatus) string {
+	switch {
+	case status.Signaled():
+		return "signal: " + status.Signal().String()
+	case status.Exited():
+		return fmt.Sprintf("exit status %d", status.ExitStatus())
+	}
+	return fmt.Sprintf("wait status %#x", uint32(status))
+}

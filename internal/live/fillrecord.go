@@ -1,0 +1,308 @@
+package live
+
+import (
+	"cmp"
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/owner"
+	"github.com/connprof/connprof/internal/recording"
+)
+
+func timeOf(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
+
+// fillRecord closes the record's own part: the openers, their sums, and by how much the host's memory grew.
+func (r *record) fillRecord(c kernel.OpenCounters) error {
+	if err := r.countLive(); err != nil {
+		return err
+	}
+	r.ledger.FillWalk(r.machine, r.caches)
+	shares := r.ledger.ByOpener(r.caches)
+	var places locations
+	type numbered struct {
+		recording.Opener
+		number int
+	}
+	var list []numbered
+	for i, row := range r.rows.list {
+		out := numbered{number: i + 1}
+		row.fill(&out.Opener, shares[uint32(i+1)], &places)
+		if r.wants(row) && out.Opened+out.Live+out.Closed > 0 {
+			list = append(list, out)
+		}
+	}
+	slices.SortFunc(list, func(a, b numbered) int { return costlier(&a.Opener, &b.Opener) })
+	at := make([]int, len(r.rows.list)+1)
+	for i := range list {
+		r.machine.Openers = append(r.machine.Openers, list[i].Opener)
+		at[list[i].number] = i + 1
+	}
+	for i := range r.machine.Groups {
+		g := &r.machine.Groups[i]
+		g.Opener = at[g.Opener]
+	}
+	r.machine.Locations = places.list
+	r.sum(&c)
+	return r.fillGrowth()
+}
+
+// costlier orders openers by what is open, and then by what was opened.
+func costlier(a, b *recording.Opener) int {
+	return cmp.Or(cmp.Compare(b.LivePageBytes+b.LiveBufferBytes, a.LivePageBytes+a.LiveBufferBytes), cmp.Compare(b.Live, a.Live),
+		cmp.Compare(b.Opened, a.Opened), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Comm, b.Comm),
+		slices.Compare(a.Frames, b.Frames), cmp.Compare(a.Listener, b.Listener), cmp.Compare(a.Netns, b.Netns))
+}
+
+// countLive counts what was open when the time was over, and, after the walk, what has neither been closed by an event since nor been
+// found: it was closed earlier, and the kernel did not say so.
+func (r *record) countLive() error {
+	for _, s := range r.open {
+		n := r.rows.byID[s.Opener]
+		if n == 0 {
+			continue
+		}
+		row := r.rows.list[n-1]
+		row.live++
+		if s.Error != 0 { // it did not come up, and has not been closed
+			row.counts.Failed++
+			row.counts.Errors[min(int(s.Error), kernel.OpenErrors-1)]++
+		}
+	}
+	return r.probes.OpenSockets(func(sock uint64, s kernel.OpenSocket) {
+		_, met := r.seen[sock]
+		old, known := r.open[sock]
+		if n := r.rows.byID[old.Opener]; known && n != 0 && !met && old.Opened == s.Opened {
+			r.rows.list[n-1].vanished++
+		}
+	})
+}
+
+// sum adds up the openers that are asked for.
+func (r *record) sum(c *kernel.OpenCounters) {
+	out := r.result
+	if r.all() || len(r.opens.PIDs) > 0 {
+		out.NeverConnected = int(c.NeverConnected)
+	}
+	if r.all() {
+		out.BeforeClosed = int(c.ClosedBefore)
+	}
+	reasons := map[string]int{}
+	for i := range r.machine.Openers {
+		o := &r.machine.Openers[i]
+		switch o.Kind {
+		case recording.OpenerBefore:
+			o.Closed = out.BeforeClosed
+			continue
+		case recording.OpenerUnseen:
+			out.Unseen = o.Live
+			continue
+		}
+		out.Opened += o.Opened
+		out.Closed += o.Closed
+		out.Failed += o.Failed
+		out.Live += o.Live
+		switch o.Stack {
+		case recording.StackWhole:
+			out.Stacks.Whole += o.Opened
+		case recording.StackPart:
+			out.Stacks.Part += o.Opened
+		default:
+			out.Stacks.None += o.Opened
+		}
+		if o.Stack != recording.StackWhole {
+			reasons[o.Why] += o.Opened
+		}
+	}
+	for _, row := range r.rows.list {
+		if r.wants(row) {
+			out.Vanished += row.vanished
+		}
+	}
+	for why, n := range reasons {
+		out.Stacks.Reasons = append(out.Stacks.Reasons, recording.StackReason{Reason: why, Count: n})
+	}
+	slices.SortFunc(out.Stacks.Reasons, func(a, b recording.StackReason) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason))
+	})
+	out.Stacks.Copied = int(c.Copied)
+	out.Timeline = r.history.timeline(recording.RecordPoint{Seconds: out.Seconds, Opened: int(c.Opened), Closed: int(c.Closed),
+		Failed: int(c.Failed)})
+	r.machine.Losses.MapFull += c.MapFull + c.RowsFull
+	if p := r.paths; p != nil && r.options.Compare {
+		r.note("%d stacks that were recognised were unwound as well; %d of them were another path", p.compared, p.differ)
+	}
+}
+
+// fillGrowth holds the growth of slab memory against that of all endpoints.
+func (r *record) fillGrowth() error {
+	info, err := kernel.ReadMeminfo()
+	if err != nil {
+		return err
+	}
+	var pages uint64
+	for i := range r.machine.Endpoints {
+		pages += r.machine.Endpoints[i].PageBytes
+	}
+	grown := &recording.Reconcile{SlabDeltaBytes: int64(info["Slab"]) - int64(r.slab), AccountedPageBytes: int64(pages) - int64(r.pageBytes),
+		Caches: []recording.CacheRow{}}
+	if grown.SlabDeltaBytes != 0 {
+		grown.UnexplainedRatio = math.Abs(float64(grown.Unexplained())) / math.Abs(float64(grown.SlabDeltaBytes))
+	}
+	if r.all() && r.options.Command == nil { // else the account is of a part
+		r.machine.Reconcile = grown
+	}
+	return nil
+}
+
+func (r *record) all() bool { return r.options.Choice.all() }
+
+// place is a port of a network namespace.
+type place struct {
+	netns uint32
+	port  uint16
+}
+
+// listener is who listens at a place.
+type listener struct {
+	file     uint64
+	pid      uint32
+	comm     string
+	followed bool
+}
+
+// nameListeners finds out whose the listeners are that were there at the beginning.
+func (r *record) nameListeners() error {
+	var unconnected []kernel.Endpoint
+	if err := r.readOwners(&unconnected); err != nil {
+		return err
+	}
+	for at, l := range r.listening {
+		if who := r.owners.Owner(l.file); who != nil && len(who.PIDs) > 0 {
+			l.pid, l.comm = uint32(who.PIDs[0]), who.Comm
+			if slices.ContainsFunc(who.PIDs, func(pid int) bool { return slices.Contains(r.opens.PIDs, pid) }) {
+				if err := r.probes.CountListener(at.netns, at.port); err != nil {
+					return err
+				}
+				l.pid = uint32(r.opens.PIDs[0])
+			}
+			r.listening[at] = l
+		}
+	}
+	return nil
+}
+
+// learnListeners adds those that were made meanwhile.
+func (r *record) learnListeners() error {
+	made, err := r.probes.ListenersMade()
+	for _, l := range made {
+		if l.PID == 0 {
+			continue // it was there before
+		}
+		r.listening[place{l.Netns, l.Port}] = listener{pid: l.PID, comm: l.Comm, followed: l.Followed}
+	}
+	return err
+}
+
+// containerOf is the container of a process, as far as it could be read.
+func (r *record) containerOf(pid uint32) string {
+	return owner.ParseCgroup(r.process(pid).Cgroup).Container
+}
+
+// process reads a process once.
+func (r *record) process(pid uint32) owner.Process {
+	if pid == 0 {
+		return owner.Process{}
+	}
+	p, known := r.processes[pid]
+	if !known {
+		p = owner.Reader{}.Read(int(pid))
+		if r.processes == nil {
+			r.processes = map[uint32]owner.Process{}
+		}
+		r.processes[pid] = p
+	}
+	return p
+}
+
+// inCgroup tells whether a process of the row is in one of the cgroups or below.
+func (r *record) inCgroup(row *openerRow, cgroups []string) bool {
+	for pid := range row.pids {
+		at := r.process(pid).Cgroup
+		if slices.ContainsFunc(cgroups, func(c string) bool { return at == c || len(at) > len(c) && at[:len(c)] == c && at[len(c)] == '/' }) {
+			return true
+		}
+	}
+	return false
+}
+
+const mostChurn = 200
+
+// fillChurn lists where connections went to and what they came in at.
+func (r *record) fillChurn() error {
+	r.result.Churn = []recording.Churn{}
+	if !r.all() && len(r.opens.PIDs) == 0 {
+		return nil // it is counted without regard to what is chosen
+	}
+	services, err := r.probes.Services()
+	if err != nil {
+		return err
+	}
+	list := []recording.Churn{}
+	for _, s := range services {
+		at := r.flows[flow{s.Netns, kernel.RoleClient, s.Address}]
+		list = append(list, recording.Churn{Netns: s.Netns, Role: kernel.RoleClient, Address: s.Address.String(), Opened: int(s.Opened),
+			Failed: int(s.Failed), Live: at, Closed: max(int(s.Opened)-at, 0)})
+	}
+	err = r.probes.Openers(func(id kernel.OpenerID, c *kernel.OpenerCounts) {
+		netns, port, is := id.Listener()
+		if !is {
+			return
+		}
+		at := r.flows[flow{netns, kernel.RoleServer, netip.AddrPortFrom(netip.Addr{}, port)}]
+		list = append(list, recording.Churn{Netns: netns, Role: kernel.RoleServer, Address: "*:" + strconv.Itoa(int(port)), Opened: int(c.Arrived),
+			Live: at, Closed: max(int(c.Arrived)-at, 0)})
+	})
+	slices.SortFunc(list, func(a, b recording.Churn) int {
+		return cmp.Or(cmp.Compare(b.Opened, a.Opened), cmp.Compare(a.Address, b.Address), cmp.Compare(a.Netns, b.Netns),
+			cmp.Compare(a.Role, b.Role))
+	})
+	if len(list) > mostChurn {
+		rest := recording.Churn{Address: recording.Other}
+		for _, c := range list[mostChurn:] {
+			rest.Opened += c.Opened
+			rest.Closed += c.Closed
+			rest.Failed += c.Failed
+			rest.Live += c.Live
+		}
+		list = append(list[:mostChurn], rest)
+	}
+	r.result.Churn = list
+	return err
+}
+
+// flow is where connections go to, or come in.
+type flow struct {
+	netns uint32
+	role  kernel.Role
+	at    netip.AddrPort
+}
+
+// countFlow notes an open connection that was opened meanwhile.
+func (r *record) countFlow(e *kernel.Endpoint) {
+	s, opened := r.open[e.Sock]
+	if !opened {
+		return
+	}
+	f := flow{e.Netns, s.Role, netip.AddrPortFrom(netip.Addr{}, e.Local.Port())}
+	if s.Role == kernel.RoleClient {
+		f.at = netip.AddrPortFrom(e.Remote.Addr().Unmap(), e.Remote.Port())
+	}
+	if r.flows == nil {
+		r.flows = map[flow]int{}
+	}
+	r.flows[f]++
+}

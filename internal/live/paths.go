@@ -1,0 +1,165 @@
+package live
+
+import (
+	"context"
+	"encoding/binary"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/symbolise"
+	"github.com/connprof/connprof/loader"
+)
+
+// path is a code path that opens connections.
+type path struct {
+	addresses []uint64           // leaf first
+	process   *symbolise.Process // nil where it was gone
+	frames    []symbolise.Frame  // leaf first; made in a pause
+	end       symbolise.End
+	crowd     bool // it stands for all that begin alike beyond loader.StackWays
+}
+
+// paths unwinds copied stacks and teaches the programs to recognise them. Its methods are of one goroutine, until drained is closed.
+type paths struct {
+	probes *loader.Probes
+	store  *symbolise.Store
+	list   []*path           // the number less one
+	named  int               // how many of them have their names
+	byCode map[string]uint32 // numbers by addresses
+	// alias is what copies turned out to be, by the number that the connection was counted under.
+	alias map[kernel.OpenerID]kernel.OpenerID
+	// taught is which paths are recognised that begin at an instruction with a stack pointer.
+	taught map[beginning][]uint32
+	// differ is how many recognised stacks were another path when unwound, of those that were copied all the same.
+	compared, differ int
+	drained          chan struct{}
+	err              error
+}
+
+// beginning is what stacks are looked up by.
+type beginning struct {
+	ip uint64
+	sp uint32
+}
+
+func newPaths(probes *loader.Probes) *paths {
+	return &paths{probes: probes, store: symbolise.NewStore(symbolise.Options{}), byCode: map[string]uint32{},
+		alias: map[kernel.OpenerID]kernel.OpenerID{}, taught: map[beginning][]uint32{}, drained: make(chan struct{})}
+}
+
+// unwindNice makes unwinding give way to what is watched.
+const unwindNice = 10
+
+// follow takes copies until ctx ends, and what is left then.
+func (p *paths) follow(ctx context.Context) {
+	defer close(p.drained)
+	runtime.LockOSThread() // for good: the thread ends with the goroutine
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, unwindNice)
+	p.err = p.probes.Copies(ctx, p.take, p.name)
+	p.name()
+}
+
+// name finds the names of new paths. That can take long, and is done when no copy waits.
+func (p *paths) name() {
+	for ; p.named < len(p.list); p.named++ {
+		if at := p.list[p.named]; at.process != nil {
+			at.frames = at.process.Frames(at.addresses)
+		}
+	}
+}
+
+// take unwinds a copy.
+func (p *paths) take(c *kernel.StackCopy) {
+	sample := symbolise.Sample{Registers: symbolise.Registers(c.Registers), Memory: c.Memory}
+	process, err := p.store.Process(int(c.PID))
+	var found symbolise.Path
+	if err != nil {
+		found = symbolise.Path{Addresses: []uint64{instructionOf(&sample)}, End: symbolise.ProcessGone}
+	} else {
+		found = process.Unwind(&sample)
+	}
+	if len(p.list) >= kernel.MaxPaths {
+		return
+	}
+	number := p.number(process, &found)
+	if c.Learned != 0 {
+		p.compared++
+		if c.Learned != number && !p.list[c.Learned-1].crowd {
+			p.differ++
+		}
+		return
+	}
+	p.alias[c.Opener] = kernel.PathOf(number, c.PID)
+	if err == nil {
+		p.teach(number, &sample, &found)
+	}
+}
+
+// number is that of a path, made at first sight.
+func (p *paths) number(process *symbolise.Process, found *symbolise.Path) uint32 {
+	key := make([]byte, 0, 8*len(found.Addresses)+1)
+	for _, a := range found.Addresses {
+		key = binary.NativeEndian.AppendUint64(key, a)
+	}
+	key = append(key, byte(found.End))
+	if n, known := p.byCode[string(key)]; known {
+		return n
+	}
+	p.list = append(p.list, &path{addresses: slices.Clone(found.Addresses), process: process, end: found.End})
+	n := uint32(len(p.list))
+	p.byCode[string(key)] = n
+	return n
+}
+
+// teach has the path recognised from now on. The last place of those that begin alike is for all others.
+func (p *paths) teach(number uint32, sample *symbolise.Sample, found *symbolise.Path) {
+	ip, sp := instructionOf(sample), stackPointerOf(sample)
+	at := beginning{ip, uint32(sp & 4095)}
+	known := p.taught[at]
+	for _, n := range known {
+		if n == number {
+			return // another copy of it was on its way
+		}
+	}
+	if len(known) >= loader.StackWays {
+		return
+	}
+	slots := make([]kernel.StackSlot, len(found.Slots))
+	for i, s := range found.Slots {
+		slots[i] = kernel.StackSlot{Offset: s.Offset, Address: s.Value}
+	}
+	if len(known) == loader.StackWays-1 {
+		p.list = append(p.list, &path{addresses: found.Addresses[:1:1], process: p.list[number-1].process, end: found.End, crowd: true})
+		number, slots = uint32(len(p.list)), nil
+	}
+	if err := p.probes.Learn(number, ip, sp, len(known), slots); err != nil {
+		return // the map is full: these stacks are copied as long as there is leave
+	}
+	p.taught[at] = append(known, number)
+}
+
+// of is the path of a number, nil for none.
+func (p *paths) of(number uint32) *path {
+	if p == nil || number == 0 || int(number) > len(p.list) {
+		return nil
+	}
+	return p.list[number-1]
+}
+
+// instructionOf and stackPointerOf know the registers by their DWARF numbers.
+func instructionOf(s *symbolise.Sample) uint64 {
+	if runtime.GOARCH == "arm64" {
+		return s.Registers[32]
+	}
+	return s.Registers[16]
+}
+
+func stackPointerOf(s *symbolise.Sample) uint64 {
+	if runtime.GOARCH == "arm64" {
+		return s.Registers[31]
+	}
+	return s.Registers[7]
+}

@@ -1,0 +1,165 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
+)
+
+const (
+	tick          = 50 * time.Millisecond
+	statusEvery   = time.Second
+	copiesAtOnce  = 4096
+	copiesASecond = 2000
+)
+
+// watch lets the time pass: until the duration is over, the command has ended, or somebody stops it.
+func (r *record) watch(parent context.Context) error {
+	if err := r.findListeners(); err != nil {
+		return err
+	}
+	if err := errors.Join(r.probes.AllowCopies(copiesAtOnce), r.probes.StartOpens()); err != nil {
+		return err
+	}
+	r.start = time.Now()
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	if r.options.Stacks {
+		r.paths = newPaths(r.probes)
+		go r.paths.follow(ctx)
+	}
+	if err := r.takeBaseline(); err != nil {
+		return err
+	}
+	if r.options.Ready != nil {
+		r.options.Ready(r.machine.Hooks)
+	}
+	var ended <-chan string
+	if c := r.options.Command; c != nil {
+		if err := c.Start(); err != nil {
+			return err
+		}
+		ended = c.over
+	}
+	return r.pass(parent, ended)
+}
+
+// pass counts until the end.
+func (r *record) pass(ctx context.Context, ended <-chan string) error {
+	clock := time.NewTicker(tick)
+	defer clock.Stop()
+	var over <-chan time.Time
+	if r.options.Duration > 0 {
+		timer := time.NewTimer(r.options.Duration)
+		defer timer.Stop()
+		over = timer.C
+	}
+	for {
+		select {
+		case <-clock.C:
+			if err := r.tick(time.Since(r.start)); err != nil {
+				return err
+			}
+		case <-over:
+			return nil
+		case how := <-ended:
+			r.options.Command.done = true
+			r.result.CommandStatus = how
+			return nil
+		case <-r.options.Stop:
+			r.interrupted = "stopped before its time"
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// tick keeps what has been counted so far.
+func (r *record) tick(at time.Duration) error {
+	if err := r.probes.AllowCopies(copiesAtOnce + uint64(at.Seconds()*copiesASecond)); err != nil {
+		return err
+	}
+	due := r.history.due(at)
+	show := r.options.Progress != nil && at >= r.status.Elapsed+statusEvery
+	if !due && !show {
+		return nil
+	}
+	counters, err := r.probes.OpenCounters()
+	if err != nil {
+		return err
+	}
+	if show {
+		r.show(at, &counters)
+	}
+	if !due {
+		return nil
+	}
+	m := moment{at: at, live: map[kernel.OpenerID]int{}, point: recording.RecordPoint{Seconds: at.Seconds(), Opened: int(counters.Opened),
+		Closed: int(counters.Closed), Failed: int(counters.Failed)}}
+	if m.live, err = r.countOpen(); err != nil {
+		return err
+	}
+	r.history.add(m)
+	return nil
+}
+
+// countOpen is how many are open by opener, and takes openers off the map that will have no more.
+func (r *record) countOpen() (map[kernel.OpenerID]int, error) {
+	live, finished, rows := map[kernel.OpenerID]int{}, []kernel.OpenerID{}, 0
+	err := r.probes.Openers(func(id kernel.OpenerID, c *kernel.OpenerCounts) {
+		rows++
+		if c.Opened > c.Closed {
+			live[id] = int(c.Opened - c.Closed)
+		} else if c.Opened > 0 && id.Sample() {
+			finished = append(finished, id)
+		}
+	})
+	if err != nil || rows < fewRows {
+		return live, err
+	}
+	return live, r.retire(finished)
+}
+
+// fewRows is how many openers stay in the map whatever becomes of them.
+const fewRows = 1024
+
+// retire takes copies' rows off the map whose one connection is closed: nothing is counted for them any more.
+func (r *record) retire(finished []kernel.OpenerID) error {
+	gone := map[kernel.OpenerID]bool{}
+	for _, id := range finished {
+		gone[id] = true
+	}
+	err := r.probes.Openers(func(id kernel.OpenerID, c *kernel.OpenerCounts) {
+		if gone[id] {
+			kept := *c
+			r.retired[id] = &kept
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range finished {
+		if err := r.probes.ForgetOpener(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// show tells how it gets on.
+func (r *record) show(at time.Duration, c *kernel.OpenCounters) {
+	s := RecordStatus{Elapsed: at, Opened: c.Opened, Closed: c.Closed, Failed: c.Failed, Paths: c.Copied, Lost: c.MapFull + c.RowsFull}
+	if c.Opened > c.Closed {
+		s.Open = c.Opened - c.Closed
+	}
+	if passed := (at - r.status.Elapsed).Seconds(); passed > 0 {
+		s.OpensPerSecond = float64(c.Opened-r.status.Opened) / passed
+		s.ClosesPerSecond = float64(c.Closed-r.status.Closed) / passed
+	}
+	r.status = s
+	r.options.Progress(s)
+}

@@ -1,0 +1,6 @@
+package loader
+
+import "github.com/connprof/connprof/internal/kernel"
+
+// registersOf is the instruction and the stack pointer.
+func registersOf(c *kernel.StackCopy) (ip, sp uint64) { return c.Registers[32], c.Registers[31] }
