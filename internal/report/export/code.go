@@ -56,8 +56,10 @@ func codeLabels(s *report.CodeSample, diff bool) map[string][]string {
 			all[name] = []string{value}
 		}
 	}
-	if s.PID > 0 && !diff {
-		all["pid"] = []string{strconv.Itoa(s.PID)}
+	for _, pid := range s.PIDs {
+		if !diff {
+			all["pid"] = append(all["pid"], strconv.Itoa(pid))
+		}
 	}
 	return all
 }

@@ -108,6 +108,9 @@ func TestTheProfilesLocationsAreThoseOfTheCode(t *testing.T) {
 	if got := sampleOf(t, p, "apid", "server").Label["listener"]; !slices.Equal(got, []string{"0.0.0.0:8443"}) {
 		t.Errorf("the listener is %q", got)
 	}
+	if got := sampleOf(t, p, "nginx", "server").Label["pid"]; !slices.Equal(got, []string{"1812", "1813", "1814", "1815"}) {
+		t.Errorf("the workers are %q", got)
+	}
 	// pprof and Parca symbolise what has an address and no function.
 	for _, l := range sampleOf(t, p, "legacyd", "client").Location {
 		if len(l.Line) > 0 || l.Address == 0 || l.Mapping.HasFunctions {
