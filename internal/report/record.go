@@ -254,7 +254,9 @@ func watchFacts(m *recording.Machine) []Fact {
 	var on []string
 	for i := range m.Hooks {
 		if h := &m.Hooks[i]; h.Attached {
-			on = append(on, format.Clean(h.Function)+" ("+format.Clean(string(h.Kind))+")")
+			if said := format.Clean(h.Function) + " (" + format.Clean(string(h.Kind)) + ")"; !slices.Contains(on, said) {
+				on = append(on, said)
+			}
 		} else {
 			facts = append(facts, Fact{"no hook", format.Clean(h.Function) + ": " + orNone(format.Clean(h.Note), "not attached"), true})
 		}

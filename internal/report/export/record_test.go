@@ -43,6 +43,11 @@ func TestTheProfileOfARecordAddsUpToItsOpeners(t *testing.T) {
 		p.DefaultSampleType != "inuse_space" || p.DurationNanos != 60e9 {
 		t.Errorf("the types are %s, default %s, of %d ns", got, p.DefaultSampleType, p.DurationNanos)
 	}
+	first := sample.Recorded()
+	first.Machines[0].Openers = append(first.Machines[0].Openers[7:8], first.Machines[0].Openers[:7]...) // one without code
+	if got := profileOf(t, written(t, Pprof{}, first)).Mapping[0].File; got != "/app/api" {
+		t.Errorf("pprof takes %s for the program", got)
+	}
 	bytes, sums := map[string]uint64{}, [4]int64{}
 	for _, s := range p.Sample {
 		comm := ""
