@@ -87,7 +87,7 @@ func openPortions(o *recording.Opener) []*Path {
 type CodeSample struct {
 	Frames                     []Frame // root first
 	Words                      string  // in the place of frames that are not known
-	PID                        int
+	PIDs                       []int
 	Comm, Role, Container      string
 	Kind                       string
 	Listener, Service          string // Service: where all that is still open goes to
@@ -111,9 +111,12 @@ func (r *Report) CodeSamples() []*CodeSample {
 }
 
 func codeSample(m *recording.Machine, o *recording.Opener) *CodeSample {
-	s := &CodeSample{Frames: framesOf(m, o), PID: max(o.PID, 0), Comm: format.Clean(o.Comm), Role: o.Role.String(), Kind: format.Clean(string(o.Kind)),
+	s := &CodeSample{Frames: framesOf(m, o), PIDs: o.PIDs, Comm: format.Clean(o.Comm), Role: o.Role.String(), Kind: format.Clean(string(o.Kind)),
 		Container: format.Clean(o.Container), Listener: format.Clean(o.Listener), Live: max(o.Live, 0), Opened: max(o.Opened, 0),
 		Failed: max(o.Failed, 0), Bytes: o.LivePageBytes + min(o.LiveBufferBytes, math.MaxUint64-o.LivePageBytes)}
+	if len(s.PIDs) == 0 && o.PID > 0 {
+		s.PIDs = []int{o.PID}
+	}
 	if o.Kind == recording.OpenerBefore || o.Kind == recording.OpenerUnseen || o.Kind == recording.OpenerOther {
 		s.Role = ""
 	}
@@ -138,7 +141,7 @@ func (d *Diff) CodeSamples() []*CodeSample {
 		key := openerKey(m, o)
 		if at[key] == nil {
 			s := codeSample(m, o)
-			s.PID, s.Live, s.Opened, s.Failed, s.Bytes = 0, 0, 0, 0, 0
+			s.PIDs, s.Live, s.Opened, s.Failed, s.Bytes = nil, 0, 0, 0, 0
 			at[key] = s
 			list = append(list, s)
 		}

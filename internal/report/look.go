@@ -218,6 +218,7 @@ func howLooked(r *recording.Recording, m *recording.Machine) []Fact {
 	if said, known := calibrations[m.Look.Calibration]; known {
 		facts = append(facts, Fact{"calibration", said, m.Look.Calibration == recording.Uncalibrated})
 	}
+	facts = append(facts, watchFacts(m)...)
 	for _, f := range lossFacts(&m.Losses) {
 		if f.Warn {
 			f.Key = "lost: " + f.Key

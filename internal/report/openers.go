@@ -115,7 +115,7 @@ func kindWords(o *recording.Opener) string {
 	return "code not known"
 }
 
-// whoOpened is the process of an opener, or what stands in its place.
+// whoOpened is the process of an opener, or how many of its name there are, or what stands in its place.
 func whoOpened(o *recording.Opener, pid bool) string {
 	name := format.Clean(o.Comm)
 	switch {
@@ -132,7 +132,10 @@ func whoOpened(o *recording.Opener, pid bool) string {
 	case name == "":
 		name = "a process without name"
 	}
-	if pid && o.PID > 0 {
+	switch {
+	case pid && len(o.PIDs) > 1:
+		name += " x" + strconv.Itoa(len(o.PIDs))
+	case pid && o.PID > 0:
 		name += " " + strconv.Itoa(o.PID)
 	}
 	return name

@@ -242,3 +242,35 @@ func stackFacts(m *recording.Machine) []Fact {
 	return append(facts, Fact{Key: "copied", Value: format.Plural(s.Copied, "stack was copied and unwound", "stacks were copied and unwound") +
 		", the others were recognised"})
 }
+
+// watchFacts say by which hooks a record was made, and what they have missed. A look has none of them.
+func watchFacts(m *recording.Machine) []Fact {
+	r := m.Record
+	if r == nil {
+		return nil
+	}
+	facts := []Fact{{Key: "open before", Value: format.Plural(r.Before, "connection", "connections") + ", of which " +
+		format.Count(r.BeforeClosed) + " " + wasWere(r.BeforeClosed) + " closed meanwhile"}}
+	var on []string
+	for i := range m.Hooks {
+		if h := &m.Hooks[i]; h.Attached {
+			if said := format.Clean(h.Function) + " (" + format.Clean(string(h.Kind)) + ")"; !slices.Contains(on, said) {
+				on = append(on, said)
+			}
+		} else {
+			facts = append(facts, Fact{"no hook", format.Clean(h.Function) + ": " + orNone(format.Clean(h.Note), "not attached"), true})
+		}
+	}
+	if len(on) > 0 {
+		facts = append(facts, Fact{Key: "hooks", Value: strings.Join(on, ", ")})
+	}
+	if r.Vanished > 0 {
+		facts = append(facts, Fact{"close missed", format.Plural(r.Vanished, "connection was", "connections were") +
+			" not found at the end, and no event has closed them; they are in closed", true})
+	}
+	if r.Unseen > 0 {
+		facts = append(facts, Fact{"open missed", format.Plural(r.Unseen, "socket was", "sockets were") +
+			" found at the end, and no event has opened them", true})
+	}
+	return facts
+}

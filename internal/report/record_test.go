@@ -241,3 +241,21 @@ func TestRecordsOfDifferentLengthAreNotComparedInSilence(t *testing.T) {
 		t.Errorf("it warns of %q", said)
 	}
 }
+
+func TestWhatTheEventsMissedIsSaid(t *testing.T) {
+	r := sample.Recorded()
+	m := r.Machines[0]
+	m.Record.Vanished = 2
+	m.Hooks = append(m.Hooks, recording.Hook{Function: "inet_csk_accept", Note: "kprobe: CONFIG_KPROBES is not set"})
+	said := map[string]Fact{}
+	for _, f := range New(r).Look.How {
+		said[f.Key] = f
+	}
+	for key, want := range map[string]string{"close missed": "2 connections were not found", "open missed": "1 socket was found",
+		"no hook": "inet_csk_accept: kprobe: CONFIG_KPROBES is not set", "hooks": "inet_sock_set_state (tracepoint), tcp_destroy_sock (tracepoint)",
+		"open before": "889 connections, of which 77 were closed meanwhile"} {
+		if !strings.Contains(said[key].Value, want) || said[key].Warn != (key != "hooks" && key != "open before") {
+			t.Errorf("%s: %+v", key, said[key])
+		}
+	}
+}

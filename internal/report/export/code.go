@@ -1,9 +1,12 @@
 package export
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/google/pprof/profile"
 
@@ -28,7 +31,19 @@ func writeCode(w io.Writer, r *report.Report, samples []*report.CodeSample, diff
 		}
 		b.profile.Sample = append(b.profile.Sample, &profile.Sample{Location: b.stack(s), Value: values, Label: codeLabels(s, diff)})
 	}
+	// pprof takes the first mapping for the program: that is to be a file.
+	slices.SortStableFunc(b.profile.Mapping, func(x, y *profile.Mapping) int { return cmp.Compare(btoi(noFile(x)), btoi(noFile(y))) })
 	return (&pprofBuilder{profile: b.profile}).write(w)
+}
+
+// noFile tells whether a mapping is none of a file: [unknown], [jit], [vdso].
+func noFile(m *profile.Mapping) bool { return strings.HasPrefix(m.File, "[") }
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func newCodeBuilder(r *report.Report) *codeBuilder {
@@ -56,8 +71,10 @@ func codeLabels(s *report.CodeSample, diff bool) map[string][]string {
 			all[name] = []string{value}
 		}
 	}
-	if s.PID > 0 && !diff {
-		all["pid"] = []string{strconv.Itoa(s.PID)}
+	for _, pid := range s.PIDs {
+		if !diff {
+			all["pid"] = append(all["pid"], strconv.Itoa(pid))
+		}
 	}
 	return all
 }

@@ -26,12 +26,8 @@ func groupRows(r *recording.Recording) [][]string {
 }
 
 func groupRow(g *recording.Group) []string {
-	var pids []string
-	for _, pid := range g.PIDs {
-		pids = append(pids, strconv.Itoa(pid))
-	}
 	row := []string{fmt.Sprint(g.Netns), format.Clean(g.Cgroup), format.Clean(g.Unit), format.Clean(g.Container), format.Clean(g.Pod),
-		strconv.Itoa(g.PID), strings.Join(pids, " "), format.Clean(g.Comm), fmt.Sprint(g.UID), format.Clean(string(g.Owner)),
+		strconv.Itoa(g.PID), strings.Join(numbers(g.PIDs), " "), format.Clean(g.Comm), fmt.Sprint(g.UID), format.Clean(string(g.Owner)),
 		g.Role.String(), format.Clean(g.State), format.Clean(g.Listener), format.Clean(g.Service), format.Clean(g.Peer),
 		strconv.Itoa(g.Count)}
 	for _, n := range []uint64{g.ObjectBytes, g.PageBytes, g.BufferBytes, g.RxBytes, g.TxBytes, g.PageCacheBytes,

@@ -10,7 +10,7 @@ import (
 	"github.com/connprof/connprof/internal/report"
 )
 
-var openerHeads = []string{"kind", "pid", "comm", "container", "role", "netns", "listener", "function", "file", "line", "opened", "closed",
+var openerHeads = []string{"kind", "pid", "pids", "comm", "container", "role", "netns", "listener", "function", "file", "line", "opened", "closed",
 	"failed", "live", "live_object_bytes", "live_page_bytes", "live_buffer_bytes", "live_rx_bytes", "live_tx_bytes", "lifetime_seconds_p50",
 	"lifetime_seconds_p90", "lifetime_seconds_p99", "idle_seconds_p50", "idle_seconds_max", "states", "peers", "errors", "tenths", "stack", "why",
 	"frames"}
@@ -26,7 +26,7 @@ func openerRows(r *report.Report) [][]string {
 
 func openerRow(r *report.OpenerRow) []string {
 	o := r.Opener()
-	row := []string{string(o.Kind), strconv.Itoa(o.PID), o.Comm, o.Container, o.Role.String(), fmt.Sprint(o.Netns), o.Listener}
+	row := []string{string(o.Kind), strconv.Itoa(o.PID), strings.Join(numbers(o.PIDs), " "), o.Comm, o.Container, o.Role.String(), fmt.Sprint(o.Netns), o.Listener}
 	function, file, line := "", "", ""
 	if len(r.Code) > 0 {
 		if function, file = r.Code[0].Name, r.Code[0].File; r.Code[0].Line > 0 {
@@ -52,7 +52,7 @@ func openerRow(r *report.OpenerRow) []string {
 	}
 	row = append(row, states(o), peers(o), errorList(o), tenthsOf(o), string(o.Stack), o.Why, strings.Join(names, ";"))
 	for i := range row {
-		if i < 10 || i > 23 { // names; a number may begin with a minus
+		if i < 11 || i > 24 { // names; a number may begin with a minus
 			row[i] = format.Cell(format.Clean(row[i]))
 		}
 	}
@@ -88,10 +88,12 @@ func errorList(o *recording.Opener) string {
 	return counted(o.Errors, func(e recording.OpenerError) (string, int) { return e.Error, e.Count })
 }
 
-func tenthsOf(o *recording.Opener) string {
-	parts := make([]string, len(o.Tenths))
-	for i, n := range o.Tenths {
+func tenthsOf(o *recording.Opener) string { return strings.Join(numbers(o.Tenths), " ") }
+
+func numbers(list []int) []string {
+	parts := make([]string, len(list))
+	for i, n := range list {
 		parts[i] = strconv.Itoa(n)
 	}
-	return strings.Join(parts, " ")
+	return parts
 }

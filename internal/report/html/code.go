@@ -95,7 +95,7 @@ func (n *codeNode) walk(visit func(*codeNode, int), depth int) {
 	}
 }
 
-// prune merges the narrowest nodes, by the measure in which each is widest, into one under each parent.
+// prune merges the narrowest nodes, by the measure in which each is widest, into one under each parent. It is called for the root.
 func (n *codeNode) prune(limit int) {
 	var weights []float64
 	n.walk(func(k *codeNode, _ int) {
@@ -106,7 +106,9 @@ func (n *codeNode) prune(limit int) {
 	}, 0)
 	if len(weights) > limit {
 		slices.Sort(weights)
-		n.merge(weights[len(weights)-1-limit])
+		for _, process := range n.kids { // none of them is merged
+			process.merge(weights[len(weights)-1-limit])
+		}
 	}
 }
 

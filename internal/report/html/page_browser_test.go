@@ -248,11 +248,11 @@ func TestAHostileNameStaysText(t *testing.T) {
 	attack := `</script><img src=x onerror="window.owned=1"><b>${owned}</b>'"`
 	b := startBrowser(t)
 	for name, made := range map[string]func() *recording.Recording{"one machine": sample.New, "two machines": sample.TwoMachines,
-		"snapshot": sample.Snapshot, "live": sample.Live} {
+		"snapshot": sample.Snapshot, "live": sample.Live, "record": sample.Recorded} {
 		r := made()
 		sample.Forge(r, attack)
 		for kind, page := range map[string]string{"page": htmlOf(t, r), "difference": diffOf(t, sample.New(), r),
-			"growth": diffOf(t, sample.Live(), r)} {
+			"growth": diffOf(t, sample.Live(), r), "records": diffOf(t, sample.Recorded(), r)} {
 			b.open(page, "q=%3Cimg%20src=x%20onerror=window.owned=1%3E")
 			b.js(nil, "for (const e of document.querySelectorAll('#flame .f')) "+
 				"e.dispatchEvent(new PointerEvent('pointermove', {bubbles: true, clientX: 50, clientY: 50}))")

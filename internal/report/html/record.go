@@ -2,6 +2,7 @@ package html
 
 import (
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/connprof/connprof/internal/format"
@@ -15,6 +16,7 @@ type recordView struct {
 	Rows   []openerView
 	Others *openerView
 	Legend []string
+	More   bool // processes than the legend has
 	Charts []*chart
 	code   *codeData
 }
@@ -38,6 +40,7 @@ func writeRecord(w io.Writer, r *report.Report) error {
 	code := v.Code()
 	p.Look = newLookView(r)
 	p.Record = &recordView{Record: v, Legend: code.Processes, code: newCodeData(code)}
+	p.Record.More = slices.ContainsFunc(code.Openers, func(o report.CodeOpener) bool { return o.Process >= len(code.Processes) })
 	for i := range v.All.Rows {
 		p.Record.Rows = append(p.Record.Rows, newOpenerView(&v.All.Rows[i], i))
 	}

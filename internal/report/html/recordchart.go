@@ -19,11 +19,13 @@ func newRecordChart(points []recording.RecordPoint) *chart {
 		opened = append(opened, max(format.Ratio(float64(p.Opened)-float64(before.Opened), span), 0))
 		closed = append(closed, max(format.Ratio(float64(p.Closed)-float64(before.Closed), span), 0))
 		open = append(open, max(float64(p.Opened)-float64(p.Closed), 0))
-		d.Moments = append(d.Moments, fmt.Sprintf("%s · %s opened/s · %s closed/s · %s open", format.Seconds(finite(p.Seconds)),
-			figure(opened[i]), figure(closed[i]), figure(open[i])))
 	}
 	if len(points) > 1 { // the first has no second before it
 		opened[0], closed[0] = opened[1], closed[1]
+	}
+	for i := range points {
+		d.Moments = append(d.Moments, fmt.Sprintf("%s · %s opened/s · %s closed/s · %s open", format.Seconds(d.Seconds[i]),
+			figure(opened[i]), figure(closed[i]), figure(open[i])))
 	}
 	time := span(d.Seconds, 0)
 	d.Series, d.Ranges = [][]float64{opened, closed, open}, [][]float64{time}

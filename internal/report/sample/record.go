@@ -149,7 +149,7 @@ func (b *recordBuilder) nginx() {
 		"ngx_master_process_cycle src/os/unix/ngx_process_cycle.c:133", "ngx_start_worker_processes src/os/unix/ngx_process_cycle.c:344",
 		"ngx_spawn_process src/os/unix/ngx_process.c:199", "ngx_worker_process_cycle src/os/unix/ngx_process_cycle.c:721",
 		"ngx_process_events_and_timers src/event/ngx_event.c:248", "ngx_epoll_process_events src/event/modules/ngx_epoll_module.c:901"}
-	b.opener(recording.Opener{Kind: recording.OpenerPath, PID: 1812, Comm: "nginx", Role: kernel.RoleServer, Stack: recording.StackWhole,
+	b.opener(recording.Opener{Kind: recording.OpenerPath, PID: 1812, PIDs: []int{1812, 1813, 1814, 1815}, Comm: "nginx", Role: kernel.RoleServer, Stack: recording.StackWhole,
 		Opened: 6_004, Closed: 5_714, Live: 290, LiveTxBytes: 655_360, Lifetime: lived(4, 22, 50),
 		States: []recording.StateCount{{State: "ESTABLISHED", Count: 281}, {State: "FIN_WAIT2", Count: 9}},
 		Peers:  []recording.PeerCount{{Peer: "203.0.113.9", Count: 122}, {Peer: "198.51.100.4", Count: 61}, {Peer: "203.0.113.77", Count: 30}},

@@ -8,6 +8,7 @@ if (document.getElementById('flame')) {
   let nodes = read(data);
   const shown = new Map();
   let zoom = nodes[0], focused = nodes[0], matcher = null;
+  let boxWidth = 0; // asked for once a drawing: to ask after a change has the browser lay out all frames
 
   // read unpacks the preorder list and works out what it implies: parents, places, the end of each subtree.
   function read({names, nodes: flat, stride, diff, refs}) {
@@ -57,7 +58,7 @@ if (document.getElementById('flame')) {
   }
 
   function visible(z) {
-    const list = [], width = box.clientWidth;
+    const list = [], width = boxWidth = box.clientWidth;
     for (let i = 0; i < nodes.length;) {
       const n = nodes[i];
       const inside = isAbove(n, z) || n.id >= z.id && n.id < z.end;
@@ -89,7 +90,7 @@ if (document.getElementById('flame')) {
 
   function put(e, n, z) {
     const [x, w] = place(n, z);
-    const px = w * box.clientWidth;
+    const px = w * boxWidth;
     e.style.left = x * 100 + '%';
     e.style.width = w * 100 + '%';
     e.style.top = n.depth * ROW + 'px';
