@@ -12,6 +12,7 @@ import (
 type OpenerShare struct {
 	Count                               int
 	ObjectBytes, PageBytes, BufferBytes uint64
+	RxBytes, TxBytes                    uint64
 	Objects                             []recording.ObjectRow
 	States                              []recording.StateCount
 	Idle                                *recording.Spread
@@ -32,7 +33,7 @@ func (l *Ledger) ByOpener(caches *Caches) map[uint32]*OpenerShare {
 	for opener, r := range rows {
 		sum := r.endpointRow(rowKey{})
 		shares[opener] = &OpenerShare{Count: sum.Count, ObjectBytes: sum.ObjectBytes, PageBytes: sum.PageBytes, BufferBytes: sum.BufferBytes,
-			Objects: sum.Objects, States: stateCounts(states[opener]), Idle: r.queued.idle.spread()}
+			RxBytes: r.buffers.rx, TxBytes: r.buffers.tx, Objects: sum.Objects, States: stateCounts(states[opener]), Idle: r.queued.idle.spread()}
 	}
 	return shares
 }

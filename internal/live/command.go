@@ -6,9 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,10 +23,11 @@ type Command struct {
 	Environ    []string            // nil: connprof's own
 	pid        int
 	started    chan error
-	over       chan string   // how it ends, once; nothing it left open is closed yet
+	over       chan struct{} // closed when it ends and has left no daemon; nothing it left open is closed yet
+	once       sync.Once
+	status     atomic.Pointer[string]
 	release    chan struct{} // closed when it may go
 	gone       chan struct{} // closed when it has
-	done       bool          // over was received
 }
 
 // parent makes connprof the parent of what the command leaves behind, and gives its number: its descendants are the command's.
@@ -55,7 +59,7 @@ func (e *CommandError) Unwrap() error { return e.Err }
 
 // Start starts it with connprof's own standard files.
 func (c *Command) Start() error {
-	c.started, c.over = make(chan error), make(chan string, 1)
+	c.started, c.over = make(chan error), make(chan struct{})
 	c.release, c.gone = make(chan struct{}), make(chan struct{})
 	go c.run()
 	return <-c.started
@@ -94,7 +98,7 @@ func ptrace(request, pid int, address, data uintptr) error {
 	return nil
 }
 
-// wait passes on the signals that the command gets, until it has ended.
+// wait passes on the signals that the command gets, until it has ended, and then waits for the daemons that it has left.
 func (c *Command) wait() {
 	for {
 		var status unix.WaitStatus
@@ -104,11 +108,22 @@ func (c *Command) wait() {
 		case err != nil:
 			c.tell("its end was not seen")
 			return
-		case !status.Stopped():
-			c.tell(statusOf(status))
-			return
-		default:
+		case status.Stopped():
 			c.resume(status)
+		default:
+			c.ended(statusOf(status))
+			c.awaitDaemons()
+			c.tell("")
+			return
+		}
+	}
+}
+
+// awaitDaemons waits for what became connprof's children when the command ended.
+func (c *Command) awaitDaemons() {
+	for {
+		if _, err := unix.Wait4(-1, nil, unix.WALL, nil); err != nil && !errors.Is(err, unix.EINTR) {
+			return // there are no more
 		}
 	}
 }
@@ -117,12 +132,11 @@ func (c *Command) wait() {
 func (c *Command) resume(status unix.WaitStatus) {
 	switch event := uint32(status) >> 16; event {
 	case unix.PTRACE_EVENT_EXIT:
-		var message uint
 		if end, err := unix.PtraceGetEventMsg(c.pid); err == nil {
-			message = end
+			c.ended(statusOf(unix.WaitStatus(end)))
 		}
-		if !hasChildren(c.pid) {
-			c.tell(statusOf(unix.WaitStatus(message)))
+		if len(childrenOf(c.pid)) == 0 {
+			c.tell("")
 			<-c.release
 		}
 		_ = ptrace(unix.PTRACE_CONT, c.pid, 0, 0)
@@ -137,36 +151,65 @@ func (c *Command) resume(status unix.WaitStatus) {
 	}
 }
 
-func (c *Command) tell(how string) {
-	select {
-	case c.over <- how:
-	default:
+// ended notes how the command ended.
+func (c *Command) ended(how string) { c.status.CompareAndSwap(nil, &how) }
+
+// Status is how the command ended, empty where it has not.
+func (c *Command) Status() string {
+	if how := c.status.Load(); how != nil {
+		return *how
 	}
+	return ""
 }
 
-// hasChildren tells whether a process has others go on when it ends. Without CONFIG_PROC_CHILDREN it is not known.
-func hasChildren(pid int) bool {
-	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	return err == nil && len(list) > 0
+// tell says that the command has ended, and all that it left.
+func (c *Command) tell(how string) {
+	if how != "" {
+		c.ended(how)
+	}
+	c.once.Do(func() { close(c.over) })
+}
+
+// childrenOf lists the children of a process.
+func childrenOf(pid int) (children []int) {
+	processes, err := procfs.AllProcs()
+	if err != nil {
+		return nil
+	}
+	for _, p := range processes {
+		if stat, err := p.Stat(); err == nil && stat.PPID == pid && stat.State != "Z" {
+			children = append(children, p.PID)
+		}
+	}
+	return children
 }
 
 // commandPatience is how long a command has to end after SIGTERM.
 const commandPatience = 5 * time.Second
 
-// End lets it go, and ends it if it still runs.
+// End lets it go, and ends it if it still runs, and what it has left.
 func (c *Command) End() {
 	if c.pid == 0 {
 		return
 	}
 	close(c.release)
-	if !c.done {
-		_ = unix.Kill(c.pid, unix.SIGTERM)
-	}
+	c.signal(unix.SIGTERM)
 	select {
 	case <-c.gone:
 	case <-time.After(commandPatience):
-		_ = unix.Kill(c.pid, unix.SIGKILL)
+		c.signal(unix.SIGKILL)
 		<-c.gone
+	}
+}
+
+func (c *Command) signal(s unix.Signal) {
+	if c.Status() == "" {
+		_ = unix.Kill(c.pid, s)
+	}
+	for _, daemon := range childrenOf(os.Getpid()) {
+		if daemon != c.pid {
+			_ = unix.Kill(daemon, s)
+		}
 	}
 }
 

@@ -84,6 +84,9 @@ func (r *record) countLive() error {
 // sum adds up the openers that are asked for.
 func (r *record) sum(c *kernel.OpenCounters) {
 	out := r.result
+	if r.options.Command != nil {
+		out.CommandStatus = r.options.Command.Status()
+	}
 	if r.all() || len(r.opens.PIDs) > 0 {
 		out.NeverConnected = int(c.NeverConnected)
 	}

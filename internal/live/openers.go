@@ -303,6 +303,7 @@ func (row *openerRow) fill(out *recording.Opener, share *account.OpenerShare, lo
 	}
 	if share != nil {
 		out.LiveObjectBytes, out.LivePageBytes, out.LiveBufferBytes = share.ObjectBytes, share.PageBytes, share.BufferBytes
+		out.LiveRxBytes, out.LiveTxBytes = share.RxBytes, share.TxBytes
 		out.Objects, out.States, out.Idle = share.Objects, share.States, share.Idle
 	}
 }

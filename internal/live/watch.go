@@ -37,7 +37,7 @@ func (r *record) watch(parent context.Context) error {
 	if r.options.Ready != nil {
 		r.options.Ready(r.machine.Hooks)
 	}
-	var ended <-chan string
+	var ended <-chan struct{}
 	if c := r.options.Command; c != nil {
 		if err := c.Start(); err != nil {
 			return err
@@ -48,7 +48,7 @@ func (r *record) watch(parent context.Context) error {
 }
 
 // pass counts until the end.
-func (r *record) pass(ctx context.Context, ended <-chan string) error {
+func (r *record) pass(ctx context.Context, ended <-chan struct{}) error {
 	clock := time.NewTicker(tick)
 	defer clock.Stop()
 	var over <-chan time.Time
@@ -65,9 +65,7 @@ func (r *record) pass(ctx context.Context, ended <-chan string) error {
 			}
 		case <-over:
 			return nil
-		case how := <-ended:
-			r.options.Command.done = true
-			r.result.CommandStatus = how
+		case <-ended:
 			return nil
 		case <-r.options.Stop:
 			r.interrupted = "stopped before its time"
