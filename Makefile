@@ -29,7 +29,7 @@ export BPF2GO_STRIP = $(STRIP)
 export BPF2GO_CFLAGS = -O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 
 .PHONY: help build run test test-unit test-measure test-busy test-page test-vm scenario-table bench bench-overhead bench-scale bench-snapshot \
-	generate check-generated lint golangci format-c diagram images generate-tools bench-tools busy-tools server-tools servers-page page-tools vm-tools image-tools clean
+	generate check-generated lint golangci format-c diagram images generate-tools bench-tools busy-tools server-tools unwind-tools servers-page page-tools vm-tools image-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,7 +57,7 @@ test-busy: busy-tools ## test-measure while wrk opens 2,000 connections a second
 
 # The packages that need no kernel of their own. What looks at the kernel that runs is left to make test.
 UNIT = $(addprefix ./,$(addsuffix /...,$(wildcard internal/account internal/filter internal/kernel internal/limits internal/owner internal/privilege \
-	internal/recording internal/remote/peer internal/report internal/sockfilter bpf test/docs test/layout test/vm/wire tools)))
+	internal/recording internal/remote/peer internal/report internal/sockfilter internal/symbolise bpf test/docs test/layout test/vm/wire tools)))
 NEEDS_ROOT = ^Test(RunningKernels|RootMayRun)
 
 test-unit: ## the tests that need no root, in seconds
@@ -152,6 +152,11 @@ server-tools:
 	@test -x /usr/sbin/nginx || $(AS_ROOT) apt-get install -y -qq --no-install-recommends nginx-light
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || $(AS_ROOT) apt-get install -y -qq --no-install-recommends postgresql
 	$(call install,node,nodejs)
+
+# What the stacks of internal/symbolise's tests are of, besides the servers. gcc brings objcopy and strip.
+unwind-tools: server-tools
+	$(call install,g++,gcc g++ libc6-dev)
+	@test -x /usr/bin/python3 || $(AS_ROOT) apt-get install -y -qq --no-install-recommends python3
 
 image-tools:
 	$(call install,chromium,chromium fonts-dejavu-core)
