@@ -156,6 +156,7 @@ server-tools:
 # What the stacks of internal/symbolise's tests are of, besides the servers. gcc brings objcopy and strip.
 unwind-tools: server-tools
 	$(call install,g++,gcc g++ libc6-dev)
+	$(call install,musl-gcc,musl-tools)
 	@test -x /usr/bin/python3 || $(AS_ROOT) apt-get install -y -qq --no-install-recommends python3
 
 image-tools:
