@@ -57,7 +57,7 @@ test-busy: busy-tools ## test-measure while wrk opens 2,000 connections a second
 
 # The packages that need no kernel of their own. What looks at the kernel that runs is left to make test.
 UNIT = $(addprefix ./,$(addsuffix /...,$(wildcard internal/account internal/filter internal/kernel internal/limits internal/owner internal/privilege \
-	internal/recording internal/remote/peer internal/report internal/sockfilter bpf test/docs test/layout test/vm/wire tools)))
+	internal/recording internal/remote/peer internal/report internal/sockfilter internal/symbolise bpf test/docs test/layout test/vm/wire tools)))
 NEEDS_ROOT = ^Test(RunningKernels|RootMayRun)
 
 test-unit: ## the tests that need no root, in seconds
@@ -157,12 +157,14 @@ server-tools:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || $(AS_ROOT) apt-get install -y -qq --no-install-recommends postgresql
 	$(call install,node,nodejs)
 
-# What the tests of record compile and watch. Installing nginx and haproxy may start the host's own; those of the tests are others.
+# What the tests of record and of unwinding compile and watch. Installing a server may start the host's own; those of the tests
+# are others. gcc brings objcopy and strip.
 record-tools:
-	$(call install,g++,g++)
+	$(call install,g++,gcc g++ libc6-dev)
 	$(call install,musl-gcc,musl-tools)
 	$(call install,/usr/bin/python3-config,python3-dev)
 	$(call install,haproxy,haproxy)
+	$(call install,redis-server,redis-server)
 	@test -x /usr/sbin/nginx || $(AS_ROOT) apt-get install -y -qq --no-install-recommends nginx-light
 	$(call install,node,nodejs)
 

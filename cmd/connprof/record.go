@@ -78,8 +78,11 @@ func (f *recordFlags) check(cmd *cobra.Command, args []string) (view report.Opti
 	if err := checkEmpty(cmd.Flags()); err != nil {
 		return view, err
 	}
-	if len(args) > 0 && cmd.ArgsLenAtDash() != 0 {
+	switch dash := cmd.ArgsLenAtDash(); {
+	case len(args) > 0 && dash != 0:
 		return view, fmt.Errorf("unexpected argument %q: a command comes after --", args[0])
+	case len(args) == 0 && dash == 0:
+		return view, errors.New("no command after --: give one, or leave -- out")
 	}
 	switch f.stacks {
 	case stacksAuto, stacksUser:
@@ -98,8 +101,8 @@ func (f *recordFlags) check(cmd *cobra.Command, args []string) (view report.Opti
 		return view, err
 	}
 	if len(args) > 0 {
-		if len(f.choice.pids) > 0 {
-			return view, errors.New("--pid and a command exclude each other: a command's own processes are watched")
+		if c := &f.choice; len(c.pids)+len(c.comms)+len(c.cgroups)+len(c.containers) > 0 {
+			return view, errors.New("--pid, --comm, --cgroup, --container and a command exclude each other: a command's own processes are watched")
 		}
 		if f.Command, err = commandOf(args); err != nil {
 			return view, err

@@ -147,7 +147,7 @@ func changedBy(bytes float64) string {
 	case bytes < 0:
 		return "shrank by " + format.Size(-bytes)
 	}
-	return "stayed as it was"
+	return "did not change"
 }
 
 // howLong writes the time of a record: 60 s, 2.50 s.

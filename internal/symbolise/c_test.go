@@ -83,3 +83,25 @@ func TestRunningKernelsCPlusPlusIsDemangled(t *testing.T) {
 		t.Errorf("%v%s", path.End, show(frames))
 	}
 }
+
+// musl has neither unwind tables nor frame pointers. So its code is read.
+func TestRunningKernelsMuslIsUnwoundWhole(t *testing.T) {
+	for name, flags := range map[string][]string{"dynamic": nil, "static": {"-static"}, "optimised for size": {"-Os", "-static"}} {
+		t.Run(name, func(t *testing.T) {
+			program := compile(t, "musl-gcc", "chain.c", flags...)
+			for _, args := range [][]string{nil, {"thread"}} {
+				pid := run(t, program, args...)
+				p, _, path := unwound(t, pid, waitFor(t, pid, unix.SYS_READ, 0))
+				frames := p.Frames(path.Addresses)
+				got := slices.DeleteFunc(own(functions(frames)), func(name string) bool { return name == "qsort_r" })
+				want := slices.DeleteFunc(slices.Clone(inChain), func(name string) bool { return name == "qsort_r" })
+				if args == nil {
+					want = append(want, "main")
+				}
+				if path.End != Bottom || !slices.Equal(got, want) {
+					t.Errorf("%v: %v%s", args, path.End, show(frames))
+				}
+			}
+		})
+	}
+}

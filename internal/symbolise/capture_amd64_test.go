@@ -17,3 +17,6 @@ func registersOf(t testing.TB, tid int) Registers {
 }
 
 func stackPointer(s *Sample) uint64 { return s.Registers[amd64.sp] }
+
+// epollWait is the system call of the C library's epoll_wait.
+const epollWait = unix.SYS_EPOLL_WAIT

@@ -19,3 +19,6 @@ func registersOf(t testing.TB, tid int) Registers {
 }
 
 func stackPointer(s *Sample) uint64 { return s.Registers[arm64.sp] }
+
+// epollWait is the system call of the C library's epoll_wait.
+const epollWait = unix.SYS_EPOLL_PWAIT

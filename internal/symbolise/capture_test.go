@@ -28,7 +28,7 @@ func run(t testing.TB, name string, args ...string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command.Stderr = os.Stderr
+	command.Dir, command.Stderr = t.TempDir(), os.Stderr // node leaves a log where it runs
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}

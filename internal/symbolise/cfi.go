@@ -31,11 +31,12 @@ type numberedRule struct {
 
 // row is how to get from a function's frame to its caller's at one address.
 type row struct {
-	cfa    rule
-	rules  []numberedRule // without those of the same value
-	ra     uint8          // the column of the return address
-	signal bool           // the caller was interrupted, and did not call
-	signed bool           // arm64: the return address is signed
+	cfa     rule
+	rules   []numberedRule // without those of the same value
+	ra      uint8          // the column of the return address
+	signal  bool           // the caller was interrupted, and did not call
+	guessed bool           // it was read from code, and is right only if the return address follows a call
+	signed  bool           // arm64: the return address is signed
 }
 
 // registersKept are the DWARF numbers that are followed; others, such as vector registers, nobody needs.

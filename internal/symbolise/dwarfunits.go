@@ -99,7 +99,7 @@ type budget struct {
 	spent bool
 }
 
-const dwarfPatience = 2 * time.Second
+const dwarfPatience = 5 * time.Second
 
 func newBudget() *budget { return &budget{until: time.Now().Add(dwarfPatience)} }
 

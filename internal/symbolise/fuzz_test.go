@@ -41,7 +41,8 @@ func everything(t testing.TB, content []byte) {
 
 func FuzzELF(f *testing.F) {
 	f.Add(small())
-	f.Add(makeELF(elf.EM_AARCH64, code(), madeSection{name: ".gnu_debuglink", kind: elf.SHT_PROGBITS, fill: fixed([]byte("x.debug\x00"))}))
+	f.Add(makeELF(elf.EM_AARCH64, code(), madeSection{name: ".gnu_debuglink", kind: elf.SHT_PROGBITS,
+		fill: fixed([]byte("x.debug\x00"))}))
 	f.Fuzz(func(t *testing.T, content []byte) { everything(t, content) })
 }
 
@@ -65,8 +66,10 @@ func FuzzEhFrame(f *testing.F) {
 
 func FuzzPclntab(f *testing.F) {
 	for _, magic := range []uint32{pclntab116, pclntab118, pclntab120} {
-		head := le(magic, uint16(0), byte(1), byte(8), uint64(1), uint64(1), uint64(codeAt), uint64(72), uint64(80), uint64(88), uint64(96), uint64(112))
-		f.Add(append(head, le([]byte("main.f\x00\x00"), uint32(0), uint32(0), []byte("x.go\x00\x00\x00\x00"), []byte{2, 64, 0, 2, 64, 0, 2, 64},
+		head := le(magic, uint16(0), byte(1), byte(8), uint64(1), uint64(1), uint64(codeAt), uint64(72), uint64(80), uint64(88),
+			uint64(96), uint64(112))
+		f.Add(append(head, le([]byte("main.f\x00\x00"), uint32(0), uint32(0), []byte("x.go\x00\x00\x00\x00"), []byte{2, 64, 0, 2, 64,
+			0, 2, 64},
 			uint64(0), uint32(0), uint32(16), uint32(64), uint32(0), uint32(0), uint32(0), make([]byte, 64))...))
 	}
 	f.Fuzz(func(t *testing.T, table []byte) {
@@ -76,7 +79,8 @@ func FuzzPclntab(f *testing.F) {
 
 func FuzzDWARF(f *testing.F) {
 	abbrev := []byte{1, 0x11, 1, 0x11, 0x01, 0x12, 0x07, 0, 0, 2, 0x2e, 0, 0x03, 0x08, 0x11, 0x01, 0x12, 0x07, 0, 0, 0}
-	info := le(uint16(4), uint32(0), byte(8), byte(1), uint64(codeAt), uint64(64), byte(2), []byte("f\x00"), uint64(codeAt), uint64(64), byte(0))
+	info := le(uint16(4), uint32(0), byte(8), byte(1), uint64(codeAt), uint64(64), byte(2), []byte("f\x00"), uint64(codeAt),
+		uint64(64), byte(0))
 	f.Add(abbrev, append(le(uint32(len(info))), info...), []byte(nil))
 	f.Fuzz(func(t *testing.T, abbrev, info, line []byte) {
 		everything(t, makeELF(elf.EM_X86_64, code(), madeSection{name: ".debug_abbrev", kind: elf.SHT_PROGBITS, fill: fixed(abbrev)},
@@ -102,7 +106,8 @@ func FuzzPerfMap(f *testing.F) {
 }
 
 func FuzzMaps(f *testing.F) {
-	f.Add("00401000-00402000 r-xp 00001000 08:01 5 /usr/bin/a b\n7fff00000000-7fff00001000 r-xp 00000000 00:00 0    [vdso]\n", uint64(0x401234))
+	f.Add("00401000-00402000 r-xp 00001000 08:01 5 /usr/bin/a b\n7fff00000000-7fff00001000 r-xp 00000000 00:00 0    [vdso]\n",
+		uint64(0x401234))
 	f.Fuzz(func(t *testing.T, text string, address uint64) {
 		maps, _, err := readMaps(strings.NewReader(text))
 		if err != nil {
@@ -115,7 +120,8 @@ func FuzzMaps(f *testing.F) {
 }
 
 func FuzzNames(f *testing.F) {
-	for _, name := range []string{"_ZN3std2io5stdio6_print17h0123456789abcdefE", "_RNvC6_123foo3bar", "_ZNSt6vectorIiSaIiEE9push_backERKi", "main"} {
+	for _, name := range []string{"_ZN3std2io5stdio6_print17h0123456789abcdefE", "_RNvC6_123foo3bar",
+		"_ZNSt6vectorIiSaIiEE9push_backERKi", "main"} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {

@@ -91,8 +91,10 @@ func (l *lines) contains(entry *dwarf.Entry, address uint64) bool {
 
 // call is where an inlined function was called.
 func (l *lines) call(t *unitTree, entry *dwarf.Entry) (file string, line int) {
-	if number, ok := entry.Val(dwarf.AttrCallFile).(int64); ok && number >= 0 && int(number) < len(t.files) && t.files[number] != nil {
-		file = t.files[number].Name
+	if number, ok := entry.Val(dwarf.AttrCallFile).(int64); ok && number >= 0 && number < int64(len(t.files)) {
+		if known := t.files[number]; known != nil {
+			file = known.Name
+		}
 	}
 	if number, ok := entry.Val(dwarf.AttrCallLine).(int64); ok {
 		line = int(number)

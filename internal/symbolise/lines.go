@@ -76,7 +76,8 @@ func openLines(im *image, most int64) (*lines, error) {
 		return nil, err
 	}
 	err = guarded(func() (err error) {
-		l.data, err = dwarf.New(sections["abbrev"], nil, nil, sections["info"], sections["line"], nil, sections["ranges"], sections["str"])
+		l.data, err = dwarf.New(sections["abbrev"], nil, nil, sections["info"], sections["line"], nil, sections["ranges"],
+			sections["str"])
 		if err != nil {
 			return err
 		}

@@ -48,8 +48,9 @@ func makeELF(machine elf.Machine, sections ...madeSection) []byte {
 		table = append(table, h)
 		index[s.name] = uint32(i + 1)
 	}
-	header := elf.Header64{Type: uint16(elf.ET_DYN), Machine: uint16(machine), Version: 1, Phoff: 64, Phnum: 2, Phentsize: 56, Ehsize: 64,
-		Shoff: uint64(len(out)), Shnum: uint16(len(table)), Shentsize: 64, Shstrndx: uint16(len(table) - 1)}
+	header := elf.Header64{Type: uint16(elf.ET_DYN), Machine: uint16(machine), Version: 1, Phoff: 64, Phnum: 2, Phentsize: 56,
+		Ehsize: 64,
+		Shoff:  uint64(len(out)), Shnum: uint16(len(table)), Shentsize: 64, Shstrndx: uint16(len(table) - 1)}
 	copy(header.Ident[:], elf.ELFMAG+"\x02\x01\x01")
 	var tail bytes.Buffer
 	binary.Write(&tail, binary.LittleEndian, table)
@@ -116,7 +117,8 @@ const (
 
 // code is a section of code.
 func code() madeSection {
-	return madeSection{name: ".text", kind: elf.SHT_PROGBITS, flags: elf.SHF_EXECINSTR | elf.SHF_ALLOC, fill: fixed(make([]byte, codeSize))}
+	return madeSection{name: ".text", kind: elf.SHT_PROGBITS, flags: elf.SHF_EXECINSTR | elf.SHF_ALLOC, fill: fixed(make([]byte,
+		codeSize))}
 }
 
 // codeAt is where the section code begins, if it is the first.

@@ -241,25 +241,35 @@ type goCall struct {
 	inlined    bool
 }
 
+// inlinedCall reads one of the calls in a tree (runtime.inlinedCall): the function's name, and where in its caller it is called.
+func (t *pclntab) inlinedCall(tree, index uint64) (name, parent uint32, ok bool) {
+	// Before Go 1.20: parent and number, file, line, name, position. Since then: number, name, position, line.
+	size, before := uint64(16), 4
+	if t.form == pclntab118 {
+		size, before = 20, 12
+	}
+	offset, left, inFile := t.im.offset(tree + size*index)
+	if !inFile || left < size {
+		return 0, 0, false
+	}
+	c := &cursor{data: t.im.prefix(offset, size)}
+	c.take(before)
+	name, parent = c.u32(), c.u32()
+	return name, parent, !c.bad
+}
+
 // calls returns the functions at an address, the innermost first. The last is the one that was not inlined.
 func (f *goFunction) calls(address uint64) []goCall {
 	var calls []goCall
 	tree, ok := f.data(goInlineTree)
-	for ok && f.table.form == pclntab120 && len(calls) < mostInlined {
+	for ok && f.table.form != pclntab116 && len(calls) < mostInlined {
 		index, found := f.value(f.further(goInlineIndex), address)
 		if !found || index < 0 {
 			break
 		}
-		// runtime.inlinedCall: number and padding, name, position of the call, line.
-		offset, left, inFile := f.table.im.offset(tree + 16*uint64(index))
-		if !inFile || left < 16 {
-			break
-		}
-		c := &cursor{data: f.table.im.prefix(offset, 16)}
-		c.u32()
-		name, parent := c.u32(), c.u32()
+		name, parent, known := f.table.inlinedCall(tree, uint64(index))
 		call := goCall{name: f.table.cString(f.table.names + uint64(name)), inlined: true}
-		if c.bad || call.name == "" {
+		if !known || call.name == "" {
 			break
 		}
 		call.file, call.line = f.position(address)

@@ -31,7 +31,8 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
 	if !slices.Equal(names, want) || found[2].inode != 77 || found[0].offset != 0x1000 || !found[0].isFile() || found[1].isFile() {
 		t.Errorf("%q", names)
 	}
-	for address, at := range map[uint64]int{0x401000: 0, 0x401fff: 0, 0x402000: -1, 0: -1, 0x7f0000000800: 1, 1<<64 - 1: -1, 0xffffffffff600000: 4} {
+	for address, at := range map[uint64]int{0x401000: 0, 0x401fff: 0, 0x402000: -1, 0: -1, 0x7f0000000800: 1, 1<<64 - 1: -1,
+		0xffffffffff600000: 4} {
 		got := find(found, address)
 		if at < 0 && got != nil || at >= 0 && got != found[at] {
 			t.Errorf("%#x is in %+v", address, got)

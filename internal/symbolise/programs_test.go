@@ -13,7 +13,8 @@ import (
 func TestRunningKernelsRealProgramsAreUnwoundWhole(t *testing.T) {
 	const python = "import socket\ns = socket.socket()\ns.bind(('127.0.0.1', 0))\ns.listen()\ns.accept()"
 	nginx := filepath.Join(t.TempDir(), "nginx.conf")
-	if err := os.WriteFile(nginx, []byte("daemon off; master_process off; error_log /dev/null; pid /dev/null; events {}"), 0o644); err != nil {
+	if err := os.WriteFile(nginx, []byte("daemon off; master_process off; error_log /dev/null; pid /dev/null; events {}"),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, program := range []struct {
@@ -25,8 +26,8 @@ func TestRunningKernelsRealProgramsAreUnwoundWhole(t *testing.T) {
 		{"/usr/bin/python3", []string{"-c", python}, unix.SYS_ACCEPT4,
 			[]string{"accept4", "_PyEval_EvalFrameDefault", "Py_BytesMain", "_start"}},
 		{"/usr/bin/redis-server", []string{"--port", "0", "--save", "", "--unixsocket", filepath.Join(t.TempDir(), "redis")},
-			unix.SYS_EPOLL_WAIT, []string{"epoll_wait", "main", "_start"}},
-		{"/usr/sbin/nginx", []string{"-e", "/dev/null", "-c", nginx}, unix.SYS_EPOLL_WAIT,
+			epollWait, []string{"epoll_wait", "main", "_start"}},
+		{"/usr/sbin/nginx", []string{"-e", "/dev/null", "-c", nginx}, epollWait,
 			[]string{"epoll_wait", "ngx_process_events_and_timers", "ngx_single_process_cycle", "_start"}},
 		{"/usr/bin/node", []string{"-e", "require('net').createServer().listen(0, '127.0.0.1')"}, unix.SYS_EPOLL_PWAIT,
 			[]string{"epoll_pwait", "uv_run", "node::Start", "_start"}},

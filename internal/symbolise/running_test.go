@@ -194,7 +194,10 @@ func TestRunningKernelsCallsBetweenGoAndCEndWhereTheStackChanges(t *testing.T) {
 		p, _, path := unwound(t, pid, waitFor(t, pid, unix.SYS_READ, 0))
 		frames := p.Frames(path.Addresses)
 		for _, want := range c.want {
-			if !slices.ContainsFunc(functions(frames), func(name string) bool { return strings.Contains(name, strings.TrimSuffix(want, ".abi0")) }) {
+			if !slices.ContainsFunc(functions(frames), func(name string) bool {
+				return strings.Contains(name, strings.TrimSuffix(want,
+					".abi0"))
+			}) {
 				t.Errorf("%v: no %s", c.args, want)
 			}
 		}
@@ -232,7 +235,7 @@ func TestRunningKernelsVDSOHasTablesAndNames(t *testing.T) {
 	}
 	for _, one := range f.symbols().list {
 		if name, _, ok := f.symbols().find(one.address); ok && strings.Contains(name, "clock_gettime") {
-			if step := f.step(one.address); step.kind != byRow {
+			if step := f.step(one.address, true); step.kind != byRow {
 				t.Errorf("%s is unwound in way %d", name, step.kind)
 			}
 			return

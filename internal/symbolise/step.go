@@ -31,18 +31,19 @@ func (s *step) size() int {
 	return size
 }
 
-// step says how to unwind at an address of the file. It is the same in all processes, and kept.
-func (f *file) step(address uint64) step {
+// step says how to unwind at an address of the file. It is the same in all processes, and kept. An address that is not exact
+// is one below a return address.
+func (f *file) step(address uint64, exact bool) step {
 	if known, ok := f.steps[address]; ok {
 		return known
 	}
-	made := f.makeStep(address)
+	made := f.makeStep(address, exact)
 	f.keep(made.size())
 	f.steps[address] = made
 	return made
 }
 
-func (f *file) makeStep(address uint64) step {
+func (f *file) makeStep(address uint64, exact bool) step {
 	if f.tables == nil {
 		f.tables = &unwinding{}
 		f.tables.eh, _ = ehTable(f.im) // without it there may still be frame pointers
@@ -58,6 +59,16 @@ func (f *file) makeStep(address uint64) step {
 		return made
 	}
 	if f.isStart(address) {
+		return step{kind: isBottom}
+	}
+	code := address
+	if !exact {
+		code++
+	}
+	if made, ok := f.byCode(code); ok {
+		return made
+	}
+	if !exact && f.exits(code) {
 		return step{kind: isBottom}
 	}
 	return step{kind: byFramePointer}

@@ -62,7 +62,8 @@ const (
 	NoProgress
 	// TooDeep is a stack of more than MaxFrames frames.
 	TooDeep
-	// ProcessGone is a process that ended before its mappings were read.
+	// ProcessGone is a process that ended before its mappings were read. Unwind never says it: it is for who keeps a path for a
+	// process that Store.Process does not find any more.
 	ProcessGone
 )
 
