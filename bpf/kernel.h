@@ -160,8 +160,14 @@ struct pid {
 };
 
 struct files_struct;
+struct file;
+
+struct mm_struct {
+	struct file *exe_file;
+};
 
 struct task_struct {
+	struct mm_struct *mm;
 	struct nsproxy *nsproxy;
 	struct task_struct *group_leader;
 	struct pid *thread_pid;

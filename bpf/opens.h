@@ -95,6 +95,7 @@ struct listener {
 struct stack_copy {
 	__u64 opener;  /* the number it was counted under */
 	__u64 learned; /* what the stack was recognised as; 0: it was not */
+	__u64 program; /* see struct stack_key */
 	__u64 registers[REGISTERS];
 	__u32 pid;
 	__u32 tid;
@@ -110,7 +111,8 @@ struct stack_copy {
 #define STACK_WAYS 24
 struct stack_key {
 	__u64 ip;
-	__u32 sp; /* in its page */
+	__u64 program; /* struct inode of the executable: a copy of it that was stripped has the same addresses */
+	__u32 sp;      /* in its page */
 	__u32 way;
 };
 struct learned_stack {

@@ -120,6 +120,7 @@ type OpensStackCopy struct {
 	_         structs.HostLayout
 	Opener    uint64
 	Learned   uint64
+	Program   uint64
 	Registers [33]uint64
 	Pid       uint32
 	Tid       uint32
@@ -131,10 +132,11 @@ type OpensStackCopy struct {
 }
 
 type OpensStackKey struct {
-	_   structs.HostLayout
-	Ip  uint64
-	Sp  uint32
-	Way uint32
+	_       structs.HostLayout
+	Ip      uint64
+	Program uint64
+	Sp      uint32
+	Way     uint32
 }
 
 // Names of all BPF objects in the ELF.

@@ -134,10 +134,18 @@ static __always_inline bool matches(struct learned_stack *l, __u64 sp)
 	return true;
 }
 
-/* The number of the path that the stack is known to be, 0 where it is not known. */
-static __always_inline __u32 recognise(__u64 ip, __u64 sp)
+/* What the current process executes. */
+static __always_inline __u64 current_program(void)
 {
-	struct stack_key key = {.ip = ip, .sp = sp & 4095};
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return (__u64)BPF_CORE_READ(task, mm, exe_file, f_inode);
+}
+
+/* The number of the path that the stack is known to be, 0 where it is not known. */
+static __always_inline __u32 recognise(__u64 ip, __u64 sp, __u64 program)
+{
+	struct stack_key key = {.ip = ip, .program = program, .sp = sp & 4095};
 
 	for (int way = 0; way < STACK_WAYS; way++) {
 		key.way = way;
@@ -165,8 +173,8 @@ static __always_inline bool may_copy(void)
 
 /* Copies the stack and gives the number that the connection is counted under until it is unwound; 0 where there was no room or
  * no leave. */
-static __always_inline __u64 copy_stack(struct open_counters *c, struct pt_regs *r, __u64 sp, enum role role,
-					__u32 pid, __u32 learned)
+static __always_inline __u64 copy_stack(struct open_counters *c, struct pt_regs *r, __u64 sp, __u64 program,
+					enum role role, __u32 pid, __u32 learned)
 {
 	struct stack_copy *s = may_copy() ? bpf_ringbuf_reserve(&stack_copies, sizeof(*s), 0) : NULL;
 
@@ -178,6 +186,7 @@ static __always_inline __u64 copy_stack(struct open_counters *c, struct pt_regs 
 	s->opener = (__u64)OPENER_SAMPLE << 32 | (bpf_ktime_get_ns() << 10 & 0x7fffffffffffffff) |
 		    (bpf_get_smp_processor_id() & 1023);
 	s->learned = learned;
+	s->program = program;
 	s->pid = pid;
 	s->tid = bpf_get_current_pid_tgid();
 	s->role = role;
@@ -196,15 +205,16 @@ static __always_inline __u64 stack_opener(struct open_counters *c, enum role rol
 {
 	struct pt_regs *r = user_registers();
 	__u64 ip = USER_IP(r), sp = USER_SP(r);
-	__u32 path = recognise(ip, sp);
+	__u64 program = current_program();
+	__u32 path = recognise(ip, sp, program);
 
 	if (path) {
 		COUNT(c->recognised);
 		if (copy_always)
-			copy_stack(c, r, sp, role, pid, path);
+			copy_stack(c, r, sp, program, role, pid, path);
 		return OPENER(path, pid);
 	}
-	return copy_stack(c, r, sp, role, pid, 0);
+	return copy_stack(c, r, sp, program, role, pid, 0);
 }
 
 #endif

@@ -130,13 +130,13 @@ func (p *Probes) Copies(ctx context.Context, visit func(*kernel.StackCopy), paus
 }
 
 func fillCopy(c *kernel.StackCopy, s *bpf.OpensStackCopy) {
-	*c = kernel.StackCopy{Opener: kernel.OpenerID(s.Opener), Learned: uint32(s.Learned), Registers: s.Registers, PID: s.Pid, TID: s.Tid,
+	*c = kernel.StackCopy{Opener: kernel.OpenerID(s.Opener), Program: s.Program, Learned: uint32(s.Learned), Registers: s.Registers, PID: s.Pid, TID: s.Tid,
 		Role: kernel.Role(s.Role), Comm: text(s.Comm[:]), Memory: s.Memory[:min(int(s.Len), len(s.Memory))]}
 }
 
-// Learn has stacks recognised that begin at an instruction with a stack pointer, and have these return addresses: they are of the
-// path. Up to StackWays paths can begin alike; way tells them apart, counted from 0. ErrKeyExist is not an error: it is taught anew.
-func (p *Probes) Learn(path uint32, ip, sp uint64, way int, slots []kernel.StackSlot) error {
+// Learn has stacks recognised that begin so and have these return addresses: they are of the path. Up to StackWays paths can begin
+// alike; way tells them apart, counted from 0.
+func (p *Probes) Learn(path uint32, at kernel.StackBeginning, way int, slots []kernel.StackSlot) error {
 	m, err := p.openMap(bpf.OpensMapLearnedStacks)
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (p *Probes) Learn(path uint32, ip, sp uint64, way int, slots []kernel.Stack
 	for i, s := range slots[:l.N] {
 		l.Offsets[i], l.Values[i] = s.Offset, s.Address
 	}
-	if err := m.Put(bpf.OpensStackKey{Ip: ip, Sp: uint32(sp & 4095), Way: uint32(way)}, l); err != nil {
+	if err := m.Put(bpf.OpensStackKey{Ip: at.IP, Program: at.Program, Sp: at.SP, Way: uint32(way)}, l); err != nil {
 		return fmt.Errorf("fill map %s: %w", bpf.OpensMapLearnedStacks, err)
 	}
 	return nil

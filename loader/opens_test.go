@@ -300,7 +300,7 @@ func TestStacksAreCopiedUntilTheyAreLearned(t *testing.T) {
 			t.Errorf("a copy of process %d, %d bytes, opener %#x", c.PID, len(c.Memory), uint64(c.Opener))
 		}
 		ip, sp := registersOf(c)
-		if err := p.Learn(path, ip, sp, 0, nil); err != nil {
+		if err := p.Learn(path, kernel.StackBeginning{IP: ip, Program: c.Program, SP: uint32(sp & 4095)}, 0, nil); err != nil {
 			t.Error(err)
 		}
 	}

@@ -173,12 +173,19 @@ type ListenerMade struct {
 // StackCopy is a thread's user registers, by DWARF number, and its user stack from the stack pointer up.
 type StackCopy struct {
 	Opener    OpenerID // what the connection was counted under
+	Program   uint64   // tells executables apart
 	Learned   uint32   // the path that it was recognised as; 0: it was not
 	Registers [33]uint64
 	PID, TID  uint32
 	Role      Role
 	Comm      string
 	Memory    []byte // valid during the call
+}
+
+// StackBeginning is what stacks are looked up by.
+type StackBeginning struct {
+	IP, Program uint64
+	SP          uint32 // the stack pointer in its page
 }
 
 // StackSlots is how many return addresses of a stack are compared at most.

@@ -32,22 +32,16 @@ type paths struct {
 	// alias is what copies turned out to be, by the number that the connection was counted under.
 	alias map[kernel.OpenerID]kernel.OpenerID
 	// taught is which paths are recognised that begin at an instruction with a stack pointer.
-	taught map[beginning][]uint32
+	taught map[kernel.StackBeginning][]uint32
 	// differ is how many recognised stacks were another path when unwound, of those that were copied all the same.
 	compared, differ int
 	drained          chan struct{}
 	err              error
 }
 
-// beginning is what stacks are looked up by.
-type beginning struct {
-	ip uint64
-	sp uint32
-}
-
 func newPaths(probes *loader.Probes) *paths {
 	return &paths{probes: probes, store: symbolise.NewStore(symbolise.Options{}), byCode: map[string]uint32{},
-		alias: map[kernel.OpenerID]kernel.OpenerID{}, taught: map[beginning][]uint32{}, drained: make(chan struct{})}
+		alias: map[kernel.OpenerID]kernel.OpenerID{}, taught: map[kernel.StackBeginning][]uint32{}, drained: make(chan struct{})}
 }
 
 // nameNice makes finding names give way to what is watched. Unwinding is little, and what comes before it is done is lost.
@@ -88,7 +82,7 @@ func (p *paths) take(c *kernel.StackCopy) {
 	if len(p.list) >= kernel.MaxPaths {
 		return
 	}
-	number := p.number(process, &found)
+	number := p.number(c.Program, process, &found)
 	if c.Learned != 0 {
 		p.compared++
 		if c.Learned != number && !p.list[c.Learned-1].crowd {
@@ -98,13 +92,13 @@ func (p *paths) take(c *kernel.StackCopy) {
 	}
 	p.alias[c.Opener] = kernel.PathOf(number, c.PID)
 	if err == nil {
-		p.teach(number, &sample, &found)
+		p.teach(number, c.Program, &sample, &found)
 	}
 }
 
 // number is that of a path, made at first sight.
-func (p *paths) number(process *symbolise.Process, found *symbolise.Path) uint32 {
-	key := make([]byte, 0, 8*len(found.Addresses)+1)
+func (p *paths) number(program uint64, process *symbolise.Process, found *symbolise.Path) uint32 {
+	key := binary.NativeEndian.AppendUint64(make([]byte, 0, 8*len(found.Addresses)+9), program)
 	for _, a := range found.Addresses {
 		key = binary.NativeEndian.AppendUint64(key, a)
 	}
@@ -119,9 +113,8 @@ func (p *paths) number(process *symbolise.Process, found *symbolise.Path) uint32
 }
 
 // teach has the path recognised from now on. The last place of those that begin alike is for all others.
-func (p *paths) teach(number uint32, sample *symbolise.Sample, found *symbolise.Path) {
-	ip, sp := instructionOf(sample), stackPointerOf(sample)
-	at := beginning{ip, uint32(sp & 4095)}
+func (p *paths) teach(number uint32, program uint64, sample *symbolise.Sample, found *symbolise.Path) {
+	at := kernel.StackBeginning{IP: instructionOf(sample), Program: program, SP: uint32(stackPointerOf(sample) & 4095)}
 	known := p.taught[at]
 	for _, n := range known {
 		if n == number {
@@ -139,7 +132,7 @@ func (p *paths) teach(number uint32, sample *symbolise.Sample, found *symbolise.
 		p.list = append(p.list, &path{addresses: found.Addresses[:1:1], process: p.list[number-1].process, end: found.End, crowd: true})
 		number, slots = uint32(len(p.list)), nil
 	}
-	if err := p.probes.Learn(number, ip, sp, len(known), slots); err != nil {
+	if err := p.probes.Learn(number, at, len(known), slots); err != nil {
 		return // the map is full: these stacks are copied as long as there is leave
 	}
 	p.taught[at] = append(known, number)
