@@ -117,7 +117,7 @@ func (p *place) start(args []string, to string) error {
 	return fmt.Errorf("%s does not listen: %s", args[0], text)
 }
 
-// freePortsSoon lets a port be taken again a second after its connection has ended: else a client has none left after some seconds,
+// freePortsSoon lets a port be taken again a second after its connection has ended: else a client has none left after some time,
 // and the kernel spends its time looking for one.
 func freePortsSoon() error { return os.WriteFile("/proc/sys/net/ipv4/tcp_tw_reuse", []byte("1"), 0) }
 
