@@ -81,6 +81,9 @@ func (f *recordFlags) check(cmd *cobra.Command, args []string) (view report.Opti
 	if len(args) > 0 && cmd.ArgsLenAtDash() != 0 {
 		return view, fmt.Errorf("unexpected argument %q: a command comes after --", args[0])
 	}
+	if len(args) == 0 && cmd.ArgsLenAtDash() == 0 { // such as that of a shell variable which is not set: it would watch everything
+		return view, errors.New("there is no command after --: name one, or leave -- out")
+	}
 	switch f.stacks {
 	case stacksAuto, stacksUser:
 		f.Stacks = true
@@ -98,8 +101,8 @@ func (f *recordFlags) check(cmd *cobra.Command, args []string) (view report.Opti
 		return view, err
 	}
 	if len(args) > 0 {
-		if len(f.choice.pids) > 0 {
-			return view, errors.New("--pid and a command exclude each other: a command's own processes are watched")
+		if name := f.choice.ofProcesses(); name != "" {
+			return view, fmt.Errorf("--%s and a command exclude each other: a command's own processes are watched", name)
 		}
 		if f.Command, err = commandOf(args); err != nil {
 			return view, err
