@@ -39,6 +39,21 @@ func (f *choiceFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.filter, "filter", "", "only those for which the `EXPRESSION` is true; fields: "+strings.Join(filter.Names, " "))
 }
 
+// ofProcesses names a flag that was given and chooses processes, empty for none.
+func (f *choiceFlags) ofProcesses() string {
+	switch {
+	case len(f.pids) > 0:
+		return "pid"
+	case len(f.comms) > 0:
+		return "comm"
+	case len(f.cgroups) > 0:
+		return "cgroup"
+	case len(f.containers) > 0:
+		return "container"
+	}
+	return ""
+}
+
 // checkEmpty refuses a flag without a value, such as that of a shell variable which is not set: it would choose everything.
 func checkEmpty(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(flag *pflag.Flag) {

@@ -81,8 +81,8 @@ func (f *recordFlags) check(cmd *cobra.Command, args []string) (view report.Opti
 	switch dash := cmd.ArgsLenAtDash(); {
 	case len(args) > 0 && dash != 0:
 		return view, fmt.Errorf("unexpected argument %q: a command comes after --", args[0])
-	case len(args) == 0 && dash == 0:
-		return view, errors.New("no command after --: give one, or leave -- out")
+	case len(args) == 0 && dash == 0: // such as that of a shell variable which is not set: it would watch everything
+		return view, errors.New("there is no command after --: name one, or leave -- out")
 	}
 	switch f.stacks {
 	case stacksAuto, stacksUser:
@@ -101,8 +101,8 @@ func (f *recordFlags) check(cmd *cobra.Command, args []string) (view report.Opti
 		return view, err
 	}
 	if len(args) > 0 {
-		if c := &f.choice; len(c.pids)+len(c.comms)+len(c.cgroups)+len(c.containers) > 0 {
-			return view, errors.New("--pid, --comm, --cgroup, --container and a command exclude each other: a command's own processes are watched")
+		if name := f.choice.ofProcesses(); name != "" {
+			return view, fmt.Errorf("--%s and a command exclude each other: a command's own processes are watched", name)
 		}
 		if f.Command, err = commandOf(args); err != nil {
 			return view, err

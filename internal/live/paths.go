@@ -32,16 +32,50 @@ type paths struct {
 	// alias is what copies turned out to be, by the number that the connection was counted under.
 	alias map[kernel.OpenerID]kernel.OpenerID
 	// taught is which paths are recognised that begin at an instruction with a stack pointer.
-	taught map[kernel.StackBeginning][]uint32
+	taught map[kernel.StackBeginning]*ways
 	// differ is how many recognised stacks were another path when unwound, of those that were copied all the same.
 	compared, differ int
 	drained          chan struct{}
 	err              error
 }
 
+// ways are the paths that are recognised of those that begin alike, each at its way. When all ways are taken, the next one that comes
+// takes the place of the one that was taught first: code that is made at run time is made anew as it gets hot, and what ran
+// before does not come again. Where that has gone on for long it is no warming up: the last way is for all others then.
+type ways struct {
+	paths    []uint32
+	replaced int
+	full     bool // the last one is for all others
+}
+
+// mostReplaced is how many times a way may be given to another path.
+const mostReplaced = 512
+
+// next is the way for another path, and whether it is for all others.
+func (w *ways) next() (way int, others bool) {
+	switch {
+	case len(w.paths) < loader.StackWays:
+		return len(w.paths), false
+	case w.replaced < mostReplaced:
+		return w.replaced % loader.StackWays, false
+	}
+	return loader.StackWays - 1, true
+}
+
+// take gives the next way to a path.
+func (w *ways) take(number uint32) {
+	way, others := w.next()
+	if way == len(w.paths) {
+		w.paths = append(w.paths, number)
+		return
+	}
+	w.paths[way], w.full = number, others
+	w.replaced++
+}
+
 func newPaths(probes *loader.Probes) *paths {
 	return &paths{probes: probes, store: symbolise.NewStore(symbolise.Options{}), byCode: map[string]uint32{},
-		alias: map[kernel.OpenerID]kernel.OpenerID{}, taught: map[kernel.StackBeginning][]uint32{}, drained: make(chan struct{})}
+		alias: map[kernel.OpenerID]kernel.OpenerID{}, taught: map[kernel.StackBeginning]*ways{}, drained: make(chan struct{})}
 }
 
 // nameNice makes finding names give way to what is watched. Unwinding is little, and what comes before it is done is lost.
@@ -112,30 +146,30 @@ func (p *paths) number(program uint64, process *symbolise.Process, found *symbol
 	return n
 }
 
-// teach has the path recognised from now on. The last place of those that begin alike is for all others.
+// teach has the path recognised from now on.
 func (p *paths) teach(number uint32, program uint64, sample *symbolise.Sample, found *symbolise.Path) {
 	at := kernel.StackBeginning{IP: instructionOf(sample), Program: program, SP: uint32(stackPointerOf(sample) & 4095)}
 	known := p.taught[at]
-	for _, n := range known {
-		if n == number {
-			return // another copy of it was on its way
-		}
+	if known == nil {
+		known = &ways{}
+		p.taught[at] = known
 	}
-	if len(known) >= loader.StackWays {
+	if known.full || slices.Contains(known.paths, number) { // another copy of it was on its way
 		return
 	}
 	slots := make([]kernel.StackSlot, len(found.Slots))
 	for i, s := range found.Slots {
 		slots[i] = kernel.StackSlot{Offset: s.Offset, Address: s.Value}
 	}
-	if len(known) == loader.StackWays-1 {
+	way, others := known.next()
+	if others {
 		p.list = append(p.list, &path{addresses: found.Addresses[:1:1], process: p.list[number-1].process, end: found.End, crowd: true})
 		number, slots = uint32(len(p.list)), nil
 	}
-	if err := p.probes.Learn(number, at, len(known), slots); err != nil {
+	if err := p.probes.Learn(number, at, way, slots); err != nil {
 		return // the map is full: these stacks are copied as long as there is leave
 	}
-	p.taught[at] = append(known, number)
+	known.take(number)
 }
 
 // of is the path of a number, nil for none.

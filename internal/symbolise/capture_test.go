@@ -24,6 +24,7 @@ const copied = 16 << 10
 func run(t testing.TB, name string, args ...string) int {
 	t.Helper()
 	command := exec.Command(name, args...)
+	command.Dir = t.TempDir() // node writes a file about itself to where it is
 	input, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

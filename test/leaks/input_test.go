@@ -72,13 +72,6 @@ func deadPID(t *testing.T) int {
 	return cmd.ProcessState.Pid()
 }
 
-func TestAnEmptyPlaceForTheRecordingIsRefused(t *testing.T) {
-	cmd := exec.Command(connprof, "record", "--output=")
-	if r := start(t, cmd, (*exec.Cmd).Start).exits(t, exitUsage); !strings.Contains(r.lastLine(), "--output") {
-		t.Error(r)
-	}
-}
-
 // How a command ends is the recording's to tell, and no failure of the record.
 func TestHowTheCommandEndedIsTold(t *testing.T) {
 	for _, c := range []struct{ script, status string }{

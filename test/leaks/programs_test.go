@@ -18,7 +18,11 @@ const ready = "built"
 func compiled(t *testing.T, name string, make func(to string) error) string {
 	t.Helper()
 	if inMachine() {
-		return filepath.Join(".", ready, name)
+		path, err := filepath.Abs(filepath.Join(ready, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
 	}
 	once, _ := built.LoadOrStore(name, sync.OnceValue(func() error { return make(filepath.Join(folder, name)) }))
 	if err := once.(func() error)(); err != nil {
@@ -59,10 +63,20 @@ func withModule(t *testing.T) []string {
 		}
 		return byCompiler("gcc", "leakmodule.c", append(strings.Fields(string(flags)), "-O2", "-shared", "-fPIC")...)(to)
 	})
-	return []string{python, "programs/leak.py", filepath.Dir(module)}
+	return []string{python, source(t, "leak.py"), filepath.Dir(module)}
 }
 
 // byNode is the flags under which node says where its functions are.
-func byNode(*testing.T) []string {
-	return []string{"node", "--perf-basic-prof", "--interpreted-frames-native-stack", "programs/leak.js"}
+func byNode(t *testing.T) []string {
+	return []string{"node", "--perf-basic-prof", "--interpreted-frames-native-stack", source(t, "leak.js")}
+}
+
+// source is a file of programs by its whole path.
+func source(t *testing.T, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("programs", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -26,8 +26,10 @@ const forever = "1h"
 // newRecord starts one, with standard input for a command that it may start.
 func newRecord(t *testing.T, args ...string) *record {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "rec.json")
+	dir := t.TempDir() // node writes more than one file to where it is
+	file := filepath.Join(dir, "rec.json")
 	cmd := exec.Command(connprof, append([]string{"record", "-o", file}, args...)...)
+	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/", "TERM=xterm"}
 	return &record{start(t, cmd, (*exec.Cmd).Start), file}
 }

@@ -83,6 +83,9 @@ func served(name, what string, server func(to string) ([]string, error), client 
 		to = net.JoinHostPort(p.network.Server.String(), "8080")
 		args, err := server(to)
 		if err == nil {
+			err = p.network.Do(freePortsSoon)
+		}
+		if err == nil {
 			err = p.start(args, to)
 		}
 		if err != nil {
@@ -113,6 +116,10 @@ func (p *place) start(args []string, to string) error {
 	}
 	return fmt.Errorf("%s does not listen: %s", args[0], text)
 }
+
+// freePortsSoon lets a port be taken again a second after its connection has ended: else a client has none left after some time,
+// and the kernel spends its time looking for one.
+func freePortsSoon() error { return os.WriteFile("/proc/sys/net/ipv4/tcp_tw_reuse", []byte("1"), 0) }
 
 func reachable(to string) error {
 	c, err := net.DialTimeout("tcp", to, time.Second)
