@@ -138,7 +138,7 @@ func (r *record) sum(c *kernel.OpenCounters) {
 	out.Timeline = r.history.timeline(recording.RecordPoint{Seconds: out.Seconds, Opened: out.Opened, Closed: out.Closed, Failed: out.Failed})
 	r.machine.Losses.MapFull += c.MapFull + c.RowsFull
 	if p := r.paths; p != nil && r.options.Compare {
-		r.note("%d stacks that were recognised were unwound as well; %d of them were another path", p.compared, p.differ)
+		out.Stacks.Compared, out.Stacks.Mistaken = p.compared, p.mistaken
 	}
 }
 

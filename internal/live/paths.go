@@ -33,10 +33,10 @@ type paths struct {
 	alias map[kernel.OpenerID]kernel.OpenerID
 	// taught is which paths are recognised that begin at an instruction with a stack pointer.
 	taught map[kernel.StackBeginning]*ways
-	// differ is how many recognised stacks were another path when unwound, of those that were copied all the same.
-	compared, differ int
-	drained          chan struct{}
-	err              error
+	// compared is how many recognised stacks were copied all the same, mistaken how many of these were another path when unwound.
+	compared, mistaken int
+	drained            chan struct{}
+	err                error
 }
 
 // ways are the paths that are recognised of those that begin alike, each at its way. When all ways are taken, the next one that comes
@@ -120,7 +120,7 @@ func (p *paths) take(c *kernel.StackCopy) {
 	if c.Learned != 0 {
 		p.compared++
 		if c.Learned != number && !p.list[c.Learned-1].crowd {
-			p.differ++
+			p.mistaken++
 		}
 		return
 	}

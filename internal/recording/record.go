@@ -46,6 +46,9 @@ type StackShare struct {
 	None  int `json:"none"`
 	// Copied is how many stacks were copied and unwound; all others were recognised.
 	Copied int `json:"copied"`
+	// Compared is how many recognised stacks were unwound as well, and Mistaken how many of these were another path: in tests.
+	Compared int `json:"compared,omitempty"`
+	Mistaken int `json:"mistaken,omitempty"`
 	// Reasons say why stacks are partial or missing, most frequent first.
 	Reasons []StackReason `json:"reasons,omitempty"`
 }
