@@ -20,12 +20,24 @@ type Opens struct {
 	Followed int
 	// PIDs are processes of which alone something counts; empty: of all. They are up to MostAsked.
 	PIDs []int
-	// Sockets is how many connections can be open at a time that were opened meanwhile.
+	// Sockets is how many connections can be open at a time that were opened meanwhile; 0: as many as fit this host.
 	Sockets int
 }
 
-// DefaultOpenSockets takes 4 MiB of buckets, and 100 bytes more for each connection.
-const DefaultOpenSockets = 1 << 18
+// openSockets is how many connections this host can have open, near enough: they take 4 KiB each in the kernel, and at most a quarter
+// of memory is expected to. A place takes 16 bytes, and a connection 100 more; where these have to be there from the start there are fewer.
+func openSockets(memory uint64, onDemand bool) uint32 {
+	const fewest, most = 1 << 16, 1 << 22
+	each := uint64(16 << 10)
+	if !onDemand {
+		each *= 4
+	}
+	n := uint64(fewest)
+	for n < memory/each && n < most {
+		n *= 2
+	}
+	return uint32(n)
+}
 
 // Before it, a hash map that programs add to takes all its memory at once.
 const (
@@ -85,7 +97,8 @@ func (o *Opens) fit(m *ebpf.MapSpec, onDemand bool) {
 	switch m.Name {
 	case bpf.OpensMapOpenSockets:
 		if m.MaxEntries = uint32(o.Sockets); o.Sockets == 0 {
-			m.MaxEntries = DefaultOpenSockets
+			info, _ := kernel.ReadMeminfo() // of a host that does not say it is the fewest
+			m.MaxEntries = openSockets(info["MemTotal"], onDemand)
 		}
 	case bpf.OpensMapOpeners:
 		if !onDemand {

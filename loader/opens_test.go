@@ -330,3 +330,15 @@ func TestStacksAreCopiedUntilTheyAreLearned(t *testing.T) {
 		t.Errorf("%d counted for the path, %d recognised", recognised, got.Recognised)
 	}
 }
+
+func TestPlacesForConnectionsGoByMemory(t *testing.T) {
+	for _, c := range []struct {
+		memory   uint64
+		onDemand bool
+		want     uint32
+	}{{0, true, 1 << 16}, {1 << 30, true, 1 << 16}, {24 << 30, true, 1 << 21}, {1 << 40, true, 1 << 22}, {24 << 30, false, 1 << 19}} {
+		if got := openSockets(c.memory, c.onDemand); got != c.want {
+			t.Errorf("%d bytes of memory: %d places, want %d", c.memory, got, c.want)
+		}
+	}
+}

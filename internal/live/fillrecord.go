@@ -126,7 +126,12 @@ func (r *record) sum(c *kernel.OpenCounters) {
 	for _, row := range r.rows.list {
 		if r.wants(row) {
 			out.Vanished += row.vanished
+			out.Untracked += row.untracked()
 		}
+	}
+	if out.Untracked > 0 {
+		r.note("%d connections found no place among the open ones: what became of them is not known, and whose those are that are still open",
+			out.Untracked)
 	}
 	for why, n := range reasons {
 		out.Stacks.Reasons = append(out.Stacks.Reasons, recording.StackReason{Reason: why, Count: n})

@@ -3,6 +3,7 @@ package live
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,7 +38,7 @@ type openerRow struct {
 	// live is how many are open at the end, vanished those of them that the walk did not find though no event has closed them: their
 	// close was missed. met is how many the walk found, some of those that were closed while it went on not among them.
 	live, vanished, met int
-	peers               map[string]int
+	peers               map[netip.AddrPort]int
 }
 
 // open is how many were open when the time was over. What nobody was seen to open, the walk alone tells.
@@ -46,6 +47,19 @@ func (row *openerRow) open() int {
 		return row.met
 	}
 	return row.live - row.vanished
+}
+
+// closed is how many of those that were opened have been closed. What was closed while the open ones were read counts as open.
+func (row *openerRow) closed() int {
+	return max(min(int(row.counts.Closed)+row.vanished, int(row.counts.Opened)-row.open()), 0)
+}
+
+// untracked is how many found no place among the open ones.
+func (row *openerRow) untracked() int {
+	if row.counts.Opened == 0 {
+		return 0
+	}
+	return max(int(row.counts.Opened)-row.open()-row.closed(), 0)
 }
 
 // openerRows is all of them. Numbers are places in the list, counted from 1.
@@ -61,7 +75,7 @@ func (o *openerRows) row(key openerKey) (uint32, *openerRow) {
 	if n, known := o.byKey[key]; known {
 		return n, o.list[n-1]
 	}
-	row := &openerRow{key: key, pids: map[uint32]struct{}{}, peers: map[string]int{}}
+	row := &openerRow{key: key, pids: map[uint32]struct{}{}, peers: map[netip.AddrPort]int{}}
 	o.list = append(o.list, row)
 	n := uint32(len(o.list))
 	o.byKey[key] = n
@@ -227,9 +241,9 @@ func (r *record) meet(e *kernel.Endpoint) bool {
 		return false
 	}
 	row.met++
-	peer := e.Remote.Addr().Unmap().String()
+	peer := netip.AddrPortFrom(e.Remote.Addr().Unmap(), 0)
 	if row.key.role == kernel.RoleClient {
-		peer = e.Remote.String()
+		peer = netip.AddrPortFrom(peer.Addr(), e.Remote.Port())
 	}
 	if row.peers[peer] > 0 || len(row.peers) < mostPeers {
 		row.peers[peer]++
@@ -278,7 +292,7 @@ func (r *record) asksFor(comm, container string, pids map[uint32]struct{}) bool 
 func (row *openerRow) fill(out *recording.Opener, share *account.OpenerShare, locations *locations) {
 	c := &row.counts
 	*out = recording.Opener{Kind: row.key.kind, Comm: row.key.comm, Container: row.key.container, Role: row.key.role, Why: row.key.why,
-		Stack: recording.StackNone, Frames: []string{}, Opened: int(c.Opened), Closed: max(int(c.Opened)-row.open(), 0), Failed: int(c.Failed),
+		Stack: recording.StackNone, Frames: []string{}, Opened: int(c.Opened), Closed: row.closed(), Failed: int(c.Failed),
 		Live: row.open(), Lifetime: percentilesOf(&c.Lifetimes), Errors: errorsOf(c), Peers: peersOf(row.peers)}
 	out.PIDs = pidsOf(row.pids)
 	if len(out.PIDs) > 0 {
@@ -337,9 +351,13 @@ func errorsOf(c *kernel.OpenerCounts) (list []recording.OpenerError) {
 	return list
 }
 
-func peersOf(counts map[string]int) (list []recording.PeerCount) {
+func peersOf(counts map[netip.AddrPort]int) (list []recording.PeerCount) {
 	for peer, n := range counts {
-		list = append(list, recording.PeerCount{Peer: peer, Count: n})
+		text := peer.String()
+		if peer.Port() == 0 {
+			text = peer.Addr().String()
+		}
+		list = append(list, recording.PeerCount{Peer: text, Count: n})
 	}
 	slices.SortFunc(list, func(a, b recording.PeerCount) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Peer, b.Peer))

@@ -17,6 +17,8 @@ type Record struct {
 	Live   int `json:"live"`
 	// Vanished is those that no event closed and that the walk did not find: their close was missed. They are in Closed.
 	Vanished int `json:"vanished"`
+	// Untracked is those that found no place among the open ones: what became of them is not known.
+	Untracked int `json:"untracked,omitempty"`
 	// Unseen is the sockets that the walk found and no event opened, though they were not there before.
 	Unseen int `json:"unseen"`
 	// Before is the connections that were open when the record began, BeforeClosed those of them that have been closed since.
