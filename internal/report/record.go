@@ -30,9 +30,6 @@ type Record struct {
 	machine        *recording.Machine
 }
 
-// HasOpeners tells whether it is known who opened what.
-func (v *Record) HasOpeners() bool { return len(v.machine.Openers) > 0 }
-
 // Everyone are the openers in the recording's order.
 func (v *Record) Everyone() []*OpenerRow {
 	rows := make([]*OpenerRow, len(v.machine.Openers))

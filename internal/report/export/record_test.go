@@ -226,6 +226,15 @@ func TestCSVOfARecordHasARowForEachOpener(t *testing.T) {
 	}
 }
 
+func TestCSVOfARecordInWhichNothingWasOpenedHasTheSameHead(t *testing.T) {
+	empty := sample.Recorded()
+	empty.Machines[0].Openers = nil
+	head, _, _ := strings.Cut(written(t, CSV{}, sample.Recorded()), "\n")
+	if got := written(t, CSV{}, empty); got != head+"\n" {
+		t.Errorf("%q, want %q", got, head)
+	}
+}
+
 func TestNoNameOfARecordIsAFormula(t *testing.T) {
 	r := sample.Recorded()
 	sample.Forge(r, "=cmd()")
