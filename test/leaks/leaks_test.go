@@ -22,8 +22,8 @@ const (
 	paths = 3
 )
 
-// seconds is more on an emulated processor, which takes seconds to read a Go program's tables: what is opened meanwhile waits in a
-// ring with room for 500 stacks.
+// seconds is more on an emulated processor, which takes seconds to read a Go program's tables: what is opened meanwhile waits in
+// a ring with room for 500 stacks.
 func seconds() string {
 	if inMachine() {
 		return "20"
