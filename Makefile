@@ -165,6 +165,7 @@ record-tools:
 	$(call install,/usr/bin/python3-config,python3-dev)
 	$(call install,haproxy,haproxy)
 	$(call install,redis-server,redis-server)
+	$(call install,redis-server,redis-server)
 	@test -x /usr/sbin/nginx || $(AS_ROOT) apt-get install -y -qq --no-install-recommends nginx-light
 	$(call install,node,nodejs)
 

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -93,7 +94,7 @@ func TestHowTheCommandEndedIsTold(t *testing.T) {
 func TestADaemonsWorkIsRecorded(t *testing.T) {
 	program := compiled(t, "leak-daemon", byCompiler("gcc", "leak.c", "-O2", "-DDAEMON"))
 	s := newServer(t, here).serve(silent)
-	r := newRecord(t, "--duration", forever, "--", program, s.port(), strconv.Itoa(opens), seconds)
+	r := newRecord(t, "--duration", forever, "--", program, s.port(), strconv.Itoa(opens), seconds())
 	r.tell(t)
 	daemon, err := strconv.Atoi(r.says(t, "daemon"))
 	if err != nil {
@@ -101,7 +102,10 @@ func TestADaemonsWorkIsRecorded(t *testing.T) {
 	}
 	r.says(t, "done")
 	s.saw(t, all.opened, all.closed)
-	m := r.ends(t)
+	r.signal(t, syscall.SIGINT)
+	r.until(t, "it has written the recording", func() bool { return strings.Contains(r.stderr.String(), "wrote ") })
+	r.stdin.Close() // the daemon ends, and lets go of the standard output that it shares
+	m := r.exits(t, exitDone).read(t)
 	if got := total(m.Record); got != all || m.Record.CommandStatus != "exit status 0" {
 		t.Errorf("%+v, want %+v; the command ended with %q", got, all, m.Record.CommandStatus)
 	}

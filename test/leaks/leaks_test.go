@@ -17,11 +17,19 @@ import (
 
 // What each path of a program opens, and in how many seconds. Each tenth of the leaking path's is never closed.
 const (
-	opens   = 300
-	seconds = "2"
-	pool    = 20
-	paths   = 3
+	opens = 300
+	pool  = 20
+	paths = 3
 )
+
+// seconds is more on an emulated processor, which takes seconds to read a Go program's tables: what is opened meanwhile waits in
+// a ring with room for 500 stacks.
+func seconds() string {
+	if inMachine() {
+		return "20"
+	}
+	return "2"
+}
 
 var (
 	leaked = counts{opened: opens, closed: opens - opens/10, live: opens / 10}
@@ -70,6 +78,9 @@ var programs = []leaky{
 	{name: "C++", command: single("leak-cpp", byCompiler("g++", "leak.cpp", "-O2")),
 		leak: "shop::Orders::leak_orders", pool: "shop::Users<shop::Connection, 20ul>::pool_users",
 		poll: "shop::poll_prices", whole: true, reaches: []string{"_start", "main", "leak_orders", "connect"}},
+	// musl has neither unwind tables nor frame pointers: its code tells the frames.
+	{name: "C, static with musl", command: single("leak-musl", byCompiler("musl-gcc", "leak.c", "-O2", "-static")),
+		leak: cLeak, pool: cPool, poll: cPoll, whole: true, reaches: []string{"main", cLeak, "connect"}},
 	{name: "python with a module in C", command: withModule, leak: cLeak, pool: cPool, poll: cPoll, whole: true,
 		reaches: []string{"_start", "Py_", cLeak, "connect"}},
 	{name: "node, connect() at once", command: byNode, leak: cLeak, pool: cPool, poll: cPoll, moves: true,
@@ -91,7 +102,7 @@ var statics = []leaky{
 
 // arguments are the program with all its arguments.
 func (p leaky) arguments(t *testing.T, s *server) []string {
-	return append(append(p.command(t), s.port(), strconv.Itoa(opens), seconds), p.args...)
+	return append(append(p.command(t), s.port(), strconv.Itoa(opens), seconds()), p.args...)
 }
 
 // scale is how many times all is done.
@@ -280,25 +291,6 @@ func TestNodeConnectsWithoutTheFunctionThatAskedForIt(t *testing.T) {
 	}
 	if got := sum(through(m, "internalConnect", pids...)); got != all {
 		t.Errorf("internalConnect has %+v, want %+v", got, all)
-	}
-}
-
-// musl has neither unwind tables nor frame pointers. Its own function that makes system calls is all that is known, and that is
-// said.
-func TestALeakThroughMuslIsCountedWithoutItsPath(t *testing.T) {
-	p := leaky{command: single("leak-musl", byCompiler("musl-gcc", "leak.c", "-O2", "-static"))}
-	m, pids := p.recorded(t)
-	if got := total(m.Record); got != all {
-		t.Errorf("%+v in all, want %+v", got, all)
-	}
-	list := clients(m)
-	if got := sum(list); got != all {
-		t.Errorf("the openers have %+v, want %+v", got, all)
-	}
-	for _, o := range list {
-		if !of(o, pids) || len(o.Frames) == 0 || o.Stack != recording.StackPart || o.Why == "" {
-			t.Errorf("process %d, stack %s (%s): %q", o.PID, o.Stack, o.Why, o.Frames)
-		}
 	}
 }
 

@@ -50,6 +50,13 @@ func (r *record) ends(t *testing.T) *recording.Machine {
 	return r.read(t)
 }
 
+// exits waits for the end.
+func (r *record) exits(t *testing.T, code int) *record {
+	t.Helper()
+	r.child.exits(t, code)
+	return r
+}
+
 func (r *record) read(t *testing.T) *recording.Machine {
 	t.Helper()
 	rec, err := recording.ReadFile(r.file)
