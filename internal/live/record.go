@@ -160,10 +160,6 @@ func connected(e *kernel.Endpoint) bool {
 // close finds what is open and what it holds. The hooks stay on while the walk goes on, so that it is known what was opened and closed
 // meanwhile; nothing new counts.
 func (r *record) close() error {
-	if err := r.probes.EndOpens(); err != nil {
-		return err
-	}
-	r.result.Seconds = time.Since(r.start).Seconds()
 	counters, err := r.probes.OpenCounters()
 	if err != nil {
 		return err

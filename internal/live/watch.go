@@ -44,7 +44,11 @@ func (r *record) watch(parent context.Context) error {
 		}
 		ended = c.over
 	}
-	return r.pass(parent, ended)
+	if err := r.pass(parent, ended); err != nil {
+		return err
+	}
+	r.result.Seconds = time.Since(r.start).Seconds()
+	return r.probes.EndOpens() // before the last copies are read
 }
 
 // pass counts until the end.
