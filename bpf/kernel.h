@@ -164,6 +164,7 @@ struct file;
 
 struct mm_struct {
 	struct file *exe_file;
+	unsigned long start_stack;
 };
 
 struct task_struct {

@@ -93,9 +93,10 @@ struct listener {
 
 /* A copy of a thread's user registers, by DWARF number, and of its stack from the stack pointer up. */
 struct stack_copy {
-	__u64 opener;  /* the number it was counted under */
-	__u64 learned; /* what the stack was recognised as; 0: it was not */
-	__u64 program; /* see struct stack_key */
+	__u64 opener;	   /* the number it was counted under */
+	__u64 learned;	   /* what the stack was recognised as; 0: it was not */
+	__u64 program;	   /* see struct stack_key */
+	__u64 start_stack; /* where exec() put the stack, as in /proc/PID/stat */
 	__u64 registers[REGISTERS];
 	__u32 pid;
 	__u32 tid;
@@ -111,8 +112,8 @@ struct stack_copy {
 #define STACK_WAYS 24
 struct stack_key {
 	__u64 ip;
-	__u64 program; /* struct inode of the executable: a copy of it that was stripped has the same addresses */
-	__u32 sp;      /* in its page */
+	__u64 program; /* tells what exec() made apart: Go programs are at the same addresses, and so is a copy that was stripped */
+	__u32 sp; /* in its page */
 	__u32 way;
 };
 struct learned_stack {

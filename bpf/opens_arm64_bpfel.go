@@ -117,18 +117,19 @@ type OpensServiceKey struct {
 }
 
 type OpensStackCopy struct {
-	_         structs.HostLayout
-	Opener    uint64
-	Learned   uint64
-	Program   uint64
-	Registers [33]uint64
-	Pid       uint32
-	Tid       uint32
-	Len       uint32
-	Role      uint8
-	Pad       [3]uint8
-	Comm      [16]int8
-	Memory    [16384]uint8
+	_          structs.HostLayout
+	Opener     uint64
+	Learned    uint64
+	Program    uint64
+	StartStack uint64
+	Registers  [33]uint64
+	Pid        uint32
+	Tid        uint32
+	Len        uint32
+	Role       uint8
+	Pad        [3]uint8
+	Comm       [16]int8
+	Memory     [16384]uint8
 }
 
 type OpensStackKey struct {

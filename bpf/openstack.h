@@ -134,12 +134,10 @@ static __always_inline bool matches(struct learned_stack *l, __u64 sp)
 	return true;
 }
 
-/* What the current process executes. */
-static __always_inline __u64 current_program(void)
+/* Tells what a process executes, and its children until they execute something else. */
+static __always_inline __u64 program_of(struct mm_struct *mm)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-
-	return (__u64)BPF_CORE_READ(task, mm, exe_file, f_inode);
+	return (__u64)BPF_CORE_READ(mm, exe_file, f_inode) ^ BPF_CORE_READ(mm, start_stack);
 }
 
 /* The number of the path that the stack is known to be, 0 where it is not known. */
@@ -173,7 +171,7 @@ static __always_inline bool may_copy(void)
 
 /* Copies the stack and gives the number that the connection is counted under until it is unwound; 0 where there was no room or
  * no leave. */
-static __always_inline __u64 copy_stack(struct open_counters *c, struct pt_regs *r, __u64 sp, __u64 program,
+static __always_inline __u64 copy_stack(struct open_counters *c, struct pt_regs *r, struct mm_struct *mm,
 					enum role role, __u32 pid, __u32 learned)
 {
 	struct stack_copy *s = may_copy() ? bpf_ringbuf_reserve(&stack_copies, sizeof(*s), 0) : NULL;
@@ -186,14 +184,15 @@ static __always_inline __u64 copy_stack(struct open_counters *c, struct pt_regs 
 	s->opener = (__u64)OPENER_SAMPLE << 32 | (bpf_ktime_get_ns() << 10 & 0x7fffffffffffffff) |
 		    (bpf_get_smp_processor_id() & 1023);
 	s->learned = learned;
-	s->program = program;
+	s->program = program_of(mm);
+	s->start_stack = BPF_CORE_READ(mm, start_stack);
 	s->pid = pid;
 	s->tid = bpf_get_current_pid_tgid();
 	s->role = role;
 	s->pad[0] = s->pad[1] = s->pad[2] = 0;
 	bpf_get_current_comm(s->comm, sizeof(s->comm));
 	copy_registers(s, r);
-	s->len = copy_memory(s, sp);
+	s->len = copy_memory(s, USER_SP(r));
 	__u64 id = s->opener;
 
 	bpf_ringbuf_submit(s, 0);
@@ -205,16 +204,17 @@ static __always_inline __u64 stack_opener(struct open_counters *c, enum role rol
 {
 	struct pt_regs *r = user_registers();
 	__u64 ip = USER_IP(r), sp = USER_SP(r);
-	__u64 program = current_program();
+	struct mm_struct *mm = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), mm);
+	__u64 program = program_of(mm);
 	__u32 path = recognise(ip, sp, program);
 
 	if (path) {
 		COUNT(c->recognised);
 		if (copy_always)
-			copy_stack(c, r, sp, program, role, pid, path);
+			copy_stack(c, r, mm, role, pid, path);
 		return OPENER(path, pid);
 	}
-	return copy_stack(c, r, sp, program, role, pid, 0);
+	return copy_stack(c, r, mm, role, pid, 0);
 }
 
 #endif

@@ -130,7 +130,7 @@ func (p *Probes) Copies(ctx context.Context, visit func(*kernel.StackCopy), paus
 }
 
 func fillCopy(c *kernel.StackCopy, s *bpf.OpensStackCopy) {
-	*c = kernel.StackCopy{Opener: kernel.OpenerID(s.Opener), Program: s.Program, Learned: uint32(s.Learned), Registers: s.Registers, PID: s.Pid, TID: s.Tid,
+	*c = kernel.StackCopy{Opener: kernel.OpenerID(s.Opener), Program: s.Program, StartStack: s.StartStack, Learned: uint32(s.Learned), Registers: s.Registers, PID: s.Pid, TID: s.Tid,
 		Role: kernel.Role(s.Role), Comm: text(s.Comm[:]), Memory: s.Memory[:min(int(s.Len), len(s.Memory))]}
 }
 

@@ -118,6 +118,11 @@ func (f *recordFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return usageError{fmt.Errorf("record: %w", err)}
 	}
+	if f.Command != nil {
+		if err := f.Command.Find(); err != nil {
+			return fmt.Errorf("record: %w", err)
+		}
+	}
 	if err := f.open(); err != nil {
 		return err
 	}

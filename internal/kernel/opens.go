@@ -172,14 +172,15 @@ type ListenerMade struct {
 
 // StackCopy is a thread's user registers, by DWARF number, and its user stack from the stack pointer up.
 type StackCopy struct {
-	Opener    OpenerID // what the connection was counted under
-	Program   uint64   // tells executables apart
-	Learned   uint32   // the path that it was recognised as; 0: it was not
-	Registers [33]uint64
-	PID, TID  uint32
-	Role      Role
-	Comm      string
-	Memory    []byte // valid during the call
+	Opener OpenerID // what the connection was counted under
+	// Program tells apart what exec() has made, StartStack is where it put the stack.
+	Program, StartStack uint64
+	Learned             uint32 // the path that it was recognised as; 0: it was not
+	Registers           [33]uint64
+	PID, TID            uint32
+	Role                Role
+	Comm                string
+	Memory              []byte // valid during the call
 }
 
 // StackBeginning is what stacks are looked up by.

@@ -1,7 +1,12 @@
 package kernel
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/procfs"
@@ -81,4 +86,27 @@ func Comm(pid int) string {
 	}
 	name, _ := p.Comm()
 	return name
+}
+
+// StartStack is the address at which exec() put a process's stack (mm_struct.start_stack), which tells one program that the process
+// executes from the next; 0 where it may not be known.
+func StartStack(pid int) uint64 {
+	p, err := process(pid)
+	if err != nil {
+		return 0
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID))
+	if err != nil {
+		return 0
+	}
+	const first, field = 3, 28 // after the name, which may have anything in it; proc_pid_stat(5)
+	rest := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(rest) <= field-first {
+		return 0
+	}
+	address, err := strconv.ParseUint(rest[field-first], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return address
 }

@@ -189,3 +189,27 @@ func threadCPU(t *testing.T) time.Duration {
 	}
 	return time.Duration(ts.Nano())
 }
+
+func TestTheStartOfTheStackIsWhatTheKernelSays(t *testing.T) {
+	start := StartStack(os.Getpid())
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(maps), "\n") {
+		var from, to uint64
+		if strings.HasSuffix(line, "[stack]") {
+			if _, err := fmt.Sscanf(line, "%x-%x", &from, &to); err != nil || start < from || start >= to {
+				t.Errorf("%#x, %v: %s", start, err, line)
+			}
+			return
+		}
+	}
+	t.Error("no stack is mapped")
+}
+
+func TestAProcessThatIsGoneHasNoStack(t *testing.T) {
+	if got := StartStack(1 << 30); got != 0 {
+		t.Errorf("%#x", got)
+	}
+}

@@ -57,6 +57,27 @@ func (e *CommandError) Error() string {
 
 func (e *CommandError) Unwrap() error { return e.Err }
 
+// Find tells whether there is such a program, before anything is loaded for it.
+func (c *Command) Find() error {
+	if _, err := exec.LookPath(c.Args[0]); err != nil {
+		return &CommandError{c.Args[0], causeOf(err)}
+	}
+	return nil
+}
+
+// causeOf is an error without the name of the program, which a CommandError has.
+func causeOf(err error) error {
+	var named *exec.Error
+	var path *os.PathError
+	switch {
+	case errors.As(err, &named):
+		return named.Err
+	case errors.As(err, &path):
+		return path.Err
+	}
+	return err
+}
+
 // Start starts it with connprof's own standard files.
 func (c *Command) Start() error {
 	c.started, c.over = make(chan error), make(chan struct{})
@@ -73,15 +94,7 @@ func (c *Command) run() {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = os.Stdin, os.Stdout, os.Stderr, c.Environ
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.Credential}
 	if err := cmd.Start(); err != nil {
-		var named *exec.Error
-		var path *os.PathError
-		switch {
-		case errors.As(err, &named):
-			err = named.Err
-		case errors.As(err, &path):
-			err = path.Err
-		}
-		c.started <- &CommandError{c.Args[0], err}
+		c.started <- &CommandError{c.Args[0], causeOf(err)}
 		return
 	}
 	c.pid = cmd.Process.Pid

@@ -33,6 +33,8 @@ type paths struct {
 	alias map[kernel.OpenerID]kernel.OpenerID
 	// taught is which paths are recognised that begin at an instruction with a stack pointer.
 	taught map[kernel.StackBeginning]*ways
+	// programs is what processes execute.
+	programs map[uint32]uint64
 	// compared is how many recognised stacks were copied all the same, mistaken how many of these were another path when unwound.
 	compared, mistaken int
 	drained            chan struct{}
@@ -75,7 +77,7 @@ func (w *ways) take(number uint32) {
 
 func newPaths(probes *loader.Probes) *paths {
 	return &paths{probes: probes, store: symbolise.NewStore(symbolise.Options{}), byCode: map[string]uint32{},
-		alias: map[kernel.OpenerID]kernel.OpenerID{}, taught: map[kernel.StackBeginning]*ways{}, drained: make(chan struct{})}
+		alias: map[kernel.OpenerID]kernel.OpenerID{}, taught: map[kernel.StackBeginning]*ways{}, programs: map[uint32]uint64{}, drained: make(chan struct{})}
 }
 
 // nameNice makes finding names give way to what is watched. Unwinding is little, and what comes before it is done is lost.
@@ -106,7 +108,7 @@ func (p *paths) name() {
 // take unwinds a copy.
 func (p *paths) take(c *kernel.StackCopy) {
 	sample := symbolise.Sample{Registers: symbolise.Registers(c.Registers), Memory: c.Memory}
-	process, err := p.store.Process(int(c.PID))
+	process, err := p.process(c)
 	var found symbolise.Path
 	if err != nil {
 		found = symbolise.Path{Addresses: []uint64{instructionOf(&sample)}, End: symbolise.ProcessGone}
@@ -128,6 +130,28 @@ func (p *paths) take(c *kernel.StackCopy) {
 	if err == nil {
 		p.teach(number, c.Program, &sample, &found)
 	}
+}
+
+// process is what is known of the process that a copy is of. One that executes another program by now has nothing to tell of the one
+// that was copied.
+func (p *paths) process(c *kernel.StackCopy) (*symbolise.Process, error) {
+	pid := int(c.PID)
+	if known := p.programs[c.PID]; known == c.Program {
+		return p.store.Process(pid)
+	} else if known != 0 {
+		p.name() // by what it was
+		p.store.Forget(pid)
+		delete(p.programs, c.PID)
+	}
+	process, err := p.store.Process(pid)
+	if start := kernel.StartStack(pid); err == nil && start != 0 && start != c.StartStack {
+		p.store.Forget(pid)
+		return nil, symbolise.ErrGone
+	}
+	if err == nil {
+		p.programs[c.PID] = c.Program
+	}
+	return process, err
 }
 
 // number is that of a path, made at first sight.

@@ -1,17 +1,31 @@
 package symbolise
 
-import "time"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // A process may map thousands of files that all take long to read. What it costs is counted, as far as it is more than what a
-// look at known files takes. Beyond the bound no further file of the process is opened.
+// look at known files takes. Beyond the bound no further file of the process is opened. It is CPU time: what other programs take
+// on a busy host is not the process's.
 const (
 	mostEffort  = 20 * time.Second
 	smallEffort = time.Millisecond
 )
 
+// threadTime is how long this thread has run.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
+}
+
 // effort counts the time since a moment as spent on the process.
-func (p *Process) effort(since time.Time) {
-	if spent := time.Since(since); spent > smallEffort {
+func (p *Process) effort(since time.Duration) {
+	if spent := threadTime() - since; spent > smallEffort {
 		p.spent += spent
 	}
 }

@@ -3,13 +3,12 @@ package symbolise
 import (
 	"path"
 	"strings"
-	"time"
 )
 
 // Frames names the functions at the addresses of a path, leaf first. Where functions were inlined an address gives several.
 // The first address is looked up as it is, the others one below, for they are return addresses.
 func (p *Process) Frames(addresses []uint64) []Frame {
-	defer p.effort(time.Now())
+	defer p.effort(threadTime())
 	frames := make([]Frame, 0, len(addresses)+8)
 	for i, address := range addresses {
 		if i > 0 {

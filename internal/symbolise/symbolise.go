@@ -78,7 +78,7 @@ var ends = [...]string{
 	BadInformation: "the unwind table is damaged",
 	NoProgress:     "the frame does not lie above the one before",
 	TooDeep:        "more than 127 frames",
-	ProcessGone:    "the process ended before its mappings were read",
+	ProcessGone:    "the process had ended, or become another program, before its mappings were read",
 }
 
 // String is a short reason in plain words.

@@ -3,7 +3,6 @@ package symbolise
 import (
 	"debug/elf"
 	"encoding/binary"
-	"time"
 )
 
 // architecture is what differs between machines: the numbers of registers, and whether a call puts the return address into a
@@ -40,7 +39,7 @@ type unwinder struct {
 func (p *Process) Unwind(s *Sample) Path {
 	u := &unwinder{architecture: p.store.architecture(), process: p, sample: s, registers: s.Registers,
 		known: 1<<registersKept - 1, exact: true}
-	defer p.effort(time.Now())
+	defer p.effort(threadTime())
 	u.bottom = s.Registers[u.sp]
 	u.path.Addresses = make([]uint64, 0, 32)
 	u.path.Slots = make([]Slot, 0, 32)

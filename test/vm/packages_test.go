@@ -24,7 +24,8 @@ var testPackages = []testPackage{
 	{folder: "internal/account", kernels: []string{onceOn}}, // pure Go: the same everywhere
 	{folder: "internal/experiment", once: "TestStop|TestAbort|TestHeld|TestWithoutProfile|TestAThreadedRunWithoutAProfile|TestEndpointList"},
 	{folder: "internal/measure"}, {folder: "internal/kernel"},
-	{folder: "test/leaks", run: "Static|Churn|DoNotComeUp|WithoutAPort", built: leakPrograms},
+	{folder: "test/leaks", run: "Static|Churn|DoNotComeUp|WithoutAPort", once: "TestAChurn|TestALeakOfAStaticProgramIsFound/Go",
+		built: leakPrograms},
 	{folder: hostLimits, kernels: []string{onceOn}}}
 
 // onceOn is the kernel for what is asked of one only. With CONNPROF_VM_ALL set it is asked of all.
