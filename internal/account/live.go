@@ -1,7 +1,6 @@
 package account
 
 import (
-	"math/bits"
 	"strconv"
 	"time"
 
@@ -60,26 +59,6 @@ type idleTimes struct {
 	longest time.Duration
 }
 
-const stepsPerOctave = 4
-
-// idleStep is the step of a time of so many milliseconds.
-func idleStep(ms uint64) uint8 {
-	if ms < stepsPerOctave {
-		return uint8(ms)
-	}
-	octave := bits.Len64(ms) - 1 // 2 or more
-	return uint8(octave*stepsPerOctave + int(ms>>(octave-2))&(stepsPerOctave-1))
-}
-
-// stepMilliseconds is the middle of a step.
-func stepMilliseconds(step uint8) float64 {
-	if step < stepsPerOctave {
-		return float64(step)
-	}
-	octave, quarter := int(step)/stepsPerOctave, int(step)%stepsPerOctave
-	return float64(uint64(1)<<octave) * (1 + (float64(quarter)+0.5)/stepsPerOctave)
-}
-
 // add enters a time; one that is not known is negative.
 func (t *idleTimes) add(idle time.Duration) {
 	if idle < 0 {
@@ -88,7 +67,7 @@ func (t *idleTimes) add(idle time.Duration) {
 	if t.counts == nil {
 		t.counts = map[uint8]uint32{}
 	}
-	t.counts[idleStep(uint64(idle.Milliseconds()))]++
+	t.counts[uint8(kernel.Step(uint64(idle.Milliseconds())))]++
 	t.n++
 	t.longest = max(t.longest, idle)
 }
@@ -113,7 +92,7 @@ func (t *idleTimes) spread() *recording.Spread {
 	seen := 0
 	for step := range uint8(255) {
 		if seen += int(t.counts[step]); 2*seen >= t.n {
-			s.P50 = min(stepMilliseconds(step)/1000, s.Max)
+			s.P50 = min(kernel.StepMiddle(int(step))/1000, s.Max)
 			return s
 		}
 	}

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"math/bits"
 	"net/netip"
 	"time"
 )
@@ -120,30 +119,10 @@ func (l *Lifetimes) Percentile(percent int) (time.Duration, bool) {
 	seen := 0
 	for step, n := range l {
 		if seen += int(n); seen*100 >= total*percent {
-			return stepMiddle(step), true
+			return time.Duration(StepMiddle(step) * float64(time.Microsecond)), true
 		}
 	}
 	return 0, false
-}
-
-const stepsPerOctave = 4
-
-func stepMiddle(step int) time.Duration {
-	if step < stepsPerOctave {
-		return time.Duration(step) * time.Microsecond
-	}
-	octave, quarter := step/stepsPerOctave, step%stepsPerOctave
-	return time.Duration(float64(uint64(1)<<octave) * (1 + (float64(quarter)+0.5)/stepsPerOctave) * float64(time.Microsecond))
-}
-
-// LifetimeStep is the step of a lifetime, as the programs count it.
-func LifetimeStep(d time.Duration) int {
-	us := uint64(max(d.Microseconds(), 0))
-	if us < stepsPerOctave {
-		return int(us)
-	}
-	octave := bits.Len64(us) - 1
-	return min(octave*stepsPerOctave+int(us>>(octave-2)&3), LifetimeSteps-1)
 }
 
 // OpenSocket is a connection that was opened while the programs watched and that they have not seen closed.

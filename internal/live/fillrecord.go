@@ -3,13 +3,10 @@ package live
 import (
 	"cmp"
 	"math"
-	"net/netip"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/connprof/connprof/internal/kernel"
-	"github.com/connprof/connprof/internal/owner"
 	"github.com/connprof/connprof/internal/recording"
 )
 
@@ -47,6 +44,13 @@ func (r *record) fillRecord(c kernel.OpenCounters) error {
 	}
 	r.machine.Locations = places.list
 	r.sum(&c)
+	r.result.Churn = []recording.Churn{}
+	if r.all() || len(r.opens.PIDs) > 0 { // else it is counted without regard to what is chosen
+		var err error
+		if r.result.Churn, err = r.flows.churn(r.probes); err != nil {
+			return err
+		}
+	}
 	return r.fillGrowth()
 }
 
@@ -169,150 +173,3 @@ func (r *record) fillGrowth() error {
 }
 
 func (r *record) all() bool { return r.options.Choice.all() }
-
-// place is a port of a network namespace.
-type place struct {
-	netns uint32
-	port  uint16
-}
-
-// listener is who listens at a place.
-type listener struct {
-	file     uint64
-	pid      uint32
-	comm     string
-	followed bool
-}
-
-// nameListeners finds out whose the listeners are that were there at the beginning.
-func (r *record) nameListeners() error {
-	var unconnected []kernel.Endpoint
-	if err := r.readOwners(&unconnected); err != nil {
-		return err
-	}
-	for at, l := range r.listening {
-		if who := r.owners.Owner(l.file); who != nil && len(who.PIDs) > 0 {
-			l.pid, l.comm = uint32(who.PIDs[0]), who.Comm
-			if slices.ContainsFunc(who.PIDs, func(pid int) bool { return slices.Contains(r.opens.PIDs, pid) }) {
-				if err := r.probes.CountListener(at.netns, at.port); err != nil {
-					return err
-				}
-				l.pid = uint32(r.opens.PIDs[0])
-			}
-			r.listening[at] = l
-		}
-	}
-	return nil
-}
-
-// learnListeners adds those that were made meanwhile.
-func (r *record) learnListeners() error {
-	made, err := r.probes.ListenersMade()
-	for _, l := range made {
-		if l.PID == 0 {
-			continue // it was there before
-		}
-		r.listening[place{l.Netns, l.Port}] = listener{pid: l.PID, comm: l.Comm, followed: l.Followed}
-	}
-	return err
-}
-
-// containerOf is the container of a process, as far as it could be read.
-func (r *record) containerOf(pid uint32) string {
-	return owner.ParseCgroup(r.process(pid).Cgroup).Container
-}
-
-// process reads a process once.
-func (r *record) process(pid uint32) owner.Process {
-	if pid == 0 {
-		return owner.Process{}
-	}
-	p, known := r.processes[pid]
-	if !known {
-		p = owner.Reader{}.Read(int(pid))
-		if r.processes == nil {
-			r.processes = map[uint32]owner.Process{}
-		}
-		r.processes[pid] = p
-	}
-	return p
-}
-
-// inCgroup tells whether one of the processes is in one of the cgroups or below.
-func (r *record) inCgroup(pids map[uint32]struct{}, cgroups []string) bool {
-	for pid := range pids {
-		at := r.process(pid).Cgroup
-		if slices.ContainsFunc(cgroups, func(c string) bool { return at == c || len(at) > len(c) && at[:len(c)] == c && at[len(c)] == '/' }) {
-			return true
-		}
-	}
-	return false
-}
-
-const mostChurn = 200
-
-// fillChurn lists where connections went to and what they came in at.
-func (r *record) fillChurn() error {
-	r.result.Churn = []recording.Churn{}
-	if !r.all() && len(r.opens.PIDs) == 0 {
-		return nil // it is counted without regard to what is chosen
-	}
-	services, err := r.probes.Services()
-	if err != nil {
-		return err
-	}
-	list := []recording.Churn{}
-	for _, s := range services {
-		at := r.flows[flow{s.Netns, kernel.RoleClient, s.Address}]
-		list = append(list, recording.Churn{Netns: s.Netns, Role: kernel.RoleClient, Address: s.Address.String(), Opened: int(s.Opened),
-			Failed: int(s.Failed), Live: at, Closed: max(int(s.Opened)-at, 0)})
-	}
-	err = r.probes.Openers(func(id kernel.OpenerID, c *kernel.OpenerCounts) {
-		netns, port, is := id.Listener()
-		if !is {
-			return
-		}
-		at := r.flows[flow{netns, kernel.RoleServer, netip.AddrPortFrom(netip.Addr{}, port)}]
-		list = append(list, recording.Churn{Netns: netns, Role: kernel.RoleServer, Address: "*:" + strconv.Itoa(int(port)), Opened: int(c.Arrived),
-			Live: at, Closed: max(int(c.Arrived)-at, 0)})
-	})
-	slices.SortFunc(list, func(a, b recording.Churn) int {
-		return cmp.Or(cmp.Compare(b.Opened, a.Opened), cmp.Compare(a.Address, b.Address), cmp.Compare(a.Netns, b.Netns),
-			cmp.Compare(a.Role, b.Role))
-	})
-	if len(list) > mostChurn {
-		rest := recording.Churn{Address: recording.Other}
-		for _, c := range list[mostChurn:] {
-			rest.Opened += c.Opened
-			rest.Closed += c.Closed
-			rest.Failed += c.Failed
-			rest.Live += c.Live
-		}
-		list = append(list[:mostChurn], rest)
-	}
-	r.result.Churn = list
-	return err
-}
-
-// flow is where connections go to, or come in.
-type flow struct {
-	netns uint32
-	role  kernel.Role
-	at    netip.AddrPort
-}
-
-// countFlow notes an open connection that was opened meanwhile.
-func (r *record) countFlow(e *kernel.Endpoint) {
-	s, opened := r.open[e.Sock]
-	if !opened {
-		return
-	}
-	f := flow{e.Netns, s.Role, netip.AddrPortFrom(netip.Addr{}, e.Local.Port())}
-	if s.Role == kernel.RoleClient {
-		f.at = netip.AddrPortFrom(e.Remote.Addr().Unmap(), e.Remote.Port())
-	}
-	if r.flows == nil {
-		r.flows = map[flow]int{}
-	}
-	r.flows[f]++
-}

@@ -136,10 +136,10 @@ func (r *record) keyOf(id kernel.OpenerID, counts *kernel.OpenerCounts) (openerK
 	if netns, port, is := id.Listener(); is {
 		key.kind, key.at, key.why = recording.OpenerListener, place{netns, port}, r.whyNoAccept()
 		who := r.listening[key.at]
-		key.comm, key.container = who.comm, r.containerOf(who.pid)
+		key.comm, key.container = who.comm, r.asked.known.container(who.pid)
 		return key, nil
 	}
-	key.container = r.containerOf(counts.PID)
+	key.container = r.asked.known.container(counts.PID)
 	switch {
 	case id == kernel.NoOpener:
 		return openerKey{kind: recording.OpenerOther, why: "there were too many openers"}, nil
@@ -232,6 +232,9 @@ const mostPeers, shownPeers = 1000, 10
 
 // meet notes an endpoint of the walk. It tells whether it is asked for.
 func (r *record) meet(e *kernel.Endpoint) bool {
+	if s, opened := r.open[e.Sock]; opened {
+		r.flows.count(e, s.Role)
+	}
 	n := r.openerOf(e)
 	if n == 0 {
 		return r.options.Command == nil
@@ -259,33 +262,7 @@ func (r *record) wants(row *openerRow) bool {
 	case recording.OpenerBefore, recording.OpenerUnseen:
 		return r.options.Command == nil // else the socket's owner decides
 	}
-	return r.asksFor(row.key.comm, row.key.container, row.pids)
-}
-
-// chooses tells whether processes are chosen in a way that the programs do not know.
-func (r *record) chooses() bool {
-	plain := &r.options.Choice.Plain
-	return r.options.Command == nil && (len(plain.Comms)+len(plain.Containers)+len(plain.Cgroups) > 0 || len(plain.PIDs) > len(r.opens.PIDs))
-}
-
-// asksFor holds processes against the plain flags that choose: any of one, and all of different ones.
-func (r *record) asksFor(comm, container string, pids map[uint32]struct{}) bool {
-	if r.options.Command != nil {
-		return true
-	}
-	plain := &r.options.Choice.Plain
-	if len(plain.Comms) > 0 && !slices.Contains(plain.Comms, comm) {
-		return false
-	}
-	if len(plain.Containers) > 0 && !slices.ContainsFunc(plain.Containers, func(id string) bool {
-		return strings.HasPrefix(container, id)
-	}) {
-		return false
-	}
-	if len(plain.PIDs) > 0 && !slices.ContainsFunc(plain.PIDs, func(pid int) bool { _, has := pids[uint32(pid)]; return has }) {
-		return false
-	}
-	return len(plain.Cgroups) == 0 || r.inCgroup(pids, plain.Cgroups)
+	return r.asked.processes(row.key.comm, row.key.container, row.pids)
 }
 
 // fill makes the row of a recording of it.

@@ -2,13 +2,11 @@ package live
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/connprof/connprof/internal/account"
 	"github.com/connprof/connprof/internal/kernel"
-	"github.com/connprof/connprof/internal/owner"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/loader"
 )
@@ -57,13 +55,12 @@ type record struct {
 	retired map[kernel.OpenerID]*kernel.OpenerCounts
 	status  RecordStatus
 	baseline
-	result *recording.Record
-	// listening is who listens where, at any time.
-	listening map[place]listener
+	result    *recording.Record
+	asked     asked
+	listening listening
 	open      map[uint64]kernel.OpenSocket // at the end
 	rows      openerRows
-	processes map[uint32]owner.Process
-	flows     map[flow]int
+	flows     flows
 	// interrupted is why it ended early.
 	interrupted string
 }
@@ -77,7 +74,8 @@ type baseline struct {
 // Record watches connections being opened and closed, and looks at the host at the end.
 func Record(ctx context.Context, o RecordOptions) (m *recording.Machine, interrupted string, err error) {
 	r := &record{look: newLook(o.Options), options: o, before: map[uint64]struct{}{}, retired: map[kernel.OpenerID]*kernel.OpenerCounts{},
-		listening: map[place]listener{}, result: &recording.Record{}}
+		listening: listening{}, flows: flows{}, result: &recording.Record{},
+		asked: asked{plain: o.Choice.Plain, command: o.Command != nil, known: processes{}}}
 	r.machine.Record = r.result
 	r.checkPIDNamespace()
 	r.opens = &loader.Opens{Stacks: o.Stacks, AcceptStacks: o.AcceptStacks, CopyAlways: o.Compare}
@@ -86,7 +84,7 @@ func Record(ctx context.Context, o RecordOptions) (m *recording.Machine, interru
 		r.result.Command = o.Command.Args
 	}
 	if pids := o.Choice.Plain.PIDs; len(pids) <= loader.MostAsked {
-		r.opens.PIDs = pids
+		r.opens.PIDs, r.asked.inBPF = pids, len(pids)
 	}
 	r.opening, r.of = r.opens, r
 	if c := o.Command; c != nil {
@@ -108,16 +106,14 @@ func Record(ctx context.Context, o RecordOptions) (m *recording.Machine, interru
 
 // findListeners finds who listens where.
 func (r *record) findListeners() error {
-	_, err := r.probes.WalkAll(func(e *kernel.Endpoint) error {
-		if e.State == kernel.StateListen {
-			r.listening[place{e.Netns, e.Local.Port()}] = listener{file: e.File}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := r.listening.find(r.probes); err != nil {
 		return err
 	}
-	return r.nameListeners()
+	var unconnected []kernel.Endpoint
+	if err := r.readOwners(&unconnected); err != nil {
+		return err
+	}
+	return r.listening.name(r.owners, r.opens.PIDs, r.probes)
 }
 
 // takeBaseline finds what is open already, and what it holds.
@@ -178,7 +174,7 @@ func (r *record) close() error {
 	}); err != nil {
 		return err
 	}
-	if err := r.learnListeners(); err != nil {
+	if err := r.listening.learn(r.probes); err != nil {
 		return err
 	}
 	if err := r.gatherOpeners(); err != nil {
@@ -187,7 +183,7 @@ func (r *record) close() error {
 	if err := r.walk(); err != nil {
 		return err
 	}
-	if err := errors.Join(r.fillRecord(counters), r.fillChurn()); err != nil {
+	if err := r.fillRecord(counters); err != nil {
 		return err
 	}
 	if err := r.probes.Detach(); err != nil {

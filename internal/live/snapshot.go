@@ -269,7 +269,6 @@ func (l *look) visit(e *kernel.Endpoint) error {
 		}
 	}
 	if l.of != nil {
-		l.of.countFlow(e)
 		if !l.of.meet(e) {
 			l.ledger.Pass(e)
 			return nil

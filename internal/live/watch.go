@@ -106,7 +106,7 @@ func (r *record) tick(at time.Duration) error {
 	if m.live, chosen, err = r.countOpen(); err != nil {
 		return err
 	}
-	if r.chooses() {
+	if r.asked.chooses() {
 		chosen.Seconds = m.point.Seconds
 		m.point = chosen
 	}
@@ -119,7 +119,7 @@ func (r *record) tick(at time.Duration) error {
 func (r *record) countOpen() (live map[kernel.OpenerID]int, chosen recording.RecordPoint, err error) {
 	live = map[kernel.OpenerID]int{}
 	var finished []kernel.OpenerID
-	rows, chooses := 0, r.chooses()
+	rows, chooses := 0, r.asked.chooses()
 	add := func(id kernel.OpenerID, c *kernel.OpenerCounts) {
 		if chooses && r.asksForOpener(id, c) {
 			chosen.Opened += int(c.Opened)
@@ -151,7 +151,7 @@ func (r *record) asksForOpener(id kernel.OpenerID, c *kernel.OpenerCounts) bool 
 	if netns, port, is := id.Listener(); is {
 		comm = r.listening[place{netns, port}].comm
 	}
-	return r.asksFor(comm, r.containerOf(pid), map[uint32]struct{}{pid: {}})
+	return r.asked.processes(comm, r.asked.known.container(pid), map[uint32]struct{}{pid: {}})
 }
 
 // fewRows is how many openers stay in the map whatever becomes of them.
