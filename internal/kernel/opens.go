@@ -50,11 +50,8 @@ func (id OpenerID) Listener() (netns uint32, port uint16, is bool) {
 	return uint32(id), uint16(id.upper()), true
 }
 
-// PathOf is the number of a code path of a process. Paths are from 1 to MaxPaths.
+// PathOf is the number of a code path of a process. Paths are from 1 to 0x0fffffff.
 func PathOf(path, pid uint32) OpenerID { return OpenerID(path)<<32 | OpenerID(pid) }
-
-// MaxPaths is the highest number that a path can have.
-const MaxPaths = openerProcess - 1
 
 // OpenError is why a connection did not come up.
 type OpenError uint8

@@ -113,6 +113,9 @@ func (r *record) gather(id kernel.OpenerID, counts *kernel.OpenerCounts) {
 	key, p := r.keyOf(id, counts)
 	n, row := r.rows.row(key)
 	r.rows.byID[id] = n
+	if to, known := r.paths.resolve(id); known {
+		r.rows.byID[to] = n
+	}
 	row.counts.Add(counts)
 	if row.path == nil {
 		row.path = p
@@ -147,9 +150,7 @@ func (r *record) keyOf(id kernel.OpenerID, counts *kernel.OpenerCounts) (openerK
 		key.kind, key.why = recording.OpenerKernel, "a thread of the kernel or of io_uring has no user stack"
 		return key, nil
 	}
-	if id.Sample() {
-		id = r.paths.aliasOf(id)
-	}
+	id, _ = r.paths.resolve(id)
 	if p := r.paths.of(id.Path()); p != nil {
 		key.kind, key.code = recording.OpenerPath, codeOf(p)
 		if !p.whole() {
@@ -168,6 +169,9 @@ func (r *record) whyNoStack(counts *kernel.OpenerCounts) string {
 	case counts.PID == 0:
 		return "the process is outside connprof's PID namespace"
 	}
+	if r.paths.full.Load() {
+		return "the processes have more different stacks than are kept"
+	}
 	return "more stacks were new at once than are copied"
 }
 
@@ -179,14 +183,6 @@ func (r *record) whyNoAccept() string {
 		}
 	}
 	return "nobody has accepted them"
-}
-
-// aliasOf is what a copied stack turned out to be, NoOpener where it was not unwound.
-func (p *paths) aliasOf(id kernel.OpenerID) kernel.OpenerID {
-	if p == nil {
-		return kernel.NoOpener
-	}
-	return p.alias[id]
 }
 
 func (p *path) whole() bool { return p.end.Whole() && !p.crowd }

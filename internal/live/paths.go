@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -29,10 +31,14 @@ type paths struct {
 	list   []*path           // the number less one
 	named  int               // how many of them have their names
 	byCode map[string]uint32 // numbers by addresses
-	// alias is what copies turned out to be, by the number that the connection was counted under.
+	// alias is what copies turned out to be, by the number that the connection was counted under. The record takes them out as its
+	// time goes by.
+	mu    sync.Mutex
 	alias map[kernel.OpenerID]kernel.OpenerID
 	// taught is which paths are recognised that begin at an instruction with a stack pointer.
 	taught map[kernel.StackBeginning]*ways
+	// full says that there are mostPaths, and that no more is copied.
+	full atomic.Bool
 	// programs is what processes execute.
 	programs map[uint32]uint64
 	// compared is how many recognised stacks were copied all the same, mistaken how many of these were another path when unwound.
@@ -80,6 +86,9 @@ func newPaths(probes *loader.Probes) *paths {
 		alias: map[kernel.OpenerID]kernel.OpenerID{}, taught: map[kernel.StackBeginning]*ways{}, programs: map[uint32]uint64{}, drained: make(chan struct{})}
 }
 
+// mostPaths bounds what is kept of a host whose stacks are all different: some 6 KB each.
+const mostPaths = 10_000
+
 // nameNice makes finding names give way to what is watched. Unwinding is little, and what comes before it is done is lost.
 const nameNice = 10
 
@@ -107,6 +116,10 @@ func (p *paths) name() {
 
 // take unwinds a copy.
 func (p *paths) take(c *kernel.StackCopy) {
+	if len(p.list) >= mostPaths {
+		p.full.Store(true)
+		return
+	}
 	sample := symbolise.Sample{Registers: symbolise.Registers(c.Registers), Memory: c.Memory}
 	process, err := p.process(c)
 	var found symbolise.Path
@@ -114,9 +127,6 @@ func (p *paths) take(c *kernel.StackCopy) {
 		found = symbolise.Path{Addresses: []uint64{instructionOf(&sample)}, End: symbolise.ProcessGone}
 	} else {
 		found = process.Unwind(&sample)
-	}
-	if len(p.list) >= kernel.MaxPaths {
-		return
 	}
 	number := p.number(c.Program, process, &found)
 	if c.Learned != 0 {
@@ -126,7 +136,9 @@ func (p *paths) take(c *kernel.StackCopy) {
 		}
 		return
 	}
+	p.mu.Lock()
 	p.alias[c.Opener] = kernel.PathOf(number, c.PID)
+	p.mu.Unlock()
 	if err == nil {
 		p.teach(number, c.Program, &sample, &found)
 	}
@@ -194,6 +206,24 @@ func (p *paths) teach(number uint32, program uint64, sample *symbolise.Sample, f
 		return // the map is full: these stacks are copied as long as there is leave
 	}
 	known.take(number)
+}
+
+// resolve is what a copied stack turned out to be; false where it has not been unwound. Other numbers are what they are.
+func (p *paths) resolve(id kernel.OpenerID) (kernel.OpenerID, bool) {
+	if p == nil || !id.Sample() {
+		return id, !id.Sample()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	to, known := p.alias[id]
+	return to, known
+}
+
+// forget is for copies that nothing more is counted under.
+func (p *paths) forget(id kernel.OpenerID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.alias, id)
 }
 
 // of is the path of a number, nil for none.

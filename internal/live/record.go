@@ -53,6 +53,7 @@ type record struct {
 	history history
 	// retired is the counts of openers that were taken off the programs' map.
 	retired map[kernel.OpenerID]*kernel.OpenerCounts
+	swept   time.Duration // when that was last done
 	status  RecordStatus
 	baseline
 	result    *recording.Record

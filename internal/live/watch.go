@@ -82,8 +82,18 @@ func (r *record) pass(ctx context.Context, ended <-chan struct{}) error {
 
 // tick keeps what has been counted so far.
 func (r *record) tick(at time.Duration) error {
-	if err := r.probes.AllowCopies(copiesAtOnce + uint64(at.Seconds()*copiesASecond)); err != nil {
+	allowed := copiesAtOnce + uint64(at.Seconds()*copiesASecond)
+	if r.paths != nil && r.paths.full.Load() {
+		allowed = 0
+	}
+	if err := r.probes.AllowCopies(allowed); err != nil {
 		return err
+	}
+	if at >= r.swept+statusEvery {
+		r.swept = at
+		if err := r.retire(); err != nil {
+			return err
+		}
 	}
 	due := r.history.due(at)
 	show := r.options.Progress != nil && at >= r.status.Elapsed+statusEvery
@@ -114,12 +124,10 @@ func (r *record) tick(at time.Duration) error {
 	return nil
 }
 
-// countOpen is how many are open by opener, and the sums of those that are asked for. It takes openers off the map that will have no
-// more.
+// countOpen is how many are open by opener, and the sums of those that are asked for.
 func (r *record) countOpen() (live map[kernel.OpenerID]int, chosen recording.RecordPoint, err error) {
 	live = map[kernel.OpenerID]int{}
-	var finished []kernel.OpenerID
-	rows, chooses := 0, r.asked.chooses()
+	chooses := r.asked.chooses()
 	add := func(id kernel.OpenerID, c *kernel.OpenerCounts) {
 		if chooses && r.asksForOpener(id, c) {
 			chosen.Opened += int(c.Opened)
@@ -128,21 +136,18 @@ func (r *record) countOpen() (live map[kernel.OpenerID]int, chosen recording.Rec
 		}
 	}
 	err = r.probes.Openers(func(id kernel.OpenerID, c *kernel.OpenerCounts) {
-		rows++
 		add(id, c)
 		if c.Opened > c.Closed {
-			live[id] = int(c.Opened - c.Closed)
-		} else if c.Opened > 0 && id.Sample() {
-			finished = append(finished, id)
+			if to, known := r.paths.resolve(id); known {
+				id = to
+			}
+			live[id] += int(c.Opened - c.Closed)
 		}
 	})
 	for id, c := range r.retired {
 		add(id, c)
 	}
-	if err != nil || rows < fewRows {
-		return live, chosen, err
-	}
-	return live, chosen, r.retire(finished)
+	return live, chosen, err
 }
 
 // asksForOpener is asksFor while the time lasts.
@@ -157,25 +162,37 @@ func (r *record) asksForOpener(id kernel.OpenerID, c *kernel.OpenerCounts) bool 
 // fewRows is how many openers stay in the map whatever becomes of them.
 const fewRows = 1024
 
-// retire takes copies' rows off the map whose one connection is closed: nothing is counted for them any more.
-func (r *record) retire(finished []kernel.OpenerID) error {
-	gone := map[kernel.OpenerID]bool{}
-	for _, id := range finished {
-		gone[id] = true
+// retire takes copies' rows off the map whose one connection is closed: nothing is counted for them any more. What they count goes
+// to their paths, so that a program whose stacks are all different takes no more memory the longer it is watched.
+func (r *record) retire() error {
+	type finished struct {
+		id, to kernel.OpenerID
+		counts kernel.OpenerCounts
 	}
+	rows := 0
+	var list []finished
 	err := r.probes.Openers(func(id kernel.OpenerID, c *kernel.OpenerCounts) {
-		if gone[id] {
-			kept := *c
-			r.retired[id] = &kept
+		rows++
+		if !id.Sample() || c.Opened == 0 || c.Opened != c.Closed {
+			return
+		}
+		if to, known := r.paths.resolve(id); known {
+			list = append(list, finished{id, to, *c})
 		}
 	})
-	if err != nil {
+	if err != nil || rows < fewRows {
 		return err
 	}
-	for _, id := range finished {
-		if err := r.probes.ForgetOpener(id); err != nil {
+	for i := range list {
+		gone := &list[i]
+		if err := r.probes.ForgetOpener(gone.id); err != nil {
 			return err
 		}
+		if r.retired[gone.to] == nil {
+			r.retired[gone.to] = &kernel.OpenerCounts{}
+		}
+		r.retired[gone.to].Add(&gone.counts)
+		r.paths.forget(gone.id)
 	}
 	return nil
 }
