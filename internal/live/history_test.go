@@ -22,7 +22,7 @@ func TestAHistoryKeepsMomentsNearEachTenth(t *testing.T) {
 			t.Errorf("%v: %d moments", whole, len(h.moments))
 		}
 		for i, m := range h.tenths(whole) {
-			if end := whole * time.Duration(i+1) / 10; (m.at - end).Abs() > whole/20 || m.live[id] != int(m.at) {
+			if end := whole * time.Duration(i+1) / 10; (m.at-end).Abs() > whole/20 || m.live[id] != int(m.at) {
 				t.Errorf("%v: the moment for tenth %d is %v", whole, i+1, m.at)
 			}
 		}
