@@ -3,13 +3,13 @@ package loader
 import (
 	"errors"
 	"os"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/netcfg"
+	"github.com/connprof/connprof/test/check"
 )
 
 // openFiles is the open files of a namespace's sockets.
@@ -108,13 +108,12 @@ func TestAThreadsOwnTableOfFilesIsFound(t *testing.T) {
 	type made struct{ tid, fd int }
 	ready, done := make(chan made), make(chan struct{})
 	failed := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine, and closes its files
+	go check.OnThreadOfItsOwn(func() {
 		fd, err := socketInTableOfItsOwn(netns)
 		failed <- err
 		ready <- made{unix.Gettid(), fd}
 		<-done
-	}()
+	})
 	defer close(done)
 	if err := <-failed; err != nil {
 		t.Fatal(err)

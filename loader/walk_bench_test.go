@@ -2,13 +2,13 @@ package loader
 
 import (
 	"errors"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/netcfg"
+	"github.com/connprof/connprof/test/check"
 )
 
 // BenchmarkWalk walks idle connections, both ends of which are in an epoll set, by the iterator and by the hash tables.
@@ -54,15 +54,14 @@ func holdConnections(b *testing.B, n *netcfg.Private, port, connections int) (en
 	})
 	defer unix.Close(netns)
 	opened, done := make(chan error), make(chan struct{})
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine, and closes its files
+	go check.OnThreadOfItsOwn(func() {
 		err := errors.Join(unix.Unshare(unix.CLONE_FILES), unix.Setns(netns, unix.CLONE_NEWNET))
 		if err == nil {
 			err = openInEpollSet(port, connections)
 		}
 		opened <- err
 		<-done
-	}()
+	})
 	if err := <-opened; err != nil {
 		b.Fatal(err)
 	}

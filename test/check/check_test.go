@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/load"
@@ -309,6 +311,17 @@ func TestTwoKernelsAreToldFromOne(t *testing.T) {
 	for want, r := range map[string]*recording.Recording{"taken for one kernel": joint(), "a reconciliation of each end": apart} {
 		if got := text(TwoKernels(r)); !strings.Contains(got, want) {
 			t.Errorf("want %q in %q", want, got)
+		}
+	}
+}
+
+// Goroutines that are started often enough come to lie on the first thread as well.
+func TestAThreadOfItsOwnIsNeverTheFirst(t *testing.T) {
+	for range 50 {
+		tid := make(chan int)
+		go OnThreadOfItsOwn(func() { tid <- unix.Gettid() })
+		if got := <-tid; got == unix.Getpid() {
+			t.Fatal("it is the process's first thread")
 		}
 	}
 }

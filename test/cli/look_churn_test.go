@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"net/netip"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/test/check"
 )
 
 // churner opens and resets connections to a listener of its own as fast as it can, until it is told to end. It keeps some open, each
@@ -26,8 +27,7 @@ func startChurner(t *testing.T, keep int) *churner {
 	t.Helper()
 	c := &churner{ended: make(chan error, 1)}
 	begun := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine, and closes its files
+	go check.OnThreadOfItsOwn(func() {
 		err := unix.Unshare(unix.CLONE_FILES)
 		if err != nil {
 			begun <- err
@@ -44,7 +44,7 @@ func startChurner(t *testing.T, keep int) *churner {
 			err = c.reset(listener, at)
 		}
 		c.ended <- err
-	}()
+	})
 	if err := <-begun; err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -21,12 +20,11 @@ const otherConns = 2_000
 func otherPairs(t *testing.T) (closeAll func()) {
 	t.Helper()
 	opened, end, ended := make(chan error), make(chan struct{}), make(chan struct{})
-	go func() {
+	go check.OnThreadOfItsOwn(func() {
 		defer close(ended)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine, and closes its files
 		opened <- errors.Join(unix.Unshare(unix.CLONE_FILES), connectToSelf(otherConns))
 		<-end
-	}()
+	})
 	if err := <-opened; err != nil {
 		t.Fatal(err)
 	}
