@@ -146,6 +146,9 @@ func (r *record) sum(c *kernel.OpenCounters) {
 	out.Stacks.Copied = int(c.Copied)
 	out.Timeline = r.history.timeline(recording.RecordPoint{Seconds: out.Seconds, Opened: out.Opened, Closed: out.Closed, Failed: out.Failed})
 	r.machine.Losses.MapFull += c.MapFull + c.RowsFull
+	if missed, err := r.probes.Counters(); err == nil { // what the kernel counts of programs that it left out
+		r.machine.Losses.RecursionMisses += missed.RecursionMisses
+	}
 	if p := r.paths; p != nil && r.options.Compare {
 		out.Stacks.Compared, out.Stacks.Mistaken = p.compared, p.mistaken
 	}
