@@ -195,8 +195,7 @@ func (p *Probes) Services() (list []kernel.Service, err error) {
 // ListenersMade is the listeners that were made since the programs were attached.
 func (p *Probes) ListenersMade() (list []kernel.ListenerMade, err error) {
 	err = readMap(p, bpf.OpensMapListeners, func(key bpf.OpensListenerKey, l *bpf.OpensListener) {
-		list = append(list, kernel.ListenerMade{Netns: key.Netns, Port: uint16(key.Port), PID: l.Pid, Comm: text(l.Comm[:]),
-			Followed: l.Followed != 0})
+		list = append(list, kernel.ListenerMade{Netns: key.Netns, Port: uint16(key.Port), PID: l.Pid, Comm: text(l.Comm[:])})
 	})
 	return list, err
 }

@@ -139,11 +139,10 @@ type Service struct {
 
 // ListenerMade is a listener that was made while the programs watched.
 type ListenerMade struct {
-	Netns    uint32
-	Port     uint16
-	PID      uint32
-	Comm     string
-	Followed bool
+	Netns uint32
+	Port  uint16
+	PID   uint32
+	Comm  string
 }
 
 // StackCopy is a thread's user registers, by DWARF number, and its user stack from the stack pointer up.

@@ -94,7 +94,6 @@ func (r *record) sum(c *kernel.OpenCounters) {
 	if r.all() || len(r.opens.PIDs) > 0 {
 		out.NeverConnected = int(c.NeverConnected)
 	}
-	out.Before = 0
 	if r.all() && r.options.Command == nil {
 		out.Before, out.BeforeClosed = len(r.before), int(c.ClosedBefore)
 	}
@@ -146,9 +145,11 @@ func (r *record) sum(c *kernel.OpenCounters) {
 	out.Stacks.Copied = int(c.Copied)
 	out.Timeline = r.history.timeline(recording.RecordPoint{Seconds: out.Seconds, Opened: out.Opened, Closed: out.Closed, Failed: out.Failed})
 	r.machine.Losses.MapFull += c.MapFull + c.RowsFull
-	if missed, err := r.probes.Counters(); err == nil { // what the kernel counts of programs that it left out
-		r.machine.Losses.RecursionMisses += missed.RecursionMisses
+	missed, err := r.probes.Counters() // what the kernel counts of programs that it left out
+	if err != nil {
+		r.note("%v: how often the kernel left the programs out is not known", err)
 	}
+	r.machine.Losses.RecursionMisses += missed.RecursionMisses
 	if p := r.paths; p != nil && r.options.Compare {
 		out.Stacks.Compared, out.Stacks.Mistaken = p.compared, p.mistaken
 	}

@@ -150,7 +150,7 @@ func (r *record) countOpen() (live map[kernel.OpenerID]int, chosen recording.Rec
 	return live, chosen, err
 }
 
-// asksForOpener is asksFor while the time lasts.
+// asksForOpener tells whether an opener is asked for, while the time lasts.
 func (r *record) asksForOpener(id kernel.OpenerID, c *kernel.OpenerCounts) bool {
 	comm, pid := c.Comm, r.pidOf(id, c)
 	if netns, port, is := id.Listener(); is {
