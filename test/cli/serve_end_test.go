@@ -2,12 +2,15 @@ package cli
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/netcfg"
 	"github.com/connprof/connprof/test/check"
 )
 
@@ -27,9 +30,83 @@ func (p pair) ramping(t *testing.T, args ...string) *child {
 // held starts a run of 2,000 and waits until it holds them.
 func (p pair) held(t *testing.T) *child {
 	t.Helper()
-	run := p.run(t, "--ips", "1", "--conns", "2k", "--hold", "1h")
+	const conns = 2000
+	run := p.run(t, "--ips", "1", "--conns", fmt.Sprint(conns), "--hold", "1h")
+	p.reaches(t, run, conns)
 	run.holding(t)
+	if up, _ := run.up(conns); up != conns {
+		t.Fatalf("%d of %d connections are held: %s", up, conns, run.stderr.String())
+	}
 	return run
+}
+
+// reaches waits until all connections of a run are up. When none comes up for a time in which a SYN has been sent again three
+// times, the test tells what both hosts' kernels say of that.
+func (p pair) reaches(t *testing.T, run *child, conns int) {
+	t.Helper()
+	const still = 8 * time.Second
+	before, since, told := -1, time.Now(), false
+	run.until(t, "all are up", func() bool {
+		up, _ := run.up(conns)
+		if up != before {
+			before, since, told = up, time.Now(), false
+		}
+		if time.Since(since) > still && !told {
+			told = true
+			t.Logf("no connection in %v after %d of %d: on near %s; on far %s; softnet_stat\n%s", still, up, conns,
+				networkOf(t, p.near), networkOf(t, p.far), softnet(t))
+		}
+		return up == conns || strings.Contains(run.stderr.String(), "wrote ")
+	})
+}
+
+// networkOf is what a host's kernel says of its TCP: the sockets by state and port, and what of /proc/net/netstat is not 0.
+func networkOf(t *testing.T, host *netcfg.Private) string {
+	t.Helper()
+	var text strings.Builder
+	inside(t, host, func() error {
+		for _, name := range []string{"tcp", "tcp6"} {
+			b, err := os.ReadFile("/proc/thread-self/net/" + name)
+			if err != nil {
+				return err
+			}
+			by := map[string]int{}
+			for _, line := range strings.Split(string(b), "\n")[1:] {
+				if f := strings.Fields(line); len(f) > 6 {
+					by[fmt.Sprintf("state %s, queues %s, timer %s, retransmits %s", f[3], f[4], f[5][:2], f[6])]++
+				}
+			}
+			fmt.Fprintf(&text, "%s %v; ", name, by)
+		}
+		for _, name := range []string{"netstat", "snmp"} {
+			b, err := os.ReadFile("/proc/thread-self/net/" + name)
+			if err != nil {
+				return err
+			}
+			lines := strings.Split(string(b), "\n")
+			for i := 0; i+1 < len(lines); i += 2 {
+				names, values := strings.Fields(lines[i]), strings.Fields(lines[i+1])
+				for j := 1; j < len(names) && j < len(values); j++ {
+					if values[j] != "0" {
+						fmt.Fprintf(&text, "%s%s %s, ", names[0], names[j], values[j])
+					}
+				}
+			}
+		}
+		b, err := os.ReadFile("/proc/thread-self/net/dev")
+		text.Write(b)
+		return err
+	})
+	return text.String()
+}
+
+func softnet(t *testing.T) []byte {
+	t.Helper()
+	b, err := os.ReadFile("/proc/net/softnet_stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // clears checks that nothing is left of what f has started.

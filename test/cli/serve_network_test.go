@@ -130,9 +130,7 @@ func TestNetworksThatAreCut(t *testing.T) {
 	n.over("is gone", func(t *testing.T, p pair, c *cable) {
 		serve := p.serve(t, "-o", "server.json")
 		run := p.ramping(t)
-		for _, end := range c.ends {
-			end.Close()
-		}
+		c.pull()
 		p.bothLose(t, serve, run)
 	})
 	n.all.Go(func() {
