@@ -15,6 +15,8 @@ volatile __u32 sample_interval = 0;
 /* The load processes, known once they run; the loader writes them. 0: none. */
 volatile __u32 client_tgid = 0;
 volatile __u32 server_tgid = 0;
+/* Whose the other tasks in the run's network namespace are: nobody's in particular, or a server's of many processes. */
+volatile __u8 other_role = ROLE_NONE;
 /* In a namespace that others use as well, only the load processes count. Set before loading. */
 const volatile bool load_tasks_only = false;
 /* The cache of the endpoints' socks, by whose softirqs stacks are sampled whatever task is current: the accepted ends are
@@ -48,7 +50,7 @@ static __always_inline __u8 current_role(void)
 		return ROLE_CLIENT;
 	if (tgid && tgid == server_tgid)
 		return ROLE_SERVER;
-	return !load_tasks_only && in_scope(current_netns()) ? ROLE_NONE : NOT_OURS;
+	return !load_tasks_only && in_scope(current_netns()) ? other_role : NOT_OURS;
 }
 
 static __always_inline struct site_table *my_sites(void)

@@ -68,6 +68,7 @@ const (
 	SlabProgKmallocAlloc      = "kmalloc_alloc"
 	SlabVarClientTgid         = "client_tgid"
 	SlabVarLoadTasksOnly      = "load_tasks_only"
+	SlabVarOtherRole          = "other_role"
 	SlabVarOwnPidns           = "own_pidns"
 	SlabVarSampleInterval     = "sample_interval"
 	SlabVarScope              = "scope"
@@ -145,6 +146,7 @@ type SlabMapSpecs struct {
 type SlabVariableSpecs struct {
 	ClientTgid       *ebpf.VariableSpec `ebpf:"client_tgid"`
 	LoadTasksOnly    *ebpf.VariableSpec `ebpf:"load_tasks_only"`
+	OtherRole        *ebpf.VariableSpec `ebpf:"other_role"`
 	OwnPidns         *ebpf.VariableSpec `ebpf:"own_pidns"`
 	SampleInterval   *ebpf.VariableSpec `ebpf:"sample_interval"`
 	Scope            *ebpf.VariableSpec `ebpf:"scope"`
@@ -199,6 +201,7 @@ func (m *SlabMaps) Close() error {
 type SlabVariables struct {
 	ClientTgid       *ebpf.Variable `ebpf:"client_tgid"`
 	LoadTasksOnly    *ebpf.Variable `ebpf:"load_tasks_only"`
+	OtherRole        *ebpf.Variable `ebpf:"other_role"`
 	OwnPidns         *ebpf.Variable `ebpf:"own_pidns"`
 	SampleInterval   *ebpf.Variable `ebpf:"sample_interval"`
 	Scope            *ebpf.Variable `ebpf:"scope"`

@@ -31,6 +31,8 @@ func (c Config) checkEnd() error {
 	switch {
 	case c.End != kernel.RoleBoth && c.End != kernel.RoleClient && c.End != kernel.RoleServer:
 		return fmt.Errorf("a load has no end %q", c.End)
+	case c.Served && (c.End != kernel.RoleBoth || c.ThreadPerConnection):
+		return fmt.Errorf("a program of somebody else's accepts as it does, and in this network")
 	case c.End != kernel.RoleBoth && c.ThreadPerConnection:
 		return fmt.Errorf("a server with one thread a connection is for both ends on one host")
 	}
@@ -39,10 +41,10 @@ func (c Config) checkEnd() error {
 
 // Tell enters what the other end has said of its progress. It does nothing where both ends are here.
 func (e *Engine) Tell(p Progress) {
-	switch e.end {
-	case kernel.RoleClient:
+	switch {
+	case e.end == kernel.RoleClient, e.served:
 		e.shared.accepted.Store(int64(p.Accepted))
-	case kernel.RoleServer:
+	case e.end == kernel.RoleServer:
 		e.shared.attempted.Store(int64(p.Attempted))
 		e.shared.established.Store(int64(p.Established))
 		e.shared.failed.Store(int64(p.Failed))

@@ -1,13 +1,12 @@
 package load
 
 import (
+	"regexp"
 	"runtime"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/connprof/connprof/internal/kernel"
 )
 
 // client is the connecting worker. It numbers the connections and deals them out to its shards in stretches. As many
@@ -23,6 +22,7 @@ type client struct {
 	portByOption bool
 	scenario     Scenario
 	spares       spares
+	pattern      *regexp.Regexp // of Config.Exchange
 	*actor
 }
 
@@ -40,6 +40,11 @@ func newClient(c Config, s *shared) (*client, error) {
 	cl.scenario, _ = FindScenario(c.Scenario) // checked by the parent
 	if cl.actor, err = newActor(s, c.Payload); err != nil {
 		return nil, err
+	}
+	if c.Exchange != nil {
+		if cl.pattern, err = c.Exchange.Compile(); err != nil {
+			return nil, err
+		}
 	}
 	if c.Rate > 0 {
 		cl.active = 1 // connections are due one after the other
@@ -77,8 +82,10 @@ type clientShard struct {
 	*shard
 	client  *client
 	to      sockaddrs
-	up      []bool // by fd: was established
-	waiting int    // connect() made, handshake not finished
+	up      []bool // by fd: is up
+	waiting int    // connect() made, handshake or exchange not finished
+	// exchanges are those of Config.Exchange, nil where nothing is said.
+	exchanges *exchanges
 }
 
 // shard i waits for its turn and opens the connections numbered from low to high.
@@ -88,14 +95,15 @@ func (c *client) shard(ready chan<- error, i, low, high int) {
 	if err != nil {
 		return
 	}
-	cs := &clientShard{shard: s, client: c, to: newSockaddrs(c.config), up: make([]bool, high-low+reservedFDs)}
+	cs := &clientShard{shard: s, client: c, to: newSockaddrs(c.config), up: make([]bool, high-low+reservedFDs),
+		exchanges: newExchanges(c)}
 	c.turns.wait(i)
 	c.shared.clientShards.Add(1)
 	cs.open(low, high)
 	c.turns.pass()
 	cs.awaitLast()
 	for {
-		cs.take(cs.wait(-1))
+		cs.take(cs.wait(cs.repeat()))
 	}
 }
 
@@ -184,7 +192,7 @@ func (cs *clientShard) dial(address, port int, local uint16) (fd int, at step, e
 	} else {
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	}
-	if err == nil && c.config.End != kernel.RoleBoth {
+	if err == nil && !c.config.bothOurs() {
 		err = closeByReset(fd)
 	}
 	if err != nil {
@@ -215,6 +223,12 @@ func (cs *clientShard) take(events []unix.EpollEvent) {
 		switch {
 		case fd == cs.client.wake:
 			cs.catchUp(cs.client.actor)
+		case cs.up[fd] && cs.exchanges != nil:
+			if s.closing.Load() == 0 {
+				cs.listen(fd, e.Events)
+			}
+		case cs.exchanges != nil:
+			newly += cs.converse(fd, e.Events)
 		case cs.up[fd]:
 			if closed(e.Events) && s.closing.Load() == 0 {
 				s.clientsLost.Add(1)
@@ -226,10 +240,8 @@ func (cs *clientShard) take(events []unix.EpollEvent) {
 			s.fail(stepConnect, socketError(fd))
 			_ = unix.Close(fd)
 		case e.Events&unix.EPOLLOUT != 0:
-			cs.waiting--
-			cs.up[fd] = true
-			cs.held = append(cs.held, e.Fd)
-			newly++
+			s.connected.Add(1)
+			newly += cs.isUp(e.Fd)
 		}
 	}
 	if newly > 0 {
@@ -237,6 +249,17 @@ func (cs *clientShard) take(events []unix.EpollEvent) {
 		s.last.Store(int64(Monotonic()))
 	}
 }
+
+// isUp notes a connection that is up, 1.
+func (cs *clientShard) isUp(fd int32) int {
+	cs.waiting--
+	cs.up[fd] = true
+	cs.held = append(cs.held, fd)
+	return 1
+}
+
+// unansweredAtStop is how long an exchange may get no further once the ramp has been told to stop.
+const unansweredAtStop = time.Second
 
 // awaitLast waits for the last handshakes and gives up on those that make no progress for Config.Timeout.
 func (cs *clientShard) awaitLast() {
@@ -246,7 +269,14 @@ func (cs *clientShard) awaitLast() {
 		if cs.waiting != waiting {
 			waiting, since = cs.waiting, Monotonic()
 		}
-		if Monotonic()-since > cs.client.config.Timeout {
+		still, patience := Monotonic()-since, cs.client.config.Timeout
+		if cs.exchanges != nil && cs.client.shared.stop.Load() != 0 {
+			patience = unansweredAtStop
+		}
+		if still > patience {
+			if cs.exchanges != nil {
+				cs.giveUpRest()
+			}
 			for range cs.waiting {
 				cs.client.shared.fail(stepTimeout, syscall.ETIMEDOUT)
 			}

@@ -23,7 +23,7 @@ const (
 // End ends both processes and waits until the kernel has closed their sockets. One that somebody has stopped is woken, and one
 // that does not obey is killed.
 func (e *Engine) End() {
-	if e.end != kernel.RoleBoth && e.shared != nil {
+	if (e.end != kernel.RoleBoth || e.served) && e.shared != nil {
 		e.CloseOnPurpose()
 	}
 	for _, p := range e.workers {

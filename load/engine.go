@@ -31,6 +31,7 @@ type Engine struct {
 	end      kernel.Role // Config.End
 	accepts  bool        // the server accepts what the client has connected
 	connects bool        // there are connecting ends
+	served   bool        // Config.Served
 	threads  bool        // the server serves each connection by a thread of its own
 	payload  int         // Config.Payload
 }
@@ -48,6 +49,9 @@ type process struct {
 
 // ends are the ends that are made here, the server's first.
 func (c Config) ends() []kernel.Role {
+	if c.Served {
+		return []kernel.Role{kernel.RoleClient}
+	}
 	if c.End != kernel.RoleBoth {
 		return []kernel.Role{c.End}
 	}
@@ -72,7 +76,7 @@ func StartContext(abort context.Context, c Config, start func(*exec.Cmd) error) 
 	}
 	scenario, _ := FindScenario(c.Scenario) // checked above
 	memory.limit.Store(int64(c.Connections))
-	e := &Engine{abort: abort, shared: memory, memory: file, ended: make(chan struct{}), end: c.End, accepts: scenario.Accepted(),
+	e := &Engine{abort: abort, shared: memory, memory: file, ended: make(chan struct{}), end: c.End, served: c.Served, accepts: scenario.Accepted(),
 		connects: !scenario.Listens, threads: c.ThreadPerConnection, payload: c.Payload}
 	for _, role := range c.ends() {
 		p, err := e.startWorker(workerConfig{Role: role, Config: c}, start)

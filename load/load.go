@@ -11,6 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,7 +37,15 @@ type Config struct {
 	Payload  int
 	// ThreadPerConnection has a thread of the accepting end sleep in read(2) for each connection, in place of epoll.
 	ThreadPerConnection bool
+	// Served says that the accepting end is a program of somebody else's in the same network, all of which is the run's own. The
+	// connecting end alone is made, and what the other has accepted is told by Tell.
+	Served bool
+	// Exchange is what the connecting end says, nil for nothing.
+	Exchange *Exchange
 }
+
+// bothOurs tells whether both ends are processes of the engine's.
+func (c Config) bothOurs() bool { return c.End == kernel.RoleBoth && !c.Served }
 
 // MaxShardSockets bounds how many sockets one shard holds, whatever RLIMIT_NOFILE would allow: a table that stays
 // small is cheap to grow.
@@ -89,7 +100,8 @@ func (c Config) check() error {
 // Progress is a look at the shared counters.
 type Progress struct {
 	Attempted   int // connections tried
-	Established int // up on the connecting end
+	Connected   int // the connecting end's handshakes that are done, without those given up since
+	Established int // up on the connecting end: also what Config.Exchange wants
 	Accepted    int // accepted and in the server's epoll set, or with a thread of their own
 	Failed      int // given up
 	Lost        int // gone after they were up: the higher of the two ends' counts
@@ -114,3 +126,12 @@ func (f Failure) Recovers() bool { return f.Errno == syscall.EMFILE && f.Step ==
 
 // OfThread tells whether the kernel refused a thread, or memory for its stack.
 func (f Failure) OfThread() bool { return f.Step == stepNames[stepThread] }
+
+// MostFiles is how high RLIMIT_NOFILE can be raised on this host (fs.nr_open).
+func MostFiles() (uint64, error) {
+	text, err := os.ReadFile("/proc/sys/fs/nr_open")
+	if err != nil {
+		return 0, fmt.Errorf("read fs.nr_open: %w (is /proc mounted?)", err)
+	}
+	return strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+}

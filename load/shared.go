@@ -20,6 +20,7 @@ type counter struct {
 // shared is the memory that the parent and both workers map.
 type shared struct {
 	attempted, established, accepted, failed counter
+	connected                                counter
 	clientsLost, serversLost                 counter // ends that closed after they were up
 	first, last                              counter // CLOCK_MONOTONIC in ns
 	stop                                     counter // 1: open no more
@@ -31,6 +32,9 @@ type shared struct {
 	clientShards, serverShards               counter // those whose turn has come: they hear of commands
 	settled                                  counter // how often one of them has answered Settle
 	inUse, strangers                         counter // see Engine.PortsInUse, Engine.Strangers
+	asked, answered, unanswered              counter // see Repeats
+	otherClaim, otherLength                  counter // see Engine.OtherAnswer
+	other                                    [keptAnswer]byte
 	failures                                 [maxFailures]failureSlot
 	otherFailures                            counter
 	clientSwitches, serverSwitches           switchesSlot
@@ -104,11 +108,13 @@ const (
 	stepListen
 	stepTables
 	stepThread
+	stepSend
+	stepAnswer
 )
 
 var stepNames = map[step]string{stepSocket: "socket", stepOption: "setsockopt", stepBind: "bind",
 	stepConnect: "connect", stepEpoll: "epoll_ctl", stepAccept: "accept", stepTimeout: "handshake", stepAct: "scenario", stepListen: "listen", stepTables: "accept into the last file-descriptor table",
-	stepThread: "thread"}
+	stepThread: "thread", stepSend: "send", stepAnswer: "the expected answer"}
 
 // fail counts a failure. Safe to call from any thread, and allocates nothing.
 func (s *shared) fail(at step, errno syscall.Errno) {
@@ -145,7 +151,7 @@ func (s *shared) listFailures() []Failure {
 }
 
 func (s *shared) progress() Progress {
-	return Progress{Attempted: int(s.attempted.Load()), Established: int(s.established.Load()),
+	return Progress{Attempted: int(s.attempted.Load()), Connected: int(s.connected.Load()), Established: int(s.established.Load()),
 		Accepted: int(s.accepted.Load()), Failed: int(s.failed.Load()), Lost: int(max(s.clientsLost.Load(), s.serversLost.Load())),
 		First: time.Duration(s.first.Load()), Last: time.Duration(s.last.Load())}
 }

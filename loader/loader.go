@@ -174,6 +174,11 @@ func (p *Probes) SetRoles(clientPID, serverPID int) error {
 	return p.setSlab(map[string]any{bpf.SlabVarClientTgid: uint32(clientPID), bpf.SlabVarServerTgid: uint32(serverPID)})
 }
 
+// OthersServe says that every task of the scope which is not the connecting process's is the server's.
+func (p *Probes) OthersServe() error {
+	return p.setSlab(map[string]any{bpf.SlabVarOtherRole: uint8(bpf.StateRoleROLE_SERVER)})
+}
+
 // SampleSoftirqs has stacks sampled of what softirqs allocate from a cache, whatever task they interrupt: the socks of
 // accepted ends, where only the load processes' tasks count. The cache is that of a walked listener. Kernels before 6.1 do
 // not tell the cache of an allocation.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/connprof/connprof/internal/format"
+	"github.com/connprof/connprof/internal/guard"
 	_ "github.com/connprof/connprof/internal/lastwords" // speaks for a runtime that cannot start
 	"github.com/connprof/connprof/load"
 )
@@ -28,6 +29,7 @@ const (
 
 func main() {
 	load.WorkerMain()
+	guard.Main()
 	os.Exit(execute(os.Args[1:]))
 }
 

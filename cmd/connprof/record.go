@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -196,16 +195,9 @@ func recordLine(s live.RecordStatus) string {
 
 // commandOf is the command that args say, as the user who called sudo.
 func commandOf(args []string) (*live.Command, error) {
-	if strings.TrimSpace(args[0]) == "" {
-		return nil, errors.New("the command after -- is empty")
+	program, err := programOf(args)
+	if err != nil {
+		return nil, err
 	}
-	c := &live.Command{Args: args}
-	if who := invoker(); who != nil {
-		credential, environment, err := asUser(who.UID, who.GID)
-		if err != nil {
-			return nil, err
-		}
-		c.Credential, c.Environ = credential, environment
-	}
-	return c, nil
+	return &live.Command{Args: program.Args, Credential: program.Credential, Environ: program.Environ}, nil
 }

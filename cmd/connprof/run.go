@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/experiment"
+	"github.com/connprof/connprof/internal/guard"
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/remote"
@@ -41,13 +42,14 @@ type runFlags struct {
 	budgetTexts    []string
 	budgets        budgets
 	json           bool
+	server         serverFlags
 }
 
 func newRun() *cobra.Command {
 	f := &runFlags{Options: remote.Options{Options: experiment.Defaults()}}
 	f.payload = sizeValue(f.Payload)
 	cmd := &cobra.Command{
-		Use:   "run",
+		Use:   "run [flags] [-- COMMAND [ARG...]]",
 		Short: "Open connections, profile them, print the account and write a recording",
 		Long: `Open TCP connections between two processes in a network namespace of their own, profile every one of them, print
 what they cost the kernel, and write a recording that connprof report can render again.
@@ -56,11 +58,16 @@ Nothing of the host's network is touched, and nothing is left behind, however th
 and accounts for what is up; a second Ctrl-C skips the account.
 
 With --target the connections go to a connprof serve on another machine, from the addresses that connprof netup has
-added here. Each machine profiles its own end, and the recording holds both.`,
+added here. Each machine profiles its own end, and the recording holds both.
+
+With a command after -- that program is the accepting end: it is started in the run's network as the user who called sudo, and
+ended with all that it has started. Both ends are profiled, and what the program takes beside the kernel is told, too.`,
 		Example: `  sudo connprof run --ips 20 --conns 20k
   sudo connprof run --target 192.168.1.10:8090 --token TOKEN --ips 20
-  sudo connprof run --ips 1 --ports 20 --conns 100k --html report.html`,
-		Args: cobra.NoArgs,
+  sudo connprof run --ips 1 --ports 20 --conns 100k --html report.html
+  sudo connprof run --conns 20k --server-port 8080 -- ./server --port 8080
+  sudo connprof run --conns 20k --send 'PING\r\n' --expect PONG -- redis-server --port 6379`,
+		Args: cobra.ArbitraryArgs,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
@@ -84,7 +91,13 @@ added here. Each machine profiles its own end, and the recording holds both.`,
 	flags.StringArrayVar(&f.budgetTexts, "budget", nil, "`ROLE=BYTES`: page bytes an endpoint may cost; exit status 3 beyond (repeatable)")
 	flags.BoolVar(&f.json, "json", false, "print the recording to stdout in place of the text")
 	flags.StringVar(&f.endpoints, "endpoints", "", "write one CSV row an endpoint to this file")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd) }
+	f.server.add(flags)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := f.server.options(cmd, args, &f.Options.Options); err != nil {
+			return usageError{fmt.Errorf("run: %w", err)}
+		}
+		return f.run(cmd)
+	}
 	return cmd
 }
 
@@ -110,6 +123,8 @@ func (f *runFlags) check() (err error) {
 		problem = "--scenario all makes a recording for each scenario and one table: render them with connprof report"
 	case all && f.output == "-":
 		problem = "--scenario all writes several recordings: give --output a file name"
+	case f.Server != nil && (f.Target != "" || f.Scenario == allScenarios):
+		problem = "a command after -- is a server of its own: leave out --target, and --scenario all"
 	case f.output == "":
 		problem = "--output: want a file name, or - for standard output"
 	case f.NoProfile && (f.html != "" || f.endpoints != "" || len(f.budgetTexts) > 0):
@@ -152,6 +167,11 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
 		return err
 	}
+	if f.Server != nil {
+		if err := guard.Find(f.Server.Args[0]); err != nil {
+			return fmt.Errorf("run: %w", err)
+		}
+	}
 	if err := experiment.CheckThreads(f.endsHere()); err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
@@ -161,6 +181,9 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	defer f.outputs.close()
 	f.messages = newConsole(os.Stderr)
 	defer f.messages.close()
+	if f.server.output {
+		f.Server.Output = f.messages
+	}
 	p := newProgress(f.messages)
 	f.Version, f.Command, f.Hooked, f.Progress = version(), commandLine(), p.hooks, p.show
 	ctx, stop, release := watchSignals(cmd.Context())

@@ -11,6 +11,7 @@ type Batch struct {
 	Connections int
 	Sites       []kernel.Site // counted by then
 	ServerOpens int           // endpoints that a handshake had brought to ESTABLISHED by then
+	Destroyed   int           // endpoints that were gone again by then
 	endpoints   []kernel.Endpoint
 }
 
@@ -49,9 +50,13 @@ func (b *Batch) EndpointBytes(caches *Caches) (client, server uint64) {
 	return sums[kernel.RoleClient] / n, sums[kernel.RoleServer] / n
 }
 
-// types compares the batch's allocations with the batch's objects.
-func (b *Batch) types(caches *Caches, symbols *kernel.Symbols) []recording.TypeRow {
-	l := b.ledger(caches)
-	return l.typeRows(endpointRows(l.walk.whole.rows(caches)), Evidence{Caches: caches, Sites: b.Sites, Symbols: symbols,
-		ServerOpens: b.ServerOpens})
+// types compares the batch's allocations with the batch's objects. Where endpoints are gone, what was allocated is no longer what
+// there is.
+func (b *Batch) types(ev Evidence) []recording.TypeRow {
+	if b.Destroyed > 0 {
+		return []recording.TypeRow{}
+	}
+	l := b.ledger(ev.Caches)
+	return l.typeRows(endpointRows(l.walk.whole.rows(ev.Caches)), Evidence{Caches: ev.Caches, Sites: b.Sites, Symbols: ev.Symbols,
+		ServerOpens: b.ServerOpens, OtherServes: ev.OtherServes})
 }

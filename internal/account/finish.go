@@ -28,6 +28,8 @@ type Evidence struct {
 	Symbols       *kernel.Symbols
 	// SampleInterval is the mean number of allocations for each sampled stack.
 	SampleInterval int
+	// OtherServes says that the accepting end is a program which does more than that.
+	OtherServes bool
 	// ClientOpens and ServerOpens are how many endpoints became ESTABLISHED, by the state changes.
 	ClientOpens, ServerOpens int
 	// OthersBefore and OthersAfter are the endpoints that are not measured, at the moments of Before and After; nil where they were
@@ -64,7 +66,7 @@ func (l *Ledger) Fill(r *recording.Machine, ev Evidence) {
 	if b := ev.Batch; b != nil {
 		r.Trace.BatchConnections = b.Connections
 		r.Trace.CallSites = callSites(b.Sites, ev)
-		r.Trace.Types = b.types(ev.Caches, ev.Symbols)
+		r.Trace.Types = b.types(ev)
 		return
 	}
 	r.Trace.Types = l.typeRows(r.Endpoints, ev)
@@ -206,7 +208,7 @@ func (l *Ledger) typeRows(rows []recording.EndpointRow, ev Evidence) []recording
 		}
 		for t := range kernel.Types {
 			kind := kernel.ObjectType(t)
-			if !comparable(role, kind) {
+			if !comparable(role, kind) || ev.OtherServes && ofOthers(role, kind) {
 				continue
 			}
 			count, _ := groupTotals(rows, role, kind.String())
@@ -235,6 +237,12 @@ func comparable(role kernel.Role, kind kernel.ObjectType) bool {
 		return role == kernel.RoleClient
 	}
 	return true
+}
+
+// ofOthers tells whether allocations are also made for what is no connection where the server is a program of somebody else's:
+// all that its tasks make, and the bucket that a listener on all addresses needs for the one that it is reached at.
+func ofOthers(role kernel.Role, kind kernel.ObjectType) bool {
+	return role == kernel.RoleServer && kind != kernel.TCPSock || kind == kernel.Bind2Bucket
 }
 
 func roleOfSite(t kernel.ObjectType, s kernel.Site) kernel.Role {

@@ -17,6 +17,8 @@ type Ends struct {
 	Clients []netip.Addr
 	Ports   []uint16 // of the server, consecutive
 	Backlog int      // of each port
+	// Served says that the server is a program of the user's.
+	Served bool
 	// OneKernel says that the end which is elsewhere is in another network namespace of this very kernel.
 	OneKernel bool
 	// Most is how many connections are wanted where none was asked for here, for the reason Why; 0 for no bound.
@@ -80,6 +82,7 @@ func (e *Ends) SetPorts(first, n int) {
 // loadConfig fills in what the load has to know of the ends.
 func (e *Ends) loadConfig(c load.Config) load.Config {
 	c.End, c.Clients, c.Server, c.Ports, c.Backlog = e.Here, e.Clients, e.Server, e.Ports, e.Backlog
+	c.Served = e.Served
 	if e.Here == kernel.RoleClient {
 		c.Backlog = min(e.Backlog*len(e.Ports), netcfg.Backlog) // the window is over all ports
 	}

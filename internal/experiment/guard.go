@@ -16,7 +16,7 @@ const accountReserve = 48 << 20
 
 // guards look, several times a second, for what must end the ramp before the host suffers. Each says why, or nothing.
 var guards = []func(*Watch, map[string]uint64) string{
-	hostMemory, cgroupMemory, allowedMemory, fileTable, refusals, otherEnd,
+	hostMemory, cgroupMemory, allowedMemory, serverMemory, fileTable, refusals, otherEnd,
 }
 
 // limitReached names the limit that the ramp has run into, empty for none. info is /proc/meminfo.
@@ -62,6 +62,20 @@ func allowedMemory(w *Watch, info map[string]uint64) string {
 	}
 	return fmt.Sprintf("memory: %s grown by %d MiB, and connections may take %d MiB, %d %% of %s (--allow-memory)",
 		what, grown>>20, allowed>>20, percent, s.plan.memory.Limit)
+}
+
+// serverMemory watches all that is taken where a server of the user's takes what it wants beside slab memory.
+func serverMemory(w *Watch, info map[string]uint64) string {
+	p := w.stage.plan
+	if p.served == nil || p.Options.AllowMemory == 0 {
+		return ""
+	}
+	taken, allowed := int64(w.stage.available)-int64(info["MemAvailable"]), int64(p.memory.Share(p.Options.AllowMemory))
+	if w.stage.available == 0 || taken < allowed+allowed/10+othersMemory {
+		return ""
+	}
+	return fmt.Sprintf("memory: MemAvailable has fallen by %d MiB since the first connection, and connections may take %d MiB, %d %% of %s "+
+		"(--allow-memory)", taken>>20, allowed>>20, p.Options.AllowMemory, p.memory.Limit)
 }
 
 // fileTable leaves the host's other users their files: the kernel bounds them by fs.file-max, and a run not at all.

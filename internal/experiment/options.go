@@ -32,9 +32,12 @@ type Options struct {
 	// ThreadPerConnection has the accepting end serve each connection by a thread of its own. The run is made twice, the
 	// first time with epoll.
 	ThreadPerConnection bool
-	Started             time.Time
-	Version             string
-	Command             []string
+	// Server is a program that is to be the accepting end, nil for connprof's own; Exchange is what is said on each connection to it.
+	Server   *ServerCommand
+	Exchange *load.Exchange
+	Started  time.Time
+	Version  string
+	Command  []string
 	// Endpoints gets one CSV row an endpoint; nil for none.
 	Endpoints io.Writer
 	// Hooked is told what each hook got, before the first connection.
@@ -96,7 +99,7 @@ var rules = []func(*Options) error{
 	func(o *Options) error { return within("ips", o.IPs, 1, netcfg.MaxClientAddresses, "client addresses") },
 	func(o *Options) error { return within("ports", o.Ports, 1, MaxPorts, "server ports") },
 	checkCapacity, checkScenario, checkPayload, checkBacklog, checkThreads,
-	checkHold,
+	checkHold, checkServer,
 	func(o *Options) error {
 		if !slices.Contains(kernel.HookChoices, o.Hooks) {
 			return Invalid("hooks", string(o.Hooks), "want one of %s", kernel.HookChoices)
@@ -190,6 +193,44 @@ func checkThreads(o *Options) error {
 	if o.ThreadPerConnection && !slices.Contains(load.ThreadScenarios, o.Scenario) {
 		return Invalid("scenario", Word(o.Scenario), "--threads-per-connection is for %s, where its threads have something to wait for",
 			strings.Join(load.ThreadScenarios, " and "))
+	}
+	return nil
+}
+
+// leastEvery keeps a client from doing nothing but repeating.
+const leastEvery = 100 * time.Millisecond
+
+// checkServer wants nothing of a server of the user's that only connprof's own knows how to do.
+func checkServer(o *Options) error {
+	x := o.Exchange
+	if o.Server == nil {
+		if x != nil {
+			return Invalid("send", nil, "and --expect are for a server of your own: name its command after --")
+		}
+		return nil
+	}
+	switch {
+	case o.Server.Port < 0 || o.Server.Port > 65535:
+		return Invalid("server-port", o.Server.Port, "want a port from 1 to 65535")
+	case o.Server.Wait <= 0:
+		return Invalid("server-wait", o.Server.Wait, "want a time above 0, such as 30s")
+	case o.Ports != 1:
+		return Invalid("ports", o.Ports, "a server of your own has one, --server-port")
+	case o.Scenario != "idle":
+		return Invalid("scenario", Word(o.Scenario), "a server of your own does as it does: say what it needs by --send and --expect")
+	case o.ThreadPerConnection:
+		return Invalid("threads-per-connection", nil, "is a server of connprof's: leave it out, or the command")
+	case x != nil && x.Bytes < 0:
+		return Invalid("expect", x.Bytes, "want a number of bytes, or a regular expression")
+	case x != nil && x.Every != 0 && x.Every < leastEvery:
+		return Invalid("every", x.Every, "want %v or more", leastEvery)
+	case x != nil && x.Every != 0 && len(x.Send) == 0:
+		return Invalid("then", Word("repeat"), "there is nothing to repeat: add --send")
+	}
+	if x != nil {
+		if _, err := x.Compile(); err != nil {
+			return Invalid("expect", x.Pattern, "is no regular expression: %v", err)
+		}
 	}
 	return nil
 }

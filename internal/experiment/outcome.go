@@ -70,12 +70,16 @@ func (s *Stage) fillLoad(watch *Watch, lost bool) {
 	}
 	l.Failures = []recording.Failure{}
 	for _, f := range s.engine.Failures() {
-		l.Failures = append(l.Failures, recording.Failure{Step: f.Step, Error: f.Errno.Error(), Count: f.Count})
+		l.Failures = append(l.Failures, recording.Failure{Step: f.Step, Error: f.Why(), Count: f.Count})
 	}
 	for _, u := range s.unarranged {
 		if u.Stuck > 0 {
 			l.Failures = append(l.Failures, recording.Failure{Step: recording.StepScenario, Error: u.Why, Count: u.Stuck})
 		}
+	}
+	s.fillExchange(l)
+	if s.plan.served != nil && p.Lost > 0 {
+		l.Failures = append(l.Failures, recording.Failure{Step: recording.StepScenario, Error: "the server closed it while it was up", Count: p.Lost})
 	}
 	if n := s.engine.PortsInUse(); n > 0 {
 		s.note(fmt.Sprintf("%d attempts met a local port in use and took another", n))
@@ -88,12 +92,25 @@ func (s *Stage) fillLoad(watch *Watch, lost bool) {
 	s.fillServer(l)
 }
 
+// fillExchange writes down what was said on the connections so far.
+func (s *Stage) fillExchange(l *recording.Load) {
+	x := s.plan.Options.Exchange
+	if x == nil {
+		return
+	}
+	n := s.engine.Repeats()
+	l.Exchange = &recording.Exchange{SentBytes: len(x.Send), ExpectedBytes: x.Bytes, Expected: x.Pattern, OtherAnswer: s.engine.OtherAnswer(),
+		EverySeconds: x.Every.Seconds(), Asked: n.Asked, Answered: n.Answered, Unanswered: n.Unanswered}
+}
+
 // up is how many connections are up. The accepting end counts its own: the client's last word may be on its way, or lost. So
 // does a connecting end that no longer hears of the other.
 func (s *Stage) up(p load.Progress, lost bool) int {
 	switch {
 	case s.plan.Ends.Elsewhere(kernel.RoleClient):
 		return p.Accepted
+	case s.plan.served != nil:
+		return max(0, p.Up()-p.Lost)
 	case lost:
 		return p.Established
 	}
@@ -160,6 +177,7 @@ func hold(ctx context.Context, stage *Stage, watch *Watch, peer Peer) error {
 	}
 	l := stage.machine.Load
 	l.HoldSeconds = time.Since(begun).Seconds()
+	stage.fillExchange(l)
 	still, err := stage.profile.stillUp(stage)
 	if err != nil {
 		return err

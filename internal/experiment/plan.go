@@ -24,6 +24,8 @@ type Plan struct {
 	// compares says that this is one of two runs with different servers; other is the first of the two.
 	compares bool
 	other    *recording.Comparison
+	served   *served // nil where the server is connprof's own
+	ofServer uint64  // bytes that a connection takes of that, beside slab memory
 }
 
 // userBytes is what the load processes and the profiler keep for a connection themselves.
@@ -218,7 +220,7 @@ func (p *Plan) fitLimits(client, server uint64) error {
 // open by then stays: a number that nobody asked for is not lowered below it.
 func (p *Plan) Replan(client, server uint64) ([]recording.PlanRow, error) {
 	open := p.sure()
-	if err := p.fitMemory(client + server + userBytes); err != nil {
+	if err := p.fitMemory(client + server + userBytes + p.ofServer); err != nil {
 		return nil, err
 	}
 	if err := p.fitLimits(client, server); err != nil {

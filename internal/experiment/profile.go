@@ -84,8 +84,14 @@ func (p profiled) close()                              { p.Close() }
 func (p profiled) queued() (int, error)                { return p.Queued() }
 
 func (p profiled) know(client, server int) error {
-	if err := p.SetRoles(client, server, !p.ends.private()); err != nil || p.ends.Here != kernel.RoleServer {
+	if err := p.SetRoles(client, server, !p.ends.private()); err != nil {
 		return err
+	}
+	if p.ends.Served {
+		return p.OthersServe()
+	}
+	if p.ends.Here != kernel.RoleServer {
+		return nil
 	}
 	return p.SampleAccepted()
 }
@@ -111,6 +117,9 @@ func (p profiled) traceArranging(conns int) error { return p.TraceArranging(samp
 var threadCaches = []string{"task_struct", "pid", "vmap_area", "vm_struct", "kmalloc-32", "kmalloc-64", "kmalloc-96", "vm_area_struct",
 	"anon_vma", "anon_vma_chain", "maple_node"}
 
+// processCaches serve what it makes for a process, beside its threads.
+var processCaches = []string{"mm_struct", "files_cache", "fs_cache", "signal_cache", "sighand_cache", "cred", "cred_jar"}
+
 func (p profiled) account(s *Stage) error {
 	s.comeToRest()
 	after, err := measure.ReadSlabs()
@@ -124,8 +133,11 @@ func (p profiled) account(s *Stage) error {
 	if err := p.Account(s.machine, after, list); err != nil {
 		return err
 	}
-	if s.plan.Options.ThreadPerConnection {
+	switch {
+	case s.plan.Options.ThreadPerConnection:
 		account.FillThreads(s.machine, p.Before(), after, account.Listed(threadCaches, p.Aliases()))
+	case s.plan.served != nil:
+		account.FillThreads(s.machine, p.Before(), after, account.Listed(append(processCaches, threadCaches...), p.Aliases()))
 	}
 	if last := s.engine.Progress().Last; last > 0 {
 		s.machine.Cost.AccountSeconds = (load.Monotonic() - last).Seconds()
@@ -137,6 +149,9 @@ func (p profiled) account(s *Stage) error {
 // owners names the load processes, which no longer need to be looked up by then.
 func (s *Stage) owners() account.Processes {
 	client, server := s.engine.PIDs()
+	if s.plan.served != nil {
+		server = s.plan.served.pid()
+	}
 	return account.Processes{ClientPID: client, ServerPID: server, Comm: kernel.Comm}
 }
 

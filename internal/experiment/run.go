@@ -26,6 +26,10 @@ func Run(ctx context.Context, o Options) (*recording.Recording, error) {
 	if o.ThreadPerConnection {
 		return compareServers(ctx, plan)
 	}
+	if o.Server != nil {
+		plan.served = newServed(o.Server)
+		return RunWith(ctx, plan, plan.served)
+	}
 	return RunWith(ctx, plan, nobody{})
 }
 

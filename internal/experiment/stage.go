@@ -30,6 +30,8 @@ type Stage struct {
 	others  *presence
 	machine *recording.Machine
 	before  account.Snapshot
+	// available is MemAvailable before the first connection, in bytes; 0 where it is not needed.
+	available uint64
 	// unarranged are the steps of the scenario that not all connections took.
 	unarranged []*load.UnarrangedError
 	serving    serving // before the first connection, where servers are compared
@@ -84,13 +86,27 @@ func (s *Stage) enterNetwork() (err error) {
 	ends.Server, ends.Backlog = s.network.Server, s.network.Backlog
 	ends.SetClients(s.network.Clients)
 	ends.SetPorts(firstServerPort, o.Ports)
+	return s.startServer()
+}
+
+// startServer starts the program that is to be the accepting end, where there is one.
+func (s *Stage) startServer() error {
+	server, ends := s.plan.served, s.plan.Ends
+	if server == nil {
+		return nil
+	}
+	if err := server.start(s.network, s.plan); err != nil {
+		return err
+	}
+	ends.Served, ends.Server, ends.Backlog = true, server.at.Addr(), server.queues.backlog
+	ends.SetPorts(int(server.at.Port()), 1)
 	return nil
 }
 
 func (s *Stage) startLoad() error {
 	o := &s.plan.Options
 	config := s.plan.Ends.loadConfig(load.Config{Connections: s.plan.Conns, Rate: o.Rate, Timeout: handshakeTimeout,
-		Scenario: s.plan.Scenario.Name, Payload: o.Payload, ThreadPerConnection: o.ThreadPerConnection})
+		Scenario: s.plan.Scenario.Name, Payload: o.Payload, ThreadPerConnection: o.ThreadPerConnection, Exchange: o.Exchange})
 	engine, err := load.StartContext(s.abort, config, s.network.Start)
 	if err != nil {
 		return err
@@ -145,6 +161,13 @@ func (s *Stage) cpuTime() time.Duration {
 
 // Baseline takes the first look at the kernel's memory.
 func (s *Stage) Baseline() (err error) {
+	if s.plan.served != nil {
+		info, err := kernel.ReadMeminfo()
+		if err != nil {
+			return err
+		}
+		s.available = info["MemAvailable"]
+	}
 	if s.before, err = s.profile.baseline(); err != nil || !s.plan.compares {
 		return err
 	}
@@ -171,6 +194,7 @@ func (s *Stage) TakeBatch(connections int, rest func() error) error {
 	}
 	l := s.machine.Load
 	l.ExpectedBytes = client + server
+	s.plan.ofServer = s.plan.served.bytesEach(connections)
 	if s.machine.Plan, err = s.plan.Replan(client, server); err != nil {
 		return fmt.Errorf("after the first %d: %w", connections, err)
 	}
@@ -208,6 +232,7 @@ func (s *Stage) Close() {
 	if s.engine != nil {
 		s.engine.End()
 	}
+	s.plan.served.end()
 	if s.network != nil {
 		s.network.Close()
 	}

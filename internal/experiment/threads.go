@@ -156,6 +156,9 @@ const mappingsSpare = 500
 // fillServer writes down what serving took. Growth is read from figures of the whole host, and only where two models are
 // compared.
 func (s *Stage) fillServer(l *recording.Load) {
+	if s.plan.served != nil {
+		return // Join tells
+	}
 	cost := &l.ServerCost
 	cost.ServerModel = recording.ModelEpoll
 	if s.plan.Options.ThreadPerConnection {

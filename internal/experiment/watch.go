@@ -164,10 +164,25 @@ func (w *Watch) isOver(p load.Progress, now time.Time) bool {
 		patience = unbegun
 	}
 	if now.Sub(w.moved) > patience {
-		w.End(fmt.Sprintf("no progress for %v: %d of %d attempts up, %d accepted", patience, p.Established, p.Attempted, p.Accepted))
+		w.End(fmt.Sprintf("no progress for %v: %s", patience, w.stage.standstill(p)))
 		return true
 	}
 	return false
+}
+
+// standstill is what the connections wait for.
+func (s *Stage) standstill(p load.Progress) string {
+	server, x := s.plan.served, s.plan.Options.Exchange
+	switch {
+	case server == nil || p.Connected == 0:
+		return fmt.Sprintf("%d of %d attempts up, %d accepted", p.Established, p.Attempted, p.Accepted)
+	case p.Accepted < p.Connected:
+		return fmt.Sprintf("the server has accepted %d of %d connections, and the others wait in its accept queue, which has room for %d",
+			p.Accepted, p.Connected, server.queues.backlog)
+	case x != nil:
+		return fmt.Sprintf("the server has accepted %d connections, and %d have had the expected answer (--expect)", p.Accepted, p.Established)
+	}
+	return fmt.Sprintf("%d of %d attempts up, and the server has accepted all of them", p.Established, p.Attempted)
 }
 
 func (w *Watch) report(p load.Progress, now time.Time, slab int64) {

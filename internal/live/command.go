@@ -13,6 +13,8 @@ import (
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
+
+	"github.com/connprof/connprof/internal/guard"
 )
 
 // Command is a program that a record starts and watches. The kernel holds it at its end, before its files are closed, until the record
@@ -36,47 +38,8 @@ func (c *Command) parent() int {
 	return os.Getpid()
 }
 
-// CommandError says that a command could not be started.
-type CommandError struct {
-	Name string
-	Err  error
-}
-
-func (e *CommandError) Error() string {
-	why := e.Err.Error()
-	switch {
-	case errors.Is(e.Err, exec.ErrNotFound), errors.Is(e.Err, os.ErrNotExist):
-		why = "there is no such program; give its path"
-	case errors.Is(e.Err, os.ErrPermission):
-		why = "the user may not execute it"
-	case errors.Is(e.Err, unix.ENOEXEC):
-		why = "it is no program that this kernel can run; does a script lack its #! line?"
-	}
-	return fmt.Sprintf("start %s: %s", e.Name, why)
-}
-
-func (e *CommandError) Unwrap() error { return e.Err }
-
 // Find tells whether there is such a program, before anything is loaded for it.
-func (c *Command) Find() error {
-	if _, err := exec.LookPath(c.Args[0]); err != nil {
-		return &CommandError{c.Args[0], causeOf(err)}
-	}
-	return nil
-}
-
-// causeOf is an error without the name of the program, which a CommandError has.
-func causeOf(err error) error {
-	var named *exec.Error
-	var path *os.PathError
-	switch {
-	case errors.As(err, &named):
-		return named.Err
-	case errors.As(err, &path):
-		return path.Err
-	}
-	return err
-}
+func (c *Command) Find() error { return guard.Find(c.Args[0]) }
 
 // Start starts it with connprof's own standard files.
 func (c *Command) Start() error {
@@ -94,7 +57,7 @@ func (c *Command) run() {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = os.Stdin, os.Stdout, os.Stderr, c.Environ
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.Credential}
 	if err := cmd.Start(); err != nil {
-		c.started <- &CommandError{c.Args[0], causeOf(err)}
+		c.started <- guard.NewStartError(c.Args[0], err)
 		return
 	}
 	c.pid = cmd.Process.Pid

@@ -51,7 +51,7 @@ func (m *Measurement) Account(out *recording.Machine, after account.Snapshot, li
 		return err
 	}
 	othersBefore, othersAfter := m.others.taken(out)
-	m.ledger.Fill(out, account.Evidence{OthersBefore: othersBefore, OthersAfter: othersAfter,
+	m.ledger.Fill(out, account.Evidence{OtherServes: m.othersServe, OthersBefore: othersBefore, OthersAfter: othersAfter,
 		Before: m.before, After: after, Caches: caches, Sites: sites, Batch: m.batch,
 		ScenarioSites: arranged, Symbols: m.symbols, SampleInterval: m.config.SampleInterval,
 		ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})

@@ -54,6 +54,8 @@ type Measurement struct {
 	stop    context.CancelFunc
 	drained chan error
 	others  *others // nil where they are not counted
+	// othersServe says that OthersServe was called.
+	othersServe bool
 
 	before account.Snapshot
 	// standing are the endpoints that were there at that moment, by address of the struct sock.
@@ -139,6 +141,12 @@ func (m *Measurement) SetRoles(client, server int, only bool) error {
 		return err
 	}
 	return m.probes.CountVectors(m.symbols.Range(kernel.Types[kernel.SlabObjExt].Sites...))
+}
+
+// OthersServe says that every other task of the networks is the server's, a program which does more than accept.
+func (m *Measurement) OthersServe() error {
+	m.othersServe = true
+	return m.probes.OthersServe()
 }
 
 // SampleAccepted has stacks sampled of what softirqs allocate for accepted ends. Their socks' cache is that of the listeners.
@@ -230,7 +238,7 @@ func (m *Measurement) TakeBatch(connections int) error {
 	if err != nil {
 		return err
 	}
-	b.ServerOpens = int(counters.ServerEstablished)
+	b.ServerOpens, b.Destroyed = int(counters.ServerEstablished), int(counters.Destroyed)
 	if err := m.Walk(b.Visit); err != nil {
 		return err
 	}

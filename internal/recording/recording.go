@@ -169,6 +169,10 @@ type Load struct {
 	ServerCost
 	// ComparedWith is the same with the other model of server, where that was asked for.
 	ComparedWith *Comparison `json:"compared_with,omitempty"`
+	// Server is the accepting end where that was a program of somebody else's.
+	Server *Server `json:"server,omitempty"`
+	// Exchange is what was said on the connections, nil for nothing.
+	Exchange *Exchange `json:"exchange,omitempty"`
 }
 
 // StepScenario is the step of a connection that is up and not in the scenario.

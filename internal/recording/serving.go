@@ -66,3 +66,51 @@ type ThreadCacheGrown struct {
 	Objects int64  `json:"objects"`
 	Bytes   int64  `json:"bytes"`
 }
+
+// Server is a program of somebody else's that was the accepting end.
+type Server struct {
+	Command []string `json:"command"`
+	Address string   `json:"address"` // that the connections went to, with the port
+	Backlog int      `json:"backlog"` // of its accept queue, of the shortest where it has several
+	// Memory is what its processes took when all was up, Growth what of it came since before the first connect().
+	Memory ServerMemory `json:"memory"`
+	Growth ServerMemory `json:"growth"`
+	// CPUSeconds is the CPU time that they took meanwhile. Those that ended meanwhile are left out.
+	CPUSeconds float64 `json:"cpu_seconds"`
+	// Ended is how it ended before the run did: exit status 1, signal: killed. Empty where it did not.
+	Ended string `json:"ended,omitempty"`
+}
+
+// ServerMemory is what all processes of a server take beside slab memory.
+type ServerMemory struct {
+	Processes int `json:"processes"`
+	Threads   int `json:"threads"`
+	// RSSBytes counts a page once for each process that has it, PSSBytes once in all. AnonymousBytes is the part of RSSBytes that is no
+	// file's.
+	RSSBytes         int64 `json:"rss_bytes"`
+	PSSBytes         int64 `json:"pss_bytes"`
+	AnonymousBytes   int64 `json:"anonymous_bytes"`
+	PageTableBytes   int64 `json:"page_table_bytes"`
+	KernelStackBytes int64 `json:"kernel_stack_bytes"`
+}
+
+// Since is how much more it is than before.
+func (m ServerMemory) Since(b ServerMemory) ServerMemory {
+	return ServerMemory{m.Processes - b.Processes, m.Threads - b.Threads, m.RSSBytes - b.RSSBytes, m.PSSBytes - b.PSSBytes,
+		m.AnonymousBytes - b.AnonymousBytes, m.PageTableBytes - b.PageTableBytes, m.KernelStackBytes - b.KernelStackBytes}
+}
+
+// Exchange is what the connecting end said on each connection, and what it waited for.
+type Exchange struct {
+	SentBytes     int    `json:"sent_bytes"`
+	ExpectedBytes int    `json:"expected_bytes,omitempty"`
+	Expected      string `json:"expected,omitempty"` // a regular expression
+	// OtherAnswer is how the first answer began that was not the expected one.
+	OtherAnswer string `json:"other_answer,omitempty"`
+	// EverySeconds is how often it was said again, 0 for never. Asked, Answered and Unanswered count that until the account was made, and
+	// where the connections were held until the end of that.
+	EverySeconds float64 `json:"every_seconds,omitempty"`
+	Asked        int64   `json:"asked,omitempty"`
+	Answered     int64   `json:"answered,omitempty"`
+	Unanswered   int64   `json:"unanswered,omitempty"`
+}

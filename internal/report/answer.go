@@ -19,7 +19,7 @@ type Answer struct {
 // answerOf is what one connection costs of those that connprof opened, or what all endpoints hold that it found.
 func answerOf(r *recording.Recording) Answer {
 	if c := connectionOf(r); c.opened {
-		return c.answer()
+		return withUserSpace(c.answer(), c, r.Load())
 	}
 	return holding(r)
 }
@@ -133,6 +133,14 @@ func (c connection) answer() Answer {
 	}
 	if c.missing != kernel.RoleUnknown {
 		a.Sum = "the " + other(c.missing).String() + "'s end only"
+	}
+	return a
+}
+
+// withUserSpace adds what the user's own server takes for the connection.
+func withUserSpace(a Answer, c connection, l *recording.Load) Answer {
+	if bytes, ok := userEach(l); ok && c.whole() {
+		a.Sentence = fmt.Sprintf("One connection costs %s in the kernel and %s in the server", format.Size(c.pageBytes()), format.Size(bytes))
 	}
 	return a
 }

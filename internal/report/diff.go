@@ -141,6 +141,13 @@ func differences(older, newer *recording.Recording) []Difference {
 	add("scenario", ofLoad(func(l *recording.Load) string { return format.Clean(l.Scenario) }))
 	add("connections", ofLoad(func(l *recording.Load) string { return format.Count(l.Established) }))
 	add("a connection", ofConnection(connection.pageBytes))
+	add("in the server", ofLoad(func(l *recording.Load) string {
+		bytes, ok := userEach(l)
+		if !ok {
+			return ""
+		}
+		return format.Size(bytes)
+	}))
 	add("queued data", ofConnection(connection.bufferBytes))
 	add("unexplained", func(r *recording.Recording) string {
 		shares, _ := unexplainedShares(r)

@@ -74,6 +74,8 @@ func loadMemory(r *recording.Recording) []Fact {
 	switch {
 	case total == 0:
 		return nil
+	case r.Load().Server != nil:
+		whose = "the client's"
 	case len(ends) == 1 && r.Load().End == kernel.RoleBoth:
 		whose = "both ends"
 	case len(ends) == 1:

@@ -34,6 +34,8 @@ type Report struct {
 	Plan  Plan
 	// Servers compares two servers, where the run was of both.
 	Servers Servers
+	// Server is the accepting end where that was a program of the user's.
+	Server OwnServer
 
 	Rows []Row
 	// Ends are the rows that the answer is made of.
@@ -73,7 +75,7 @@ func newReport(r *recording.Recording) *Report {
 	return &Report{
 		Command: format.Command(r.Command), Host: hosts(r), Kernels: kernels(r), Recording: r,
 		Answer: answerOf(r), Status: status(r), Alerts: alerts(r), Tiles: tiles(r),
-		Run: runFacts(r), Load: loadFacts(r), Hooks: hookTables(r), Plan: planOf(r), Servers: serversOf(r),
+		Run: runFacts(r), Load: loadFacts(r), Hooks: hookTables(r), Plan: planOf(r), Servers: serversOf(r), Server: ownServerOf(r),
 		Rows: rowsOf(sortedRows(r)), Ends: rowsOf(connectionOf(r).ends()), Connection: connectionLines(r),
 		Accounts: accountsOf(r), Trace: traceOf(r), Losses: lossesOf(r), Costs: costsOf(r), CallPaths: callPathsOf(r),
 		Timelines: timelinesOf(r), Notes: notes(r), Top: topOf(r), Sites: siteTables(r),

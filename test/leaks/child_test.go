@@ -94,7 +94,8 @@ func (c *child) until(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// says waits for a line on standard output that begins so, and gives what follows.
+// says waits for a line on standard output that begins so, and gives what follows. What says "done" has opened and closed what it
+// was to, and the kernel has done so, too.
 func (c *child) says(t *testing.T, word string) (rest string) {
 	t.Helper()
 	c.until(t, "it says "+word, func() (found bool) {
@@ -105,6 +106,9 @@ func (c *child) says(t *testing.T, word string) (rest string) {
 		}
 		return found
 	})
+	if word == "done" {
+		atRest(t)
+	}
 	return rest
 }
 

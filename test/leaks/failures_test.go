@@ -100,8 +100,8 @@ func TestConnectionsThatDoNotComeUpAreToldWithTheirReason(t *testing.T) {
 				t.Errorf("the accepting ends are %+v, want %+v", got, up)
 			}
 			// Two kinds never were connected: those that were bound, and those that were not. Whose they were is not known after all.
-			if n := m.Record.NeverConnected; n < 2*times {
-				t.Errorf("%d never were connected, want %d at least", n, 2*times)
+			if n := m.Record.NeverConnected + int(m.Losses.RecursionMisses); n < 2*times { // see agrees
+				t.Errorf("%d never were connected, or were left out by the kernel, want %d at least", n, 2*times)
 			}
 			want := counts{2*times + 2, 2 * times, 2 * times, 2}
 			if got := sum(owned(m.Openers, f.pid())); !got.agrees(want, m) || by == "process" && !total(m.Record).agrees(want, m) {

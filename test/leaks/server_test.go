@@ -5,11 +5,17 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/prometheus/procfs"
+
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // server accepts, and closes what its client has closed.
@@ -31,7 +37,42 @@ func newServer(t *testing.T, do func(func() error) error) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	ports.Store(s.Addr().(*net.TCPAddr).Port, nil)
 	return s
+}
+
+// ports are those of all servers of the tests.
+var ports sync.Map
+
+// closing are the states of what its process has closed and the kernel still holds. In FIN_WAIT2 it is a timewait sock by then.
+var closing = []string{"FIN_WAIT1", "CLOSING", "LAST_ACK"}
+
+// atRest waits until the kernel has closed what was closed to the servers: on a busy host that takes a while, and until then it is
+// as open as any other.
+func atRest(t *testing.T) {
+	t.Helper()
+	fs, err := procfs.NewFS("/proc/thread-self")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
+		lines, err := fs.NetTCP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := 0
+		for _, l := range lines {
+			if _, ours := ports.Load(int(l.RemPort)); ours && slices.Contains(closing, kernel.State(l.St).String()) && l.Inode == 0 {
+				open++
+			}
+		}
+		if open == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d clients are not closed in %v", open, limit)
+		}
+	}
 }
 
 func here(f func() error) error { return f() }

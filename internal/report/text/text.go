@@ -53,6 +53,7 @@ func (f Format) Write(w io.Writer, r *report.Report) error {
 	}
 	p.plan(&r.Plan)
 	p.servers(&r.Servers)
+	p.ownServer(&r.Server)
 	for i := range r.Rows {
 		p.endpoints(&r.Rows[i])
 	}
@@ -125,6 +126,23 @@ func (p page) servers(s *report.Servers) {
 	for _, l := range s.Lines {
 		tab.Add(terminal.Normal.Cell(l.What), terminal.Normal.Cell(l.Epoll), terminal.Bold.Cell(l.Thread),
 			terminal.Normal.Cell(l.Ratio))
+	}
+	p.Table(&tab)
+}
+
+func (p page) ownServer(s *report.OwnServer) {
+	if len(s.Lines) == 0 {
+		return
+	}
+	p.facts("The server", s.Facts)
+	tab := terminal.Table{Columns: []terminal.Column{{}, {Title: "all up", Right: true}, {Title: "growth", Right: true},
+		{Title: "a connection", Right: true}}}
+	for _, l := range s.Lines {
+		each := terminal.Normal
+		if l.Sum {
+			each = terminal.Bold
+		}
+		tab.Add(terminal.Normal.Cell(l.What), terminal.Normal.Cell(l.Now), terminal.Normal.Cell(l.Growth), each.Cell(l.Each))
 	}
 	p.Table(&tab)
 }
