@@ -113,7 +113,8 @@ func (s *served) listens(network *netcfg.Private, ipv6 bool) error {
 // steadyTime is how long a server has to listen on the same addresses.
 const steadyTime = 200 * time.Millisecond
 
-// rest waits until the program has started: until its processes work no more.
+// rest waits until the program's processes work no more, for a while at the most: what has no connections, or many, may have begun
+// with something of its own.
 func (s *served) rest() {
 	const look, most = 100 * time.Millisecond, 3 * time.Second
 	last := s.cpuTime()
@@ -161,6 +162,7 @@ func (s *served) bytesEach(connections int) uint64 {
 	if s == nil || connections == 0 {
 		return 0
 	}
+	s.rest()
 	now := s.use()
 	return uint64(max(0, now.PSSBytes+now.PageTableBytes+now.KernelStackBytes-s.before.PSSBytes-s.before.PageTableBytes-
 		s.before.KernelStackBytes)) / uint64(connections)
@@ -215,8 +217,11 @@ func (s *served) Err() error {
 	}
 }
 
-// Measure notes what the program takes now.
-func (s *served) Measure() { s.after = s.use() }
+// Measure notes what the program takes, once it has done what there was to do.
+func (s *served) Measure() {
+	s.rest()
+	s.after = s.use()
+}
 
 // Join writes what is known of the program into the recording.
 func (s *served) Join(r *recording.Recording) {

@@ -35,6 +35,7 @@ const childLimit = 10 * time.Minute
 
 func TestMain(m *testing.M) {
 	confinedMain()
+	serverMain()
 	os.Exit(testMain(m))
 }
 

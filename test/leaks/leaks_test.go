@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
 )
 
@@ -290,8 +291,17 @@ func TestNodeConnectsWithoutTheFunctionThatAskedForIt(t *testing.T) {
 	if got := total(m.Record); got != all {
 		t.Errorf("%+v in all, want %+v", got, all)
 	}
-	if got := sum(through(m, "internalConnect", pids...)); got != all {
-		t.Errorf("internalConnect has %+v, want %+v", got, all)
+	// Its engine moves the functions. On a busy host more stacks can be new at once than are copied, which have room for 500: those are
+	// counted, with that reason.
+	got, unread := sum(through(m, "internalConnect", pids...)), counts{}
+	for _, o := range owned(m.Openers, pids...) {
+		if o.Role == kernel.RoleClient && o.Stack != recording.StackWhole && o.Why != "" && !strings.Contains(strings.Join(o.Frames, " "), "internalConnect") {
+			unread.add(o)
+		}
+	}
+	both := counts{got.opened + unread.opened, got.closed + unread.closed, got.failed + unread.failed, got.live + unread.live}
+	if both != all || got.opened < all.opened/2 {
+		t.Errorf("internalConnect has %+v, and %+v are without a stack, want %+v together", got, unread, all)
 	}
 }
 
