@@ -29,7 +29,7 @@ export BPF2GO_STRIP = $(STRIP)
 export BPF2GO_CFLAGS = -O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 
 .PHONY: help build run test test-unit test-measure test-busy test-page test-vm scenario-table bench bench-overhead bench-record bench-scale bench-snapshot \
-	generate check-generated lint golangci format-c diagram images generate-tools bench-tools busy-tools server-tools servers-page page-tools record-tools vm-tools image-tools clean
+	generate check-generated lint golangci format-c diagram images generate-tools bench-tools busy-tools server-tools servers-page own-servers page-tools record-tools vm-tools image-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ test-measure: ## those of the tests that count connections and their objects, an
 # Installing them may start the host's own; those of the page are others, on other ports.
 servers-page: build server-tools ## start real servers with clients, and write what snapshot says of each into docs/results/servers.md
 	$(SUDO) test/servers.sh ./connprof > docs/results/servers.md
+
+own-servers: build server-tools ## what a connection costs in real servers, as a table in docs/results/own-servers.md (CONNS=20k)
+	@$(GO) build -o .cache/ownservers ./tools/ownservers
+	@$(SUDO) .cache/ownservers -page docs/results/own-servers.md -conns $(CONNS) ./connprof
 
 # Installing nginx may start the host's own; the tests use one of their own on another port.
 test-busy: busy-tools ## test-measure while wrk opens 2,000 connections a second to an nginx on loopback: TIMES=3 BUSY=test

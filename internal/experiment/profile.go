@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/connprof/connprof/internal/account"
@@ -143,7 +144,19 @@ func (p profiled) account(s *Stage) error {
 		s.machine.Cost.AccountSeconds = (load.Monotonic() - last).Seconds()
 	}
 	s.noteDoubts()
+	s.noteListedFiles(p.Before(), after)
 	return nil
+}
+
+// noteListedFiles says that somebody lists the open files of processes in /proc, which leaves a proc_inode and a dentry for each.
+func (s *Stage) noteListedFiles(before, after account.Snapshot) {
+	const cache = "proc_inode_cache"
+	was, is := before.Slabs[cache], after.Slabs[cache]
+	if grown := int64(is.ActiveObjects) - int64(was.ActiveObjects); grown > int64(max(100, s.machine.Load.Established/50)) {
+		s.note(fmt.Sprintf("another program of this host has looked at %d files in /proc meanwhile, such as a process's open ones: "+
+			"proc_inode_cache has grown by %.1f MiB, and the dentry cache as well, which is no connection's", grown,
+			float64(int64(is.PageBytes())-int64(was.PageBytes()))/(1<<20)))
+	}
 }
 
 // owners names the load processes, which no longer need to be looked up by then.

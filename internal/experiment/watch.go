@@ -177,7 +177,7 @@ func (s *Stage) standstill(p load.Progress) string {
 	case server == nil || p.Connected == 0:
 		return fmt.Sprintf("%d of %d attempts up, %d accepted", p.Established, p.Attempted, p.Accepted)
 	case p.Accepted < p.Connected:
-		return fmt.Sprintf("the server has accepted %d of %d connections, and the others wait in its accept queue, which has room for %d",
+		return fmt.Sprintf("the server has accepted %d of %d connections, and the others wait in its accept queue, which takes %d",
 			p.Accepted, p.Connected, server.queues.backlog)
 	case x != nil:
 		return fmt.Sprintf("the server has accepted %d connections, and %d have had the expected answer (--expect)", p.Accepted, p.Established)

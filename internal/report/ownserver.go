@@ -50,7 +50,7 @@ func endedText(s *recording.Server) string {
 func serverFacts(l *recording.Load) []Fact {
 	s := l.Server
 	facts := []Fact{{Key: "server", Value: format.Command(s.Command), Warn: s.Ended != ""},
-		{Key: "accept queue", Value: "room for " + format.Plural(s.Backlog, "connection", "connections")}}
+		{Key: "accept queue", Value: "up to " + format.Plural(s.Backlog, "connection", "connections")}}
 	cpu := format.Seconds(s.CPUSeconds) + " until all were up"
 	if l.Established > 0 {
 		cpu += fmt.Sprintf(", %.0f µs a connection", s.CPUSeconds/float64(l.Established)*1e6)

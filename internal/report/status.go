@@ -51,7 +51,11 @@ func unexplainedStatus(r *recording.Recording) []Fact {
 func (m machine) unexplainedStatus() Fact {
 	share, warn := unexplainedShare(m.Reconcile)
 	f := Fact{"unexplained", share + " of slab unexplained", warn}
-	if m.Reconcile.Threads != nil {
+	switch {
+	case m.Reconcile.Threads == nil:
+	case m.Load != nil && m.Load.Server != nil:
+		f.Value += " beside the server's tasks"
+	default:
 		f.Value += " beside the threads'"
 	}
 	if share == format.None {

@@ -1,10 +1,13 @@
 // Command ownservers has connprof run make connections to real servers, and prints what one costs each as a Markdown table:
 // docs/results/own-servers.md. Each server is started by connprof, in the run's own network. A figure is the median of the rounds.
 //
-//	ownservers [-conns N] [-rounds N] CONNPROF
+//	ownservers [-conns N] [-rounds N] [-page FILE] CONNPROF
+//
+// With -page the table goes into the page, between its markers.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -23,17 +26,46 @@ import (
 )
 
 func main() {
-	conns := flag.Int("conns", 20_000, "connections to each server")
+	conns := 20_000
+	flag.Func("conns", "connections to each server, such as 20k (the default)", func(text string) (err error) {
+		conns, err = strconv.Atoi(strings.Replace(text, "k", "000", 1))
+		return err
+	})
 	rounds := flag.Int("rounds", 3, "runs of each")
+	page := flag.String("page", "", "write the table into this `FILE`")
 	flag.Parse()
-	if flag.NArg() != 1 || *conns < 1 || *rounds < 1 {
+	if flag.NArg() != 1 || conns < 1 || *rounds < 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := measure(flag.Arg(0), *conns, *rounds, os.Stdout); err != nil {
+	if err := run(flag.Arg(0), conns, *rounds, *page); err != nil {
 		fmt.Fprintln(os.Stderr, "ownservers:", err)
 		os.Exit(1)
 	}
+}
+
+// The part of a page between these two lines is the table.
+const (
+	blockBegin = "<!-- begin: written by make own-servers -->\n"
+	blockEnd   = "<!-- end: written by make own-servers -->"
+)
+
+func run(connprof string, conns, rounds int, page string) error {
+	var table strings.Builder
+	if err := measure(connprof, conns, rounds, &table); err != nil || page == "" {
+		_, printed := fmt.Print(table.String())
+		return errors.Join(err, printed)
+	}
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	before, rest, begins := strings.Cut(string(text), blockBegin)
+	_, after, ends := strings.Cut(rest, blockEnd)
+	if !begins || !ends {
+		return fmt.Errorf("%s has no %s and %s", page, strings.TrimSpace(blockBegin), blockEnd)
+	}
+	return os.WriteFile(page, []byte(before+blockBegin+table.String()+blockEnd+after), 0o644)
 }
 
 // server is a real one.
