@@ -70,6 +70,7 @@ added here. Each machine profiles its own end, and the recording holds both.`,
 	flags.StringVar(&f.Scenario, "scenario", f.Scenario, "what is done with them once open: "+scenarioNames())
 	flags.Var(&f.payload, "payload", "bytes sent over each connection, for scenarios that send")
 	flags.DurationVar(&f.Hold, "hold", f.Hold, "how long all stay open after the last is up and measured")
+	addAfterCloseFlag(flags, &f.AfterClose)
 	flags.Var(&f.rate, "rate", "connections a second (default unlimited)")
 	flags.StringVarP(&f.output, "output", "o", defaultRecording, "the recording; gzipped if the name ends in .gz")
 	flags.StringVar(&f.html, "html", "", "render it as a page as well")
@@ -110,6 +111,8 @@ func (f *runFlags) check() (err error) {
 		problem = "--scenario all makes a recording for each scenario and one table: render them with connprof report"
 	case all && f.output == "-":
 		problem = "--scenario all writes several recordings: give --output a file name"
+	case all && len(f.AfterClose) > 0:
+		problem = "--after-close is for one scenario: leave out --scenario all"
 	case f.output == "":
 		problem = "--output: want a file name, or - for standard output"
 	case f.NoProfile && (f.html != "" || f.endpoints != "" || len(f.budgetTexts) > 0):
@@ -162,7 +165,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	f.messages = newConsole(os.Stderr)
 	defer f.messages.close()
 	p := newProgress(f.messages)
-	f.Version, f.Command, f.Hooked, f.Progress = version(), commandLine(), p.hooks, p.show
+	f.Version, f.Command, f.Hooked, f.Progress, f.Told = version(), commandLine(), p.hooks, p.show, p.told
 	ctx, stop, release := watchSignals(cmd.Context())
 	defer release()
 	f.Stop = stop

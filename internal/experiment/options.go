@@ -35,10 +35,14 @@ type Options struct {
 	Started             time.Time
 	Version             string
 	Command             []string
+	// AfterClose are the moments after the last close at which slab memory is looked at; none leaves that out.
+	AfterClose []time.Duration
 	// Endpoints gets one CSV row an endpoint; nil for none.
 	Endpoints io.Writer
 	// Hooked is told what each hook got, before the first connection.
 	Hooked func([]recording.Hook)
+	// Told is told what a run waits for, where that takes long and opens nothing.
+	Told func(string)
 	// Progress is told how the ramp goes, several times a second.
 	Progress func(Status)
 	// Measured gets the finished account before the connections are held and torn down.
@@ -96,7 +100,7 @@ var rules = []func(*Options) error{
 	func(o *Options) error { return within("ips", o.IPs, 1, netcfg.MaxClientAddresses, "client addresses") },
 	func(o *Options) error { return within("ports", o.Ports, 1, MaxPorts, "server ports") },
 	checkCapacity, checkScenario, checkPayload, checkBacklog, checkThreads,
-	checkHold,
+	checkHold, checkAfterClose,
 	func(o *Options) error {
 		if !slices.Contains(kernel.HookChoices, o.Hooks) {
 			return Invalid("hooks", string(o.Hooks), "want one of %s", kernel.HookChoices)

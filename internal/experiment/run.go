@@ -52,7 +52,13 @@ func inPhases(ctx context.Context, plan *Plan, peer Peer) (*recording.Recording,
 	if err := peer.Begin(stage.engine); err != nil {
 		return nil, err
 	}
+	if err := stage.watchIdle(ctx); err != nil || ctx.Err() != nil {
+		return nil, err
+	}
 	if err := stage.Baseline(); err != nil {
+		return nil, err
+	}
+	if err := stage.takeStock(); err != nil {
 		return nil, err
 	}
 	watch := stage.Watch(peer.Stop)
@@ -75,6 +81,10 @@ func inPhases(ctx context.Context, plan *Plan, peer Peer) (*recording.Recording,
 		return nil, err
 	}
 	peer.Join(rec)
+	if stage.stays != nil { // which belongs into the account
+		err = hold(ctx, stage, watch, peer)
+		return rec, errors.Join(err, stage.afterClose(ctx), plan.Options.measured(rec))
+	}
 	err = plan.Options.measured(rec)
 	peer.Linger(ctx.Done())
 	return rec, errors.Join(err, hold(ctx, stage, watch, peer))

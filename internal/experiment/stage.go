@@ -33,6 +33,7 @@ type Stage struct {
 	// unarranged are the steps of the scenario that not all connections took.
 	unarranged []*load.UnarrangedError
 	serving    serving // before the first connection, where servers are compared
+	stays      *stays  // nil where nobody asks what stays after the close
 }
 
 // Open makes everything ready for the first connection. The end of the context kills the load, which ends every wait for it.

@@ -71,6 +71,8 @@ type Machine struct {
 	ClientPorts *ClientPorts `json:"client_ports,omitempty"`
 	// Plan is what the connections were expected to need of each limit that binds them, by the cost of the batch.
 	Plan []PlanRow `json:"plan,omitempty"`
+	// Stays is what slab memory held after the close, nil where that was not asked for.
+	Stays *Stays `json:"stays,omitempty"`
 	// Trace and Reconcile are nil where nothing was profiled.
 	Trace     *Trace        `json:"trace,omitempty"`
 	Reconcile *Reconcile    `json:"reconcile,omitempty"`

@@ -1,0 +1,64 @@
+package report_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/report/sample"
+)
+
+// closedAll is the sample after whose close so many dentries stay.
+func closedAll(dentries int64) *recording.Recording {
+	r := sample.New()
+	r.Machines[0].Stays = &recording.Stays{Closed: 20_000, CloseSeconds: 0.8, Idle: recording.Idle{Seconds: 60.2, Readings: 13},
+		Moments: []recording.StayMoment{
+			{Seconds: 0.004, SlabBytes: 30 << 20, ErrorBytes: 200 << 10, TimeWait: 20_000},
+			{Seconds: 0.061, AfterRCU: true, SlabBytes: 9 << 20, ErrorBytes: 200 << 10, TimeWait: 20_000},
+			{Seconds: 61.4, AfterRCU: true, SlabBytes: 50 << 10, ErrorBytes: 210 << 10},
+		},
+		Caches: []recording.StayCache{
+			{Cache: "dentry", Types: []string{"dentry"}, ObjectBytes: 192, Left: []int64{39_000, dentries, dentries},
+				InSockets: []int64{0, 0, 0}, Errors: []int64{40, 40, 41}},
+			{Cache: "tw_sock_TCP", Types: []string{"tcp_timewait_sock"}, ObjectBytes: 256, Left: []int64{0, 0, 0},
+				InSockets: []int64{20_000, 20_000, 0}, Errors: []int64{0, 0, 0}},
+		}}
+	return r
+}
+
+func TestWhatStaysIsNamed(t *testing.T) {
+	r := closedAll(20_000)
+	s := report.New(r).Stays
+	if !s.Warn {
+		t.Errorf("dentries stay, and nothing warns: %+v", s)
+	}
+	sample.Has(t, textOf(t, r), "What stays", "Beyond the error, 61.4 s after the last close 1 slab cache holds more objects than before: "+
+		"dentry +20,000 (1.00 a connection).", "at once, before RCU 20,000 0 4.88 MiB +30.0 MiB ± 200.0 KiB",
+		"20,000 connections, the client's end first, in 0.80 s", "dentry dentry +39,000 +20,000 +20,000 ± 41 1.00",
+		"the widest range in 13 readings of 60.2 s without connections")
+	sample.Has(t, htmlOf(t, r), "<h2>What stays</h2>", "20,000 (1.00 a connection)", `<tr class="warn"><td class="k">dentry</td>`)
+}
+
+func TestWithinTheErrorNothingStays(t *testing.T) {
+	r := closedAll(41)
+	s := report.New(r).Stays
+	if s.Warn {
+		t.Errorf("%+v", s)
+	}
+	sample.Has(t, textOf(t, r), "Nothing stays: 61.4 s after the last close no slab cache holds more objects than before the first "+
+		"connection, within the error.")
+	// Sockets that are still there are told of.
+	r.Machines[0].Stays.Moments[2].TimeWait = 20_000
+	sample.Has(t, textOf(t, r), "20,000 still in TIME_WAIT and 0 in another state at the end")
+}
+
+func TestNobodyIsToldOfWhatNobodyAskedFor(t *testing.T) {
+	for name, stays := range map[string]*recording.Stays{"not asked for": nil, "interrupted before the first moment": {Closed: 5}} {
+		r := sample.New()
+		r.Machines[0].Stays = stays
+		if text := textOf(t, r) + htmlOf(t, r); strings.Contains(text, "What stays") {
+			t.Errorf("%s: the report tells of it", name)
+		}
+	}
+}
