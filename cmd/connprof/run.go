@@ -71,6 +71,7 @@ added here. Each machine profiles its own end, and the recording holds both.`,
 	flags.Var(&f.payload, "payload", "bytes sent over each connection, for scenarios that send")
 	flags.DurationVar(&f.Hold, "hold", f.Hold, "how long all stay open after the last is up and measured")
 	addAfterCloseFlag(flags, &f.AfterClose)
+	flags.IntVar(&f.Cycles, "cycles", f.Cycles, "open and close all this often, and tell what slab memory grew by for each closed connection")
 	flags.Var(&f.rate, "rate", "connections a second (default unlimited)")
 	flags.StringVarP(&f.output, "output", "o", defaultRecording, "the recording; gzipped if the name ends in .gz")
 	flags.StringVar(&f.html, "html", "", "render it as a page as well")
@@ -111,8 +112,8 @@ func (f *runFlags) check() (err error) {
 		problem = "--scenario all makes a recording for each scenario and one table: render them with connprof report"
 	case all && f.output == "-":
 		problem = "--scenario all writes several recordings: give --output a file name"
-	case all && len(f.AfterClose) > 0:
-		problem = "--after-close is for one scenario: leave out --scenario all"
+	case all && (len(f.AfterClose) > 0 || f.Cycles != 0):
+		problem = "--after-close and --cycles are for one scenario: leave out --scenario all"
 	case f.output == "":
 		problem = "--output: want a file name, or - for standard output"
 	case f.NoProfile && (f.html != "" || f.endpoints != "" || len(f.budgetTexts) > 0):

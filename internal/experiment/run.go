@@ -81,9 +81,9 @@ func inPhases(ctx context.Context, plan *Plan, peer Peer) (*recording.Recording,
 		return nil, err
 	}
 	peer.Join(rec)
-	if stage.stays != nil { // which belongs into the account
+	if stage.stays != nil || plan.Options.Cycles > 0 { // what they find belongs into the account
 		err = hold(ctx, stage, watch, peer)
-		return rec, errors.Join(err, stage.afterClose(ctx), plan.Options.measured(rec))
+		return rec, errors.Join(err, stage.afterClose(ctx), stage.repeat(ctx, watch), plan.Options.measured(rec))
 	}
 	err = plan.Options.measured(rec)
 	peer.Linger(ctx.Done())

@@ -43,3 +43,27 @@ func TestWhatCannotBeClosedIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestCyclesThatMakeNoSenseAreRefused(t *testing.T) {
+	asked := Defaults()
+	asked.Cycles = 3
+	for says, change := range map[string]func(*Options){
+		"the first fills":          func(o *Options) { o.Cycles = 1 },
+		"2 to 1000":                func(o *Options) { o.Cycles = 1001 },
+		"leave out --after-close":  func(o *Options) { o.AfterClose = StayMoments },
+		"leave out --no-profile":   func(o *Options) { o.NoProfile = true },
+		"--threads-per-connection": func(o *Options) { o.ThreadPerConnection = true },
+		"scenario orphaned":        func(o *Options) { o.Scenario = "orphaned" },
+		"scenario listen":          func(o *Options) { o.Scenario = "listen" },
+	} {
+		o := asked
+		change(&o)
+		var invalid *InvalidError
+		if err := o.Validate(); !errors.As(err, &invalid) || invalid.Field != "cycles" || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want an error of --cycles that says %q", err, says)
+		}
+	}
+	if err := asked.Validate(); err != nil {
+		t.Error(err)
+	}
+}

@@ -73,6 +73,8 @@ type Machine struct {
 	Plan []PlanRow `json:"plan,omitempty"`
 	// Stays is what slab memory held after the close, nil where that was not asked for.
 	Stays *Stays `json:"stays,omitempty"`
+	// Cycles is what opening and closing several times made it grow by, nil where that was not asked for.
+	Cycles *Cycles `json:"cycles,omitempty"`
 	// Trace and Reconcile are nil where nothing was profiled.
 	Trace     *Trace        `json:"trace,omitempty"`
 	Reconcile *Reconcile    `json:"reconcile,omitempty"`

@@ -48,6 +48,8 @@ func (o *Options) Validate() error {
 		return experiment.Invalid("threads-per-connection", nil, "it compares servers on one host; leave out --target")
 	case len(o.AfterClose) > 0:
 		return experiment.Invalid("after-close", nil, "it closes both ends, which are on one host then; leave out --target")
+	case o.Cycles != 0:
+		return experiment.Invalid("cycles", o.Cycles, "it starts both ends again, which are on one host then; leave out --target")
 	case o.Journal == "":
 		return experiment.Invalid("journal", nil, "want a file name")
 	}

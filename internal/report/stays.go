@@ -47,12 +47,14 @@ func staysOf(r *recording.Recording) Stays {
 func newStays(s *recording.Stays) Stays {
 	view := Stays{Facts: stayFacts(s)}
 	view.Verdict, view.Warn = stayVerdict(s)
+	var all []int
 	for i := range s.Moments {
+		all = append(all, i)
 		view.Heads = append(view.Heads, momentName(&s.Moments[i]))
 		view.Moments = append(view.Moments, newStayMoment(s, i))
 	}
 	for i := range s.Caches {
-		view.Caches = append(view.Caches, newStayLine(s, &s.Caches[i]))
+		view.Caches = append(view.Caches, newStayLine(&s.Caches[i], all, s.Closed))
 	}
 	return view
 }
@@ -82,15 +84,16 @@ func newStayMoment(s *recording.Stays, i int) StayMoment {
 		InSockets: format.Size(max(bytes, 0)), Slab: format.SignedSize(float64(m.SlabBytes)), Error: "± " + format.Size(float64(m.ErrorBytes))}
 }
 
-func newStayLine(s *recording.Stays, c *recording.StayCache) StayLine {
-	last := len(s.Moments) - 1
+// newStayLine is one cache at the chosen moments, of which the last counts.
+func newStayLine(c *recording.StayCache, moments []int, closed int) StayLine {
+	last := moments[len(moments)-1]
 	line := StayLine{Cache: c.Cache, Types: strings.Join(c.Types, ", "), Warn: c.Stay(last) > 0}
-	for i := range s.Moments {
+	for _, i := range moments {
 		line.Left = append(line.Left, signedAt(c.Left, i))
 	}
 	if last < len(c.Errors) && last < len(c.Left) {
-		line.Error = "± " + format.Count(c.Errors[last])
-		line.Each = eachClosed(c.Left[last], s.Closed)
+		line.Error = "±" + format.Count(c.Errors[last])
+		line.Each = eachClosed(c.Left[last], closed)
 		line.Bytes = format.SignedSize(float64(c.Left[last]) * float64(c.ObjectBytes))
 	}
 	return line
@@ -126,30 +129,35 @@ func stayFacts(s *recording.Stays) []Fact {
 	return facts
 }
 
-// namedStays is how many caches the verdict names.
-const namedStays = 3
-
 func stayVerdict(s *recording.Stays) (verdict string, warn bool) {
 	last := len(s.Moments) - 1
 	after := format.Seconds(s.Moments[last].Seconds) + " after the last close"
-	var names []string
-	count := 0
-	for i := range s.Caches {
-		c := &s.Caches[i]
-		n := c.Stay(last)
+	names, count := stayNames(s.Caches, last, s.Closed)
+	if count == 0 {
+		return "Nothing stays: " + after + " no slab cache holds more objects than before the first connection, within the error.", false
+	}
+	return fmt.Sprintf("Beyond the error, %s %s: %s.", after, format.Plural(count, "slab cache holds more objects than before",
+		"slab caches hold more objects than before"), names), true
+}
+
+// namedStays is how many caches a verdict names.
+const namedStays = 3
+
+// stayNames names the caches that have kept objects, with how many for each connection, and counts them all.
+func stayNames(caches []recording.StayCache, moment, closed int) (names string, count int) {
+	var list []string
+	for i := range caches {
+		c := &caches[i]
+		n := c.Stay(moment)
 		if n == 0 {
 			continue
 		}
 		if count++; count <= namedStays {
-			names = append(names, fmt.Sprintf("%s %s (%s a connection)", c.Cache, format.Signed(n), eachClosed(n, s.Closed)))
+			list = append(list, fmt.Sprintf("%s %s (%s a connection)", c.Cache, format.Signed(n), eachClosed(n, closed)))
 		}
 	}
-	if count == 0 {
-		return "Nothing stays: " + after + " no slab cache holds more objects than before the first connection, within the error.", false
-	}
 	if count > namedStays {
-		names = append(names, format.Count(count-namedStays)+" more")
+		list = append(list, format.Count(count-namedStays)+" more")
 	}
-	return fmt.Sprintf("Beyond the error, %s %s: %s.", after, format.Plural(count, "slab cache holds more objects than before",
-		"slab caches hold more objects than before"), strings.Join(names, ", ")), true
+	return strings.Join(list, ", "), count
 }

@@ -35,7 +35,7 @@ func TestWhatStaysIsNamed(t *testing.T) {
 	}
 	sample.Has(t, textOf(t, r), "What stays", "Beyond the error, 61.4 s after the last close 1 slab cache holds more objects than before: "+
 		"dentry +20,000 (1.00 a connection).", "at once, before RCU 20,000 0 4.88 MiB +30.0 MiB ± 200.0 KiB",
-		"20,000 connections, the client's end first, in 0.80 s", "dentry dentry +39,000 +20,000 +20,000 ± 41 1.00",
+		"20,000 connections, the client's end first, in 0.80 s", "dentry dentry +39,000 +20,000 +20,000 ±41 1.00",
 		"the widest range in 13 readings of 60.2 s without connections")
 	sample.Has(t, htmlOf(t, r), "<h2>What stays</h2>", "20,000 (1.00 a connection)", `<tr class="warn"><td class="k">dentry</td>`)
 }
@@ -59,6 +59,26 @@ func TestNobodyIsToldOfWhatNobodyAskedFor(t *testing.T) {
 		r.Machines[0].Stays = stays
 		if text := textOf(t, r) + htmlOf(t, r); strings.Contains(text, "What stays") {
 			t.Errorf("%s: the report tells of it", name)
+		}
+	}
+}
+
+// With all usual moments, and the end of TIME_WAIT, the table is as wide as a terminal.
+func TestTheTableOfWhatStaysKeepsToTheWidth(t *testing.T) {
+	r := closedAll(19_000)
+	s := r.Machines[0].Stays
+	for len(s.Moments) < 6 {
+		s.Moments = append(s.Moments, s.Moments[2])
+	}
+	s.Caches = append(s.Caches, recording.StayCache{Cache: "request_sock_TCPv6", Types: []string{"tcp_request_sock", "inet_bind_bucket"}})
+	for i := range s.Caches {
+		c := &s.Caches[i]
+		c.Left, c.InSockets = []int64{39_000, -39_000, 39_000, 39_000, 39_000, 39_000}, make([]int64, 6)
+		c.Errors = []int64{1, 1, 1, 1, 1, 9_999}
+	}
+	for _, line := range strings.Split(textOf(t, r), "\n") {
+		if width := len([]rune(line)); width > 100 && !strings.Contains(line, "port 1024") {
+			t.Errorf("%d columns: %s", width, line)
 		}
 	}
 }

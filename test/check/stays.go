@@ -71,3 +71,20 @@ func Stays(m *recording.Machine, chosen func(*recording.StayCache) bool) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Cycles holds that the connections were opened and closed that often, and that of the chosen caches none has grown, by more than its
+// error and one object for a hundred connections of a cycle.
+func Cycles(m *recording.Machine, cycles, conns int, chosen func(*recording.StayCache) bool) error {
+	c := m.Cycles
+	if c == nil || len(c.Each) != cycles-1 || c.Closed != (cycles-1)*conns || c.Idle.Readings < 2 {
+		return fmt.Errorf("want %d cycles of %d connections, got %+v", cycles, conns, c)
+	}
+	for _, each := range c.Each {
+		if each.Closed != conns || each.Failed != 0 {
+			return fmt.Errorf("%+v, want %d closed and none failed", each, conns)
+		}
+	}
+	one := *m
+	one.Stays = &recording.Stays{Closed: conns, Caches: c.Caches}
+	return Stays(&one, chosen)
+}

@@ -26,6 +26,16 @@ func TestNothingOfTCPStaysAfterTheClose(t *testing.T) {
 	says(t, "stdout", r.stdout, "What stays", "after the close", "before RCU", "TIME_WAIT", "tw_sock_TCP")
 }
 
+func TestNothingOfTCPGrowsWithTheCycles(t *testing.T) {
+	const cycles = 3
+	cmd := command(t, "run", "--conns", strconv.Itoa(closedConns), "--cycles", strconv.Itoa(cycles), "-o", "rec.json")
+	r := finish(t, cmd).exits(t, exitDone)
+	m := readOne(t, cmd.Dir+"/rec.json")
+	holds(t, check.Cycles(m, cycles, closedConns, func(c *recording.StayCache) bool { return check.OnlyTCPs[c.Cache] }))
+	says(t, "stdout", r.stdout, "What grew", "cycle 2", "cycle 3", "cgroups")
+	says(t, "stderr", r.stderr, "cycle 2 of 3", "cycle 3 of 3")
+}
+
 // A signal ends the wait, and not the account.
 func TestASignalEndsTheWaitForWhatStays(t *testing.T) {
 	cmd := command(t, "run", "--conns", "100", "--after-close=0s,20s", "-o", "rec.json")

@@ -24,17 +24,24 @@ func (p page) stays(s *report.Stays) {
 	}
 	p.Table(&when)
 	p.Line()
-	p.stayCaches(s)
+	p.stayCaches(s.Heads, s.Caches)
 }
 
+// fewHeads is how many moments leave the names all the space that they want.
+const fewHeads = 5
+
 // stayCaches lists objects, without those of the sockets that are still there.
-func (p page) stayCaches(s *report.Stays) {
-	tab := terminal.Table{Columns: []terminal.Column{{Title: "slab cache", Limit: 18}, {Title: "object", Limit: 14}}}
-	for _, head := range s.Heads {
+func (p page) stayCaches(heads []string, caches []report.StayLine) {
+	names, types := 18, 14
+	if len(heads) > fewHeads {
+		names, types = 16, 11
+	}
+	tab := terminal.Table{Columns: []terminal.Column{{Title: "slab cache", Limit: names}, {Title: "object", Limit: types}}}
+	for _, head := range heads {
 		tab.Columns = append(tab.Columns, terminal.Column{Title: head, Right: true})
 	}
-	tab.Columns = append(tab.Columns, terminal.Column{Title: "error", Right: true}, terminal.Column{Title: "a conn.", Right: true})
-	for _, c := range s.Caches {
+	tab.Columns = append(tab.Columns, terminal.Column{Title: "error", Right: true}, terminal.Column{Title: "each", Right: true})
+	for _, c := range caches {
 		row := []terminal.Cell{terminal.Normal.Cell(c.Cache), terminal.Dim.Cell(c.Types)}
 		for _, left := range c.Left {
 			row = append(row, terminal.Normal.Cell(left))
@@ -42,4 +49,18 @@ func (p page) stayCaches(s *report.Stays) {
 		tab.Add(append(row, terminal.Dim.Cell(c.Error), terminal.Warn(c.Warn, terminal.Normal).Cell(c.Each))...)
 	}
 	p.Table(&tab)
+}
+
+// cycles says what grew as connections were opened and closed again and again.
+func (p page) cycles(c *report.Cycles) {
+	if c.Verdict == "" {
+		return
+	}
+	p.Section("What grew", "with each opening and closing after the first")
+	p.Paragraph(terminal.Warn(c.Warn, terminal.Good), c.Verdict)
+	for _, f := range c.Facts {
+		p.fact(f)
+	}
+	p.Line()
+	p.stayCaches(c.Heads, c.Caches)
 }

@@ -60,6 +60,7 @@ func (f Format) Write(w io.Writer, r *report.Report) error {
 		p.connection(r.Connection)
 	}
 	p.stays(&r.Stays)
+	p.cycles(&r.Cycles)
 	p.accounts(r.Accounts, f.AllCaches)
 	p.trace(&r.Trace)
 	p.losses(r.Losses)
