@@ -70,6 +70,7 @@ added here. Each machine profiles its own end, and the recording holds both.`,
 	flags.StringVar(&f.Scenario, "scenario", f.Scenario, "what is done with them once open: "+scenarioNames())
 	flags.Var(&f.payload, "payload", "bytes sent over each connection, for scenarios that send")
 	flags.DurationVar(&f.Hold, "hold", f.Hold, "how long all stay open after the last is up and measured")
+	flags.BoolVar(&f.Conntrack, "conntrack", f.Conntrack, "put connection tracking into the run's network, and its entries into the account")
 	addAfterCloseFlag(flags, &f.AfterClose)
 	flags.IntVar(&f.Cycles, "cycles", f.Cycles, "open and close all this often, and tell what slab memory grew by for each closed connection")
 	flags.Var(&f.rate, "rate", "connections a second (default unlimited)")

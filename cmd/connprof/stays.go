@@ -17,5 +17,6 @@ func addAfterCloseFlag(flags *pflag.FlagSet, moments *[]time.Duration) {
 	}
 	const name = "after-close"
 	flags.DurationSliceVar(moments, name, nil, "close all once measured and tell what stays in slab memory, at these `TIMES` after the last close")
-	flags.Lookup(name).NoOptDefVal = strings.Join(usual, ",")
+	flag := flags.Lookup(name)
+	flag.NoOptDefVal, flag.DefValue = strings.Join(usual, ","), ""
 }

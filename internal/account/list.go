@@ -26,6 +26,9 @@ type Processes struct {
 type EndpointList struct {
 	csv    *csv.Writer
 	users  map[bucket]int
+	ends   int     // counted, of connections
+	conns  float64 // entries of connection tracking, of which each end has the same share
+	extend float64 // how many of these have extensions, 0 to 1
 	ledger *Ledger
 	caches *Caches
 	owners Processes
@@ -53,8 +56,16 @@ func NewEndpointList(w io.Writer, l *Ledger, c *Caches, o Processes) *EndpointLi
 	return list
 }
 
+// Track says how many entries connection tracking has for the endpoints, and which part of them has extensions.
+func (l *EndpointList) Track(entries int, sites []kernel.Site, symbols *kernel.Symbols) {
+	l.conns, l.extend = float64(entries), extended(sites, l.caches, symbols)
+}
+
 // Count notes which bind buckets an endpoint uses that others may use as well.
 func (l *EndpointList) Count(e *kernel.Endpoint) error {
+	if tracked(e.State) {
+		l.ends++
+	}
 	buckets, n := sharedBuckets(e)
 	for _, b := range buckets[:n] {
 		l.users[b]++
@@ -70,6 +81,10 @@ func (l *EndpointList) shares(e *kernel.Endpoint) (objects [kernel.NumObjectType
 	buckets, n := sharedBuckets(e)
 	for _, b := range buckets[:n] {
 		objects[b.kind] /= float64(max(l.users[b], 1))
+	}
+	if l.conns > 0 && l.ends > 0 && tracked(e.State) {
+		objects[kernel.NFConn] = l.conns / float64(l.ends)
+		objects[kernel.NFConnExt] = objects[kernel.NFConn] * l.extend
 	}
 	return objects
 }

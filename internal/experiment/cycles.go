@@ -138,8 +138,6 @@ func (s *Stage) fillCycles(p profiled, c *cycles, dying int64, told bool) error 
 		now -= dying
 		s.machine.Cycles.DyingCgroups = &now
 	}
-	if err := p.CountsOthers(); err != nil {
-		s.note(fmt.Sprintf("other sockets of this host are among what grew: they could not be counted: %v", err))
-	}
+	s.noteStays(p)
 	return nil
 }

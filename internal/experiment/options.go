@@ -37,6 +37,8 @@ type Options struct {
 	Command             []string
 	// AfterClose are the moments after the last close at which slab memory is looked at; none leaves that out.
 	AfterClose []time.Duration
+	// Conntrack puts connection tracking into the run's network.
+	Conntrack bool
 	// Cycles is how many times the connections are opened and closed; 0 for once, of which nothing is told.
 	Cycles int
 	// Endpoints gets one CSV row an endpoint; nil for none.
@@ -102,7 +104,7 @@ var rules = []func(*Options) error{
 	func(o *Options) error { return within("ips", o.IPs, 1, netcfg.MaxClientAddresses, "client addresses") },
 	func(o *Options) error { return within("ports", o.Ports, 1, MaxPorts, "server ports") },
 	checkCapacity, checkScenario, checkPayload, checkBacklog, checkThreads,
-	checkHold, checkAfterClose, checkCycles,
+	checkHold, checkAfterClose, checkCycles, checkConntrack,
 	func(o *Options) error {
 		if !slices.Contains(kernel.HookChoices, o.Hooks) {
 			return Invalid("hooks", string(o.Hooks), "want one of %s", kernel.HookChoices)

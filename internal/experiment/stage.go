@@ -82,6 +82,9 @@ func (s *Stage) enterNetwork() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := s.trackConnections(); err != nil {
+		return err
+	}
 	ends.Server, ends.Backlog = s.network.Server, s.network.Backlog
 	ends.SetClients(s.network.Clients)
 	ends.SetPorts(firstServerPort, o.Ports)

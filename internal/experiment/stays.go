@@ -168,7 +168,7 @@ func (s *Stage) look(ctx context.Context, moments []time.Duration) error {
 			break
 		}
 		if i == 0 && at == 0 { // who stops the run has these looks all the same
-			if err := take(s.stays.Stock); err != nil {
+			if err := take(s.stays.StockAtOnce); err != nil {
 				return err
 			}
 		}
@@ -216,13 +216,21 @@ func (s *Stage) fillStays() error {
 		return err
 	}
 	s.machine.Stays = s.stays.Fill(caches)
-	if err := s.stays.CountsOthers(); err != nil {
+	s.noteStays(s.stays.profiled)
+	return nil
+}
+
+// noteStays writes down what the figures of what stays lack.
+func (s *Stage) noteStays(p profiled) {
+	if err := p.CountsOthers(); err != nil {
 		s.note(fmt.Sprintf("other sockets of this host are among what stays: they could not be counted: %v", err))
 	}
-	if err := kernel.AwaitRCU(); err != nil {
-		s.note(fmt.Sprintf("what RCU frees late is among what stays at the first moments: %v", err))
+	if err := p.Unsettled(); err != nil {
+		s.note(fmt.Sprintf("objects that stay are counted with free places that lie with the CPUs: %v", err))
 	}
-	return nil
+	if err := kernel.AwaitRCU(); err != nil {
+		s.note(fmt.Sprintf("what RCU frees late may be among what stays: %v", err))
+	}
 }
 
 // tell says what a run is waiting for, where that takes long.

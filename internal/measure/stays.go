@@ -11,26 +11,40 @@ import (
 )
 
 // Stock reads slab memory with the counts of all caches settled, between two walks of the host's endpoints. Where others are not
-// counted, it has the run's own.
+// counted, it has the run's own. Where the counts cannot be settled, they are as they are: see Unsettled.
 func (m *Measurement) Stock() (s account.Stock, err error) {
 	s.At = time.Now()
 	if s.First, err = m.sockets(); err != nil {
 		return s, err
 	}
-	if err = kernel.SettleAllCounts(); err != nil {
-		return s, fmt.Errorf("settle slab counts: %w", err)
-	}
+	return s, m.read(&s)
+}
+
+// StockAtOnce is Stock without the first walk, which takes long enough for RCU to free what waits for it.
+func (m *Measurement) StockAtOnce() (s account.Stock, err error) {
+	s.At = time.Now()
+	err = m.read(&s)
+	s.First = s.Then
+	return s, err
+}
+
+// read reads slab memory, and walks.
+func (m *Measurement) read(s *account.Stock) error {
+	m.unsettled = kernel.SettleAllCounts()
 	info, err := kernel.ReadMeminfo()
 	if err != nil {
-		return s, fmt.Errorf("read slab memory: %w", err)
+		return fmt.Errorf("read slab memory: %w", err)
 	}
 	if s.Slabs.Slabs, err = readSlabinfo(); err != nil {
-		return s, err
+		return err
 	}
 	s.Slabs.SlabBytes = info["Slab"]
 	s.Then, err = m.sockets()
-	return s, err
+	return err
 }
+
+// Unsettled is why the counts of slab caches could not be settled when they were last read.
+func (m *Measurement) Unsettled() error { return m.unsettled }
 
 func (m *Measurement) sockets() (*account.Sockets, error) {
 	s := account.NewSockets()
@@ -74,9 +88,7 @@ func (m *Measurement) StockAfterRCU() (account.Stock, error) {
 
 // endpointObjects is how many objects the caches hold that endpoints have objects in.
 func endpointObjects() (sum uint64, err error) {
-	if err := kernel.SettleCounts(); err != nil {
-		return 0, err
-	}
+	_ = kernel.SettleCounts() // as in ReadSlabs
 	slabs, err := readSlabinfo()
 	if err != nil {
 		return 0, err

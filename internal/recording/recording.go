@@ -164,6 +164,8 @@ type Load struct {
 	// FirstConnectSeconds is from the command's start to the first connect().
 	FirstConnectSeconds float64 `json:"first_connect_seconds"`
 	HoldSeconds         float64 `json:"hold_seconds"`
+	// Tracked is how many entries connection tracking had in the run's network when all was measured.
+	Tracked int `json:"tracked,omitempty"`
 	// LostInHold is how many connections were no longer ESTABLISHED when the hold ended.
 	LostInHold int             `json:"lost_in_hold"`
 	Failures   []Failure       `json:"failures"`

@@ -53,6 +53,7 @@ func TestOptionsThatMakeNoSenseBetweenTwoMachines(t *testing.T) {
 		`--target ":8090"`:         func(o *Options) { o.Target = ":8090" },
 		`--target "192.0.2.7:"`:    func(o *Options) { o.Target = "192.0.2.7:" },
 		"--after-close":            func(o *Options) { o.AfterClose = experiment.StayMoments },
+		"--conntrack":              func(o *Options) { o.Conntrack = true },
 		"--cycles 3":               func(o *Options) { o.Cycles = 3 },
 		"--journal":                func(o *Options) { o.Journal = "" },
 		"--token: it is none":      func(o *Options) { o.Token = "0123456789abcdef" },

@@ -52,6 +52,8 @@ func TestBadInputIsRefusedInOneClearLine(t *testing.T) {
 		{"run --after-close --no-profile", exitUsage, []string{"--after-close", "leave out --no-profile"}},
 		{"run --after-close --threads-per-connection", exitUsage, []string{"--after-close", "--threads-per-connection"}},
 		{"run --after-close --target 10.0.0.1:8090 --token 0123456789abcdef", exitUsage, []string{"--after-close", "leave out --target"}},
+		{"run --conntrack --no-profile", exitUsage, []string{"--conntrack", "leave out --no-profile"}},
+		{"run --conntrack --target 10.0.0.1:8090 --token 0123456789abcdef", exitUsage, []string{"--conntrack", "leave out --target"}},
 		{"run --cycles 1", exitUsage, []string{"--cycles 1", "2 to 1000", "the first"}},
 		{"run --cycles -3", exitUsage, []string{"--cycles -3", "2 to 1000"}},
 		{"run --cycles 5 --after-close", exitUsage, []string{"--cycles", "leave out --after-close"}},
