@@ -17,7 +17,8 @@ func (m *Measurement) Stock() (s account.Stock, err error) {
 	if s.First, err = m.sockets(); err != nil {
 		return s, err
 	}
-	return s, m.read(&s)
+	err = m.read(&s)
+	return s, err
 }
 
 // StockAtOnce is Stock without the first walk, which takes long enough for RCU to free what waits for it.
