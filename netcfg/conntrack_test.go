@@ -2,6 +2,7 @@ package netcfg
 
 import (
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -32,8 +33,9 @@ func TestATrackedNetworkHasAnEntryForEachConnection(t *testing.T) {
 				return err
 			}
 			t.Cleanup(func() { l.Close() })
+			from := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(p.Clients[0], 0))}
 			for range conns {
-				c, err := net.Dial("tcp", l.Addr().String())
+				c, err := from.Dial("tcp", l.Addr().String())
 				if err != nil {
 					return err
 				}

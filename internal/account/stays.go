@@ -106,13 +106,13 @@ func newStayCache(caches *Caches, slab kernel.Slab, moments int) *recording.Stay
 		Errors: make([]int64, moments)}
 }
 
-// worthTelling are the caches of endpoints, and others that have changed by more than the error at some moment.
+// worthTelling are the caches of endpoints, and others that held more than before at some moment, beyond the error.
 func worthTelling(rows map[string]*recording.StayCache, caches *Caches) []recording.StayCache {
 	list := []recording.StayCache{}
 	for _, row := range rows {
 		beyond := false
-		for i, n := range row.Left {
-			beyond = beyond || max(n, -n) > row.Errors[i]
+		for i := range row.Left {
+			beyond = beyond || row.Stay(i) > 0
 		}
 		if beyond || len(row.Types) > 0 {
 			list = append(list, *row)

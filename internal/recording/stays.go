@@ -55,3 +55,16 @@ func (c *StayCache) Stay(moment int) int64 {
 	}
 	return c.Left[moment]
 }
+
+// PerHundred is how many closed connections may leave one object before it counts as one that stays: less is nothing that each
+// connection leaves.
+const PerHundred = 100
+
+// StayEach is Stay where that is at least one object for PerHundred of the connections that were closed.
+func (c *StayCache) StayEach(moment, closed int) int64 {
+	n := c.Stay(moment)
+	if n < int64(closed/PerHundred) {
+		return 0
+	}
+	return n
+}

@@ -15,6 +15,7 @@ type Cycles struct {
 	Times   []CycleLine
 	Heads   []string // the times that the caches have a column for
 	Caches  []StayLine
+	Rest    string // what is left out of Caches, empty for nothing
 }
 
 // CycleLine is one time that all were opened and closed.
@@ -44,9 +45,7 @@ func newCycles(c *recording.Cycles) Cycles {
 	for _, i := range columns {
 		view.Heads = append(view.Heads, cycleName(i))
 	}
-	for i := range c.Caches {
-		view.Caches = append(view.Caches, newStayLine(&c.Caches[i], columns, c.Closed))
-	}
+	view.Caches, view.Rest = stayLines(c.Caches, columns, c.Closed)
 	return view
 }
 
@@ -88,7 +87,7 @@ func cycleFacts(c *recording.Cycles) []Fact {
 func cycleVerdict(c *recording.Cycles) (verdict string, warn bool) {
 	names, count := stayNames(c.Caches, len(c.Each)-1, c.Closed)
 	if count == 0 {
-		return fmt.Sprintf("Nothing grew: after %s closed no slab cache holds more objects than after the first cycle, within the error.",
+		return fmt.Sprintf("Nothing grew: after %s closed no slab cache holds one object more for a hundred connections, beyond the error.",
 			format.Plural(c.Closed, "more connection", "more connections")), false
 	}
 	return fmt.Sprintf("Beyond the error, %s after %s closed: %s.", format.Plural(count, "slab cache has grown", "slab caches have grown"),

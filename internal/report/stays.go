@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 
 	"github.com/connprof/connprof/internal/format"
@@ -16,6 +18,7 @@ type Stays struct {
 	Moments []StayMoment
 	Heads   []string // a name for each moment
 	Caches  []StayLine
+	Rest    string // what is left out of Caches, empty for nothing
 }
 
 // StayMoment is one look after the close.
@@ -53,9 +56,7 @@ func newStays(s *recording.Stays) Stays {
 		view.Heads = append(view.Heads, momentName(&s.Moments[i]))
 		view.Moments = append(view.Moments, newStayMoment(s, i))
 	}
-	for i := range s.Caches {
-		view.Caches = append(view.Caches, newStayLine(&s.Caches[i], all, s.Closed))
-	}
+	view.Caches, view.Rest = stayLines(s.Caches, all, s.Closed)
 	return view
 }
 
@@ -84,10 +85,27 @@ func newStayMoment(s *recording.Stays, i int) StayMoment {
 		InSockets: format.Size(max(bytes, 0)), Slab: format.SignedSize(float64(m.SlabBytes)), Error: "± " + format.Size(float64(m.ErrorBytes))}
 }
 
+// stayLines are the caches of endpoints, and others that have kept an object for a hundred connections at one of the moments.
+func stayLines(caches []recording.StayCache, moments []int, closed int) (lines []StayLine, rest string) {
+	left := 0
+	for i := range caches {
+		c := &caches[i]
+		if len(c.Types) == 0 && !slices.ContainsFunc(moments, func(m int) bool { return c.StayEach(m, closed) > 0 }) {
+			left++
+			continue
+		}
+		lines = append(lines, newStayLine(c, moments, closed))
+	}
+	if left > 0 {
+		rest = "and " + format.Plural(left, "cache", "caches") + " with more objects than the error, and less than one for a hundred connections"
+	}
+	return lines, rest
+}
+
 // newStayLine is one cache at the chosen moments, of which the last counts.
 func newStayLine(c *recording.StayCache, moments []int, closed int) StayLine {
 	last := moments[len(moments)-1]
-	line := StayLine{Cache: c.Cache, Types: strings.Join(c.Types, ", "), Warn: c.Stay(last) > 0}
+	line := StayLine{Cache: c.Cache, Types: strings.Join(c.Types, ", "), Warn: c.StayEach(last, closed) > 0}
 	for _, i := range moments {
 		line.Left = append(line.Left, signedAt(c.Left, i))
 	}
@@ -112,7 +130,8 @@ func eachClosed(objects int64, closed int) string {
 	if closed <= 0 {
 		return format.None
 	}
-	return hundredths(float64(objects) / float64(closed))
+	const hundred = 100
+	return hundredths(math.Round(hundred*float64(objects)/float64(closed))/hundred + 0) // no negative zero
 }
 
 func stayFacts(s *recording.Stays) []Fact {
@@ -134,7 +153,7 @@ func stayVerdict(s *recording.Stays) (verdict string, warn bool) {
 	after := format.Seconds(s.Moments[last].Seconds) + " after the last close"
 	names, count := stayNames(s.Caches, last, s.Closed)
 	if count == 0 {
-		return "Nothing stays: " + after + " no slab cache holds more objects than before the first connection, within the error.", false
+		return "Nothing stays: " + after + " no slab cache holds one object more for a hundred connections, beyond the error.", false
 	}
 	return fmt.Sprintf("Beyond the error, %s %s: %s.", after, format.Plural(count, "slab cache holds more objects than before",
 		"slab caches hold more objects than before"), names), true
@@ -148,7 +167,7 @@ func stayNames(caches []recording.StayCache, moment, closed int) (names string, 
 	var list []string
 	for i := range caches {
 		c := &caches[i]
-		n := c.Stay(moment)
+		n := c.StayEach(moment, closed)
 		if n == 0 {
 			continue
 		}

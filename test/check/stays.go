@@ -47,9 +47,6 @@ func TimeWait(m *recording.Machine, conns int) error {
 	return nil
 }
 
-// perHundred is how many connections may leave one object within the bound of Stays: sockets of other programs that no table lists.
-const perHundred = 100
-
 // Stays holds that of the chosen caches none has more objects than before, by more than its error and one for a hundred connections.
 func Stays(m *recording.Machine, chosen func(*recording.StayCache) bool) error {
 	var errs []error
@@ -61,7 +58,7 @@ func Stays(m *recording.Machine, chosen func(*recording.StayCache) bool) error {
 			continue
 		}
 		looked++
-		if bound := c.Errors[last] + int64(m.Stays.Closed/perHundred); c.Left[last] > bound {
+		if bound := c.Errors[last] + int64(m.Stays.Closed/recording.PerHundred); c.Left[last] > bound {
 			errs = append(errs, fmt.Errorf("%s has %d objects more than before %d connections, at most %d may stay: %+v", c.Cache,
 				c.Left[last], m.Stays.Closed, bound, c))
 		}

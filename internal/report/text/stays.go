@@ -24,14 +24,14 @@ func (p page) stays(s *report.Stays) {
 	}
 	p.Table(&when)
 	p.Line()
-	p.stayCaches(s.Heads, s.Caches)
+	p.stayCaches(s.Heads, s.Caches, s.Rest)
 }
 
 // fewHeads is how many moments leave the names all the space that they want.
 const fewHeads = 5
 
 // stayCaches lists objects, without those of the sockets that are still there.
-func (p page) stayCaches(heads []string, caches []report.StayLine) {
+func (p page) stayCaches(heads []string, caches []report.StayLine, rest string) {
 	names, types := 18, 14
 	if len(heads) > fewHeads {
 		names, types = 16, 11
@@ -49,6 +49,9 @@ func (p page) stayCaches(heads []string, caches []report.StayLine) {
 		tab.Add(append(row, terminal.Dim.Cell(c.Error), terminal.Warn(c.Warn, terminal.Normal).Cell(c.Each))...)
 	}
 	p.Table(&tab)
+	if rest != "" {
+		p.Paragraph(terminal.Dim, rest)
+	}
 }
 
 // cycles says what grew as connections were opened and closed again and again.
@@ -62,5 +65,5 @@ func (p page) cycles(c *report.Cycles) {
 		p.fact(f)
 	}
 	p.Line()
-	p.stayCaches(c.Heads, c.Caches)
+	p.stayCaches(c.Heads, c.Caches, c.Rest)
 }
