@@ -42,6 +42,7 @@ type Stock struct {
 	Slabs       Snapshot
 	First, Then *Sockets
 	AfterRCU    bool
+	AtOnce      bool // only the counts of caches that endpoints have objects in are settled
 }
 
 // Stays is the evidence of what connections have left behind.
@@ -80,7 +81,7 @@ func (s Stays) Fill(caches *Caches) *recording.Stays {
 	rows := map[string]*recording.StayCache{}
 	for i, now := range s.Moments {
 		factor := drift.over(now.At.Sub(s.Before.At))
-		out.Moments = append(out.Moments, recording.StayMoment{Seconds: now.At.Sub(s.Last).Seconds(), AfterRCU: now.AfterRCU,
+		out.Moments = append(out.Moments, recording.StayMoment{Seconds: now.At.Sub(s.Last).Seconds(), AfterRCU: now.AfterRCU, AtOnce: now.AtOnce,
 			SlabBytes:  int64(now.Slabs.SlabBytes) - int64(s.Before.Slabs.SlabBytes),
 			ErrorBytes: int64(math.Ceil(drift.slabBytes * factor)),
 			TimeWait:   now.Then.TimeWait - s.Before.Then.TimeWait, Others: now.Then.Rest - s.Before.Then.Rest})
@@ -96,7 +97,7 @@ func (s Stays) Fill(caches *Caches) *recording.Stays {
 			row.Errors[i] = int64(math.Ceil(drift.objects[name]*factor + in.skew + was.skew))
 		}
 	}
-	out.Caches = worthTelling(rows, caches)
+	out.Caches = worthTelling(rows, s.Moments)
 	return out
 }
 
@@ -107,12 +108,12 @@ func newStayCache(caches *Caches, slab kernel.Slab, moments int) *recording.Stay
 }
 
 // worthTelling are the caches of endpoints, and others that held more than before at some moment, beyond the error.
-func worthTelling(rows map[string]*recording.StayCache, caches *Caches) []recording.StayCache {
+func worthTelling(rows map[string]*recording.StayCache, moments []Stock) []recording.StayCache {
 	list := []recording.StayCache{}
 	for _, row := range rows {
 		beyond := false
 		for i := range row.Left {
-			beyond = beyond || row.Stay(i) > 0
+			beyond = beyond || row.Stay(i) > 0 && !moments[i].AtOnce
 		}
 		if beyond || len(row.Types) > 0 {
 			list = append(list, *row)

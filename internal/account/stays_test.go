@@ -133,3 +133,18 @@ func TestWithoutAWatchTheErrorIsNotKnownToBeMore(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// At once, free places of caches that no endpoint has objects in may count as objects.
+func TestWhatIsNotSettledIsNotTold(t *testing.T) {
+	c := testCaches()
+	for _, atOnce := range []bool{true, false} {
+		stays := closedOne(c)
+		stays.Moments[0] = stock(c, 100, map[string]int64{"kmalloc-64": 50}, nil, nil)
+		stays.Moments[0].AtOnce = atOnce
+		s := stays.Fill(c)
+		told := slices.ContainsFunc(s.Caches, func(c recording.StayCache) bool { return c.Cache == "kmalloc-64" })
+		if told == atOnce || s.Moments[0].AtOnce != atOnce {
+			t.Errorf("at once %t: told %t, moments %+v", atOnce, told, s.Moments)
+		}
+	}
+}

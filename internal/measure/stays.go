@@ -17,21 +17,22 @@ func (m *Measurement) Stock() (s account.Stock, err error) {
 	if s.First, err = m.sockets(); err != nil {
 		return s, err
 	}
-	err = m.read(&s)
+	err = m.read(&s, kernel.SettleAllCounts)
 	return s, err
 }
 
-// StockAtOnce is Stock without the first walk, which takes long enough for RCU to free what waits for it.
+// StockAtOnce is Stock as fast as it can be, before RCU frees what waits for it: without the first walk, and with the counts of those
+// caches settled that endpoints have objects in.
 func (m *Measurement) StockAtOnce() (s account.Stock, err error) {
-	s.At = time.Now()
-	err = m.read(&s)
+	s.At, s.AtOnce = time.Now(), true
+	err = m.read(&s, kernel.SettleCounts)
 	s.First = s.Then
 	return s, err
 }
 
 // read reads slab memory, and walks.
-func (m *Measurement) read(s *account.Stock) error {
-	m.unsettled = kernel.SettleAllCounts()
+func (m *Measurement) read(s *account.Stock, settle func() error) error {
+	m.unsettled = settle()
 	info, err := kernel.ReadMeminfo()
 	if err != nil {
 		return fmt.Errorf("read slab memory: %w", err)

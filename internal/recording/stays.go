@@ -20,6 +20,8 @@ type Idle struct {
 // StayMoment is one look after the close.
 type StayMoment struct {
 	Seconds float64 `json:"seconds"` // since the last connection was closed
+	// AtOnce says that only the counts of caches with Types are settled: of the others free places may count as objects.
+	AtOnce bool `json:"at_once,omitempty"`
 	// AfterRCU says that the kernel had a grace period of RCU, and time to free what had waited for it.
 	AfterRCU bool `json:"after_rcu,omitempty"`
 	// SlabBytes is Slab in /proc/meminfo less what it was before the first connection, of the whole host; ErrorBytes is by how

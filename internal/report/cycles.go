@@ -45,7 +45,7 @@ func newCycles(c *recording.Cycles) Cycles {
 	for _, i := range columns {
 		view.Heads = append(view.Heads, cycleName(i))
 	}
-	view.Caches, view.Rest = stayLines(c.Caches, columns, c.Closed)
+	view.Caches, view.Rest = stayLines(c.Caches, columns, columns, c.Closed)
 	return view
 }
 

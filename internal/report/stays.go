@@ -50,13 +50,16 @@ func staysOf(r *recording.Recording) Stays {
 func newStays(s *recording.Stays) Stays {
 	view := Stays{Facts: stayFacts(s)}
 	view.Verdict, view.Warn = stayVerdict(s)
-	var all []int
+	var all, settled []int
 	for i := range s.Moments {
 		all = append(all, i)
+		if !s.Moments[i].AtOnce {
+			settled = append(settled, i)
+		}
 		view.Heads = append(view.Heads, momentName(&s.Moments[i]))
 		view.Moments = append(view.Moments, newStayMoment(s, i))
 	}
-	view.Caches, view.Rest = stayLines(s.Caches, all, s.Closed)
+	view.Caches, view.Rest = stayLines(s.Caches, all, settled, s.Closed)
 	return view
 }
 
@@ -85,12 +88,13 @@ func newStayMoment(s *recording.Stays, i int) StayMoment {
 		InSockets: format.Size(max(bytes, 0)), Slab: format.SignedSize(float64(m.SlabBytes)), Error: "± " + format.Size(float64(m.ErrorBytes))}
 }
 
-// stayLines are the caches of endpoints, and others that have kept an object for a hundred connections at one of the moments.
-func stayLines(caches []recording.StayCache, moments []int, closed int) (lines []StayLine, rest string) {
+// stayLines are the caches of endpoints, and others that have kept an object for a hundred connections at a moment
+// at which their counts were settled.
+func stayLines(caches []recording.StayCache, moments, settled []int, closed int) (lines []StayLine, rest string) {
 	left := 0
 	for i := range caches {
 		c := &caches[i]
-		if len(c.Types) == 0 && !slices.ContainsFunc(moments, func(m int) bool { return c.StayEach(m, closed) > 0 }) {
+		if len(c.Types) == 0 && !slices.ContainsFunc(settled, func(m int) bool { return c.StayEach(m, closed) > 0 }) {
 			left++
 			continue
 		}
