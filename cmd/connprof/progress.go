@@ -43,6 +43,12 @@ func (p *progress) hooks(list []recording.Hook) {
 	}
 }
 
+// told shows what a run waits for, which stays on the terminal.
+func (p *progress) told(text string) {
+	p.clear()
+	fmt.Fprintln(p.w, text)
+}
+
 func (p *progress) show(s experiment.Status) { p.line(statusLine(s), s.Done) }
 
 // line shows a line in place of the one before. The last one is shown in any case.

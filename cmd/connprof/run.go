@@ -77,6 +77,9 @@ ended with all that it has started. Both ends are profiled, and what the program
 	flags.StringVar(&f.Scenario, "scenario", f.Scenario, "what is done with them once open: "+scenarioNames())
 	flags.Var(&f.payload, "payload", "bytes sent over each connection, for scenarios that send")
 	flags.DurationVar(&f.Hold, "hold", f.Hold, "how long all stay open after the last is up and measured")
+	flags.BoolVar(&f.Conntrack, "conntrack", f.Conntrack, "put connection tracking into the run's network, and its entries into the account")
+	addAfterCloseFlag(flags, &f.AfterClose)
+	flags.IntVar(&f.Cycles, "cycles", f.Cycles, "open and close all this often, and tell what slab memory grew by for each closed connection")
 	flags.Var(&f.rate, "rate", "connections a second (default unlimited)")
 	flags.StringVarP(&f.output, "output", "o", defaultRecording, "the recording; gzipped if the name ends in .gz")
 	flags.StringVar(&f.html, "html", "", "render it as a page as well")
@@ -125,6 +128,8 @@ func (f *runFlags) check() (err error) {
 		problem = "--scenario all writes several recordings: give --output a file name"
 	case f.Server != nil && (f.Target != "" || f.Scenario == allScenarios):
 		problem = "a command after -- is a server of its own: leave out --target, and --scenario all"
+	case all && (len(f.AfterClose) > 0 || f.Cycles != 0):
+		problem = "--after-close and --cycles are for one scenario: leave out --scenario all"
 	case f.output == "":
 		problem = "--output: want a file name, or - for standard output"
 	case f.NoProfile && (f.html != "" || f.endpoints != "" || len(f.budgetTexts) > 0):
@@ -185,7 +190,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		f.Server.Output = f.messages
 	}
 	p := newProgress(f.messages)
-	f.Version, f.Command, f.Hooked, f.Progress = version(), commandLine(), p.hooks, p.show
+	f.Version, f.Command, f.Hooked, f.Progress, f.Told = version(), commandLine(), p.hooks, p.show, p.told
 	ctx, stop, release := watchSignals(cmd.Context())
 	defer release()
 	f.Stop = stop

@@ -35,6 +35,8 @@ type Evidence struct {
 	// OthersBefore and OthersAfter are the endpoints that are not measured, at the moments of Before and After; nil where they were
 	// not counted.
 	OthersBefore, OthersAfter *Others
+	// Tracked is how many entries connection tracking had for the measured endpoints.
+	Tracked int
 }
 
 // FillWalk writes what the walk alone tells into a machine's part of a recording: the endpoints, their groups, and the
@@ -49,6 +51,7 @@ func (l *Ledger) FillWalk(r *recording.Machine, caches *Caches) {
 // Fill closes the ledger: it writes the account of a run into a machine's part of a recording, FillWalk's among it.
 func (l *Ledger) Fill(r *recording.Machine, ev Evidence) {
 	r.Trace, r.Sampling = &recording.Trace{}, &recording.Sampling{Interval: ev.SampleInterval}
+	l.walk.whole.track(ev.Tracked, extensions(ev))
 	l.FillWalk(r, ev.Caches)
 	r.Addresses = l.walk.addressRows()
 	r.ClientPorts = l.walk.clientPorts()
@@ -231,7 +234,8 @@ func onlyListeners(rows []recording.EndpointRow) bool {
 // them in softirq context.
 func comparable(role kernel.Role, kind kernel.ObjectType) bool {
 	switch kind {
-	case kernel.RequestSock, kernel.TimewaitSock, kernel.SlabObjExt, kernel.SKBuff, kernel.SKBuffFclones, kernel.SKBHead:
+	case kernel.RequestSock, kernel.TimewaitSock, kernel.SlabObjExt, kernel.SKBuff, kernel.SKBuffFclones, kernel.SKBHead,
+		kernel.NFConn, kernel.NFConnExt:
 		return false
 	case kernel.BindBucket, kernel.Bind2Bucket, kernel.LSMSock:
 		return role == kernel.RoleClient

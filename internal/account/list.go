@@ -26,6 +26,10 @@ type Processes struct {
 type EndpointList struct {
 	csv    *csv.Writer
 	users  map[bucket]int
+	ends   int     // counted, of connections
+	conns  float64 // entries of connection tracking, of which each end has the same share
+	extend float64 // how many of these have extensions, 0 to 1
+	begun  bool    // the header is written
 	ledger *Ledger
 	caches *Caches
 	owners Processes
@@ -34,27 +38,47 @@ type EndpointList struct {
 	row    []string
 }
 
-// NewEndpointList writes the header and returns the list.
+// NewEndpointList makes a list. Its header is written with the first row.
 func NewEndpointList(w io.Writer, l *Ledger, c *Caches, o Processes) *EndpointList {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail for this clock
-	list := &EndpointList{csv: csv.NewWriter(w), users: map[bucket]int{}, ledger: l, caches: c, owners: o, comms: map[int]string{},
+	return &EndpointList{csv: csv.NewWriter(w), users: map[bucket]int{}, ledger: l, caches: c, owners: o, comms: map[int]string{},
 		boot: time.Now().Add(-time.Duration(ts.Nano()))}
+}
+
+// writeHeader writes the header, once.
+func (l *EndpointList) writeHeader() {
+	if l.begun {
+		return
+	}
+	l.begun = true
 	header := []string{"role", "state", "local_address", "local_port", "remote_address", "remote_port", "pid", "comm",
 		"opened_at"}
 	for t := range kernel.Types {
-		header = append(header, kernel.ObjectType(t).String())
+		if kind := kernel.ObjectType(t); l.has(kind) {
+			header = append(header, kind.String())
+		}
 	}
 	header = append(header, "object_bytes", "page_bytes", "buffer_bytes")
-	if l.walk.groups.by.Live {
+	if l.ledger.walk.groups.by.Live {
 		header = append(header, liveColumns...)
 	}
-	_ = list.csv.Write(header) // Flush reports the error
-	return list
+	_ = l.csv.Write(header) // Flush reports the error
+}
+
+// has tells whether there is a column for a type. Connection tracking has some where its entries are known.
+func (l *EndpointList) has(kind kernel.ObjectType) bool { return l.conns > 0 || !isShared(kind) }
+
+// Track says how many entries connection tracking has for the endpoints, and which part of them has extensions.
+func (l *EndpointList) Track(entries int, sites []kernel.Site, symbols *kernel.Symbols) {
+	l.conns, l.extend = float64(entries), extended(sites, l.caches, symbols)
 }
 
 // Count notes which bind buckets an endpoint uses that others may use as well.
 func (l *EndpointList) Count(e *kernel.Endpoint) error {
+	if tracked(e.State) {
+		l.ends++
+	}
 	buckets, n := sharedBuckets(e)
 	for _, b := range buckets[:n] {
 		l.users[b]++
@@ -71,11 +95,16 @@ func (l *EndpointList) shares(e *kernel.Endpoint) (objects [kernel.NumObjectType
 	for _, b := range buckets[:n] {
 		objects[b.kind] /= float64(max(l.users[b], 1))
 	}
+	if l.conns > 0 && l.ends > 0 && tracked(e.State) {
+		objects[kernel.NFConn] = l.conns / float64(l.ends)
+		objects[kernel.NFConnExt] = objects[kernel.NFConn] * l.extend
+	}
 	return objects
 }
 
 // Visit enters one endpoint.
 func (l *EndpointList) Visit(e *kernel.Endpoint) error {
+	l.writeHeader()
 	role := l.ledger.Visit(e, l.caches)
 	o, _ := l.ledger.endpoint(e.Sock)
 	pid, comm := l.owner(e, role, int(o.pid))
@@ -94,8 +123,10 @@ func (l *EndpointList) Visit(e *kernel.Endpoint) error {
 		object += n * costs[t].objectWithVector
 		page += n * costs[t].withVector
 	}
-	for _, p := range pages {
-		l.row = append(l.row, thousandths(p))
+	for t, p := range pages {
+		if l.has(kernel.ObjectType(t)) {
+			l.row = append(l.row, thousandths(p))
+		}
 	}
 	l.row = append(l.row, thousandths(object), thousandths(page), strconv.FormatUint(e.Buffers.Bytes(), 10))
 	if l.ledger.walk.groups.by.Live {
@@ -139,6 +170,7 @@ func (l *EndpointList) comm(pid int) string {
 
 // Flush writes what is buffered and returns the first error there was.
 func (l *EndpointList) Flush() error {
+	l.writeHeader()
 	l.csv.Flush()
 	return l.csv.Error()
 }

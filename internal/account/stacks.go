@@ -69,6 +69,9 @@ func (m samples) resolve(caches *Caches, symbols *kernel.Symbols, arranged bool)
 		received, frames := cutAtSoftirq(frames)
 		slices.Reverse(frames)
 		p := path{roleOf(kind, site, received, frames), kind, strings.Join(frames, "\n")}
+		if isShared(kind) {
+			p.role = kernel.RoleUnknown
+		}
 		if isBuffer(kind) {
 			if key.arranged != arranged || slices.ContainsFunc(frames, func(f string) bool { return neverQueued[f] }) {
 				continue
@@ -86,6 +89,9 @@ func (m samples) resolve(caches *Caches, symbols *kernel.Symbols, arranged bool)
 func isBuffer(kind kernel.ObjectType) bool {
 	return kind == kernel.SKBuff || kind == kernel.SKBuffFclones || kind == kernel.SKBHead
 }
+
+// isShared tells whether one object is that of both ends of a connection on one host, whichever of them allocated it.
+func isShared(kind kernel.ObjectType) bool { return kind == kernel.NFConn || kind == kernel.NFConnExt }
 
 // neverQueued are functions that make segments without data or FIN (net/ipv4/tcp_output.c): no queue keeps them.
 var neverQueued = map[string]bool{"__tcp_send_ack": true, "tcp_send_ack": true, "tcp_make_synack": true,
@@ -168,7 +174,7 @@ func scaledStacks(rows []recording.EndpointRow, paths map[path]pathSum) []record
 	byGroup := map[group][]recording.Stack{}
 	buffers := map[string][]recording.Stack{}
 	for p, sum := range paths {
-		if isBuffer(p.kind) {
+		if isBuffer(p.kind) || isShared(p.kind) {
 			kind := p.kind.String()
 			buffers[kind] = append(buffers[kind], recording.Stack{Type: kind, Samples: int(sum.count), Bytes: sum.weight,
 				Frames: strings.Split(p.frames, "\n")})

@@ -38,10 +38,18 @@ type Options struct {
 	Started  time.Time
 	Version  string
 	Command  []string
+	// AfterClose are the moments after the last close at which slab memory is looked at; none leaves that out.
+	AfterClose []time.Duration
+	// Conntrack puts connection tracking into the run's network.
+	Conntrack bool
+	// Cycles is how many times the connections are opened and closed; 0 for once, of which nothing is told.
+	Cycles int
 	// Endpoints gets one CSV row an endpoint; nil for none.
 	Endpoints io.Writer
 	// Hooked is told what each hook got, before the first connection.
 	Hooked func([]recording.Hook)
+	// Told is told what a run waits for, where that takes long and opens nothing.
+	Told func(string)
 	// Progress is told how the ramp goes, several times a second.
 	Progress func(Status)
 	// Measured gets the finished account before the connections are held and torn down.
@@ -99,7 +107,7 @@ var rules = []func(*Options) error{
 	func(o *Options) error { return within("ips", o.IPs, 1, netcfg.MaxClientAddresses, "client addresses") },
 	func(o *Options) error { return within("ports", o.Ports, 1, MaxPorts, "server ports") },
 	checkCapacity, checkScenario, checkPayload, checkBacklog, checkThreads,
-	checkHold, checkServer,
+	checkHold, checkServer, checkAfterClose, checkCycles, checkConntrack,
 	func(o *Options) error {
 		if !slices.Contains(kernel.HookChoices, o.Hooks) {
 			return Invalid("hooks", string(o.Hooks), "want one of %s", kernel.HookChoices)
@@ -220,6 +228,12 @@ func checkServer(o *Options) error {
 		return Invalid("scenario", Word(o.Scenario), "a server of your own does as it does: say what it needs by --send and --expect")
 	case o.ThreadPerConnection:
 		return Invalid("threads-per-connection", nil, "is a server of connprof's: leave it out, or the command")
+	case len(o.AfterClose) > 0 || o.Cycles != 0:
+		field := "after-close"
+		if o.Cycles != 0 {
+			field = "cycles"
+		}
+		return Invalid(field, nil, "is for connprof's own server, which is the same before and after: leave it out, or the command")
 	case x != nil && x.Bytes < 0:
 		return Invalid("expect", x.Bytes, "want a number of bytes, or a regular expression")
 	case x != nil && x.Every != 0 && x.Every < leastEvery:

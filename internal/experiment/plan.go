@@ -19,6 +19,9 @@ type Plan struct {
 	Conns    int
 	Capped   string // the limit that set Conns, where no number was asked for
 
+	// tracked counts the entries of connection tracking, nil where it is not in the path.
+	tracked func() (int, error)
+
 	memory   limits.Memory
 	readings limits.Readings // before the first connection
 	// compares says that this is one of two runs with different servers; other is the first of the two.

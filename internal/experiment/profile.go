@@ -69,7 +69,7 @@ func startProfile(p *Plan, network loader.Netns) (profile, error) {
 	if p.Options.NoProfile {
 		return unprofiled{}, nil
 	}
-	m, err := measure.Start(measure.Config{Networks: []loader.Netns{network}, Ports: p.Ends.probed(), Owns: p.Ends.owns, Services: p.Ends.services(),
+	m, err := measure.Start(measure.Config{Networks: []loader.Netns{network}, Tracked: p.tracked, Ports: p.Ends.probed(), Owns: p.Ends.owns, Services: p.Ends.services(),
 		Force: p.Options.Hooks, Endpoints: 2 * p.Conns, Batch: p.batchSize(),
 		SampleInterval: sampleInterval(p.batchSize()), Others: true})
 	if err != nil {
@@ -132,6 +132,9 @@ func (p profiled) account(s *Stage) error {
 		list = &measure.List{To: to, Owners: s.owners()}
 	}
 	if err := p.Account(s.machine, after, list); err != nil {
+		return err
+	}
+	if err := s.fillTracked(); err != nil {
 		return err
 	}
 	switch {

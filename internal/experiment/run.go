@@ -56,7 +56,13 @@ func inPhases(ctx context.Context, plan *Plan, peer Peer) (*recording.Recording,
 	if err := peer.Begin(stage.engine); err != nil {
 		return nil, err
 	}
+	if err := stage.watchIdle(ctx); err != nil || ctx.Err() != nil {
+		return nil, err
+	}
 	if err := stage.Baseline(); err != nil {
+		return nil, err
+	}
+	if err := stage.takeStock(); err != nil {
 		return nil, err
 	}
 	watch := stage.Watch(peer.Stop)
@@ -79,6 +85,10 @@ func inPhases(ctx context.Context, plan *Plan, peer Peer) (*recording.Recording,
 		return nil, err
 	}
 	peer.Join(rec)
+	if stage.stays != nil || plan.Options.Cycles > 0 { // what they find belongs into the account
+		err = hold(ctx, stage, watch, peer)
+		return rec, errors.Join(err, stage.afterClose(ctx), stage.repeat(ctx, watch), plan.Options.measured(rec))
+	}
 	err = plan.Options.measured(rec)
 	peer.Linger(ctx.Done())
 	return rec, errors.Join(err, hold(ctx, stage, watch, peer))

@@ -35,6 +35,7 @@ type Stage struct {
 	// unarranged are the steps of the scenario that not all connections took.
 	unarranged []*load.UnarrangedError
 	serving    serving // before the first connection, where servers are compared
+	stays      *stays  // nil where nobody asks what stays after the close
 }
 
 // Open makes everything ready for the first connection. The end of the context kills the load, which ends every wait for it.
@@ -81,6 +82,9 @@ func (s *Stage) enterNetwork() (err error) {
 	}
 	s.network, err = netcfg.NewPrivate(netcfg.Config{ClientAddresses: o.IPs, IPv6: o.IPv6, Sockets: 2 * s.plan.Conns})
 	if err != nil {
+		return err
+	}
+	if err := s.trackConnections(); err != nil {
 		return err
 	}
 	ends.Server, ends.Backlog = s.network.Server, s.network.Backlog

@@ -71,8 +71,8 @@ func TestEveryTypeHasANameOfItsOwnAndASite(t *testing.T) {
 			t.Errorf("type %d prints as %q, its name is %q", i, kind, info.Name)
 		}
 	}
-	if int(SlabObjExt) != NumObjectTypes-1 {
-		t.Errorf("the computed type %d is not the last of %d", SlabObjExt, NumObjectTypes)
+	if int(NFConnExt) != NumObjectTypes-1 {
+		t.Errorf("the last of the computed types, %d, is not the last of %d", NFConnExt, NumObjectTypes)
 	}
 }
 

@@ -25,7 +25,10 @@ const (
 	SKBHead
 	// SlabObjExt is found by computation, not by the walk: see account.
 	SlabObjExt
-	NumObjectTypes = 18
+	// NFConn and NFConnExt are what connection tracking has for a connection, once for both ends. They are counted by its own counter.
+	NFConn
+	NFConnExt
+	NumObjectTypes = 20
 )
 
 func (t ObjectType) String() string { return Types[t].Name }
@@ -70,6 +73,9 @@ var Types = [NumObjectTypes]TypeInfo{
 	SKBHead: {Name: "skb_head", Caches: []string{"skbuff_small_head"}, Sites: []string{"kmalloc_reserve"}},
 	// With memory cgroups in use, each slab of an accounted cache has a vector that says whose each object is.
 	SlabObjExt: {Name: "slabobj_ext", Sites: []string{"alloc_slab_obj_exts", "memcg_alloc_slab_cgroups", "memcg_alloc_page_obj_cgroups"}},
+	NFConn:     {Name: "nf_conn", Caches: []string{"nf_conntrack"}, Sites: []string{"__nf_conntrack_alloc", "nf_conntrack_alloc", "init_conntrack"}},
+	// The extensions of an entry (accounting, events, time stamps) lie in one object, which not every entry has.
+	NFConnExt: {Name: "nf_ct_ext", Sites: []string{"nf_ct_ext_add"}},
 }
 
 // TypesAt lists the types that the named function allocates; most functions allocate one or none.

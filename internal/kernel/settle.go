@@ -24,10 +24,14 @@ func SettleCounts() error {
 			errs = append(errs, fmt.Errorf("shrink slab cache %s: %w", name, err))
 		}
 	}
+	return errors.Join(append(errs, refreshStatistics())...)
+}
+
+func refreshStatistics() error {
 	if err := os.WriteFile("/proc/sys/vm/stat_refresh", []byte("1"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, fmt.Errorf("refresh the kernel's memory statistics: %w", err))
+		return fmt.Errorf("refresh the kernel's memory statistics: %w", err)
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // kmallocCaches serve slabobj_ext vectors, LSM blobs and the heads of sk_buffs.

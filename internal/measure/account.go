@@ -46,7 +46,15 @@ func (m *Measurement) Account(out *recording.Machine, after account.Snapshot, li
 	if err != nil {
 		return err
 	}
-	walkSeconds, err := m.walkInto(caches, list)
+	tracked, err := m.tracked()
+	if err != nil {
+		return err
+	}
+	traced := sites
+	if m.batch != nil {
+		traced = m.batch.Sites
+	}
+	walkSeconds, err := m.walkInto(caches, list, func(l *account.EndpointList) { l.Track(tracked, traced, m.symbols) })
 	if err != nil {
 		return err
 	}
@@ -54,7 +62,7 @@ func (m *Measurement) Account(out *recording.Machine, after account.Snapshot, li
 	m.ledger.Fill(out, account.Evidence{OtherServes: m.othersServe, OthersBefore: othersBefore, OthersAfter: othersAfter,
 		Before: m.before, After: after, Caches: caches, Sites: sites, Batch: m.batch,
 		ScenarioSites: arranged, Symbols: m.symbols, SampleInterval: m.config.SampleInterval,
-		ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})
+		Tracked: tracked, ClientOpens: int(counters.ClientEstablished), ServerOpens: int(counters.ServerEstablished)})
 	out.Cost.WalkSeconds = walkSeconds
 	noteUnknownCaches(out)
 	return m.fillTrace(out, counters)
@@ -66,7 +74,15 @@ func (m *Measurement) Aliases() map[string]string { return m.aliases }
 // Before is the first look at slab memory.
 func (m *Measurement) Before() account.Snapshot { return m.before }
 
-func (m *Measurement) walkInto(caches *account.Caches, list *List) (seconds float64, err error) {
+// tracked is how many entries connection tracking has, 0 where it is not in the path.
+func (m *Measurement) tracked() (int, error) {
+	if m.config.Tracked == nil {
+		return 0, nil
+	}
+	return m.config.Tracked()
+}
+
+func (m *Measurement) walkInto(caches *account.Caches, list *List, track func(*account.EndpointList)) (seconds float64, err error) {
 	visit := func(e *kernel.Endpoint) error {
 		m.ledger.Visit(e, caches)
 		return nil
@@ -74,6 +90,7 @@ func (m *Measurement) walkInto(caches *account.Caches, list *List) (seconds floa
 	begun := time.Now()
 	if list != nil {
 		rows := account.NewEndpointList(list.To, m.ledger, caches, list.Owners)
+		track(rows)
 		defer func() { err = errors.Join(err, rows.Flush()) }()
 		if err := m.Walk(rows.Count); err != nil {
 			return 0, err

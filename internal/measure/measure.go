@@ -33,6 +33,9 @@ type Config struct {
 	Endpoints, Batch int
 	// Others has the host's other endpoints counted, too, before and after.
 	Others bool
+	// Tracked is asked how many entries connection tracking has in the networks, when the endpoints are walked; nil where it is not in
+	// the path.
+	Tracked func() (int, error)
 	// SampleInterval is the mean number of slab allocations for each sampled stack.
 	SampleInterval int
 }
@@ -65,6 +68,8 @@ type Measurement struct {
 	left     []kernel.Site     // counted when the slab hook was last taken off
 	room     *account.Batch    // that the batch is put into
 	batch    *account.Batch    // nil until it is taken
+	// unsettled is why the counts of slab caches could not be settled.
+	unsettled error
 }
 
 // Start puts the probes on. The kernel's symbols are read at the same time: where they are hidden, nothing need be opened.

@@ -71,6 +71,10 @@ type Machine struct {
 	ClientPorts *ClientPorts `json:"client_ports,omitempty"`
 	// Plan is what the connections were expected to need of each limit that binds them, by the cost of the batch.
 	Plan []PlanRow `json:"plan,omitempty"`
+	// Stays is what slab memory held after the close, nil where that was not asked for.
+	Stays *Stays `json:"stays,omitempty"`
+	// Cycles is what opening and closing several times made it grow by, nil where that was not asked for.
+	Cycles *Cycles `json:"cycles,omitempty"`
 	// Trace and Reconcile are nil where nothing was profiled.
 	Trace     *Trace        `json:"trace,omitempty"`
 	Reconcile *Reconcile    `json:"reconcile,omitempty"`
@@ -160,6 +164,8 @@ type Load struct {
 	// FirstConnectSeconds is from the command's start to the first connect().
 	FirstConnectSeconds float64 `json:"first_connect_seconds"`
 	HoldSeconds         float64 `json:"hold_seconds"`
+	// Tracked is how many entries connection tracking had in the run's network when all was measured.
+	Tracked int `json:"tracked,omitempty"`
 	// LostInHold is how many connections were no longer ESTABLISHED when the hold ended.
 	LostInHold int             `json:"lost_in_hold"`
 	Failures   []Failure       `json:"failures"`

@@ -46,6 +46,12 @@ func (o *Options) Validate() error {
 	switch {
 	case o.ThreadPerConnection:
 		return experiment.Invalid("threads-per-connection", nil, "it compares servers on one host; leave out --target")
+	case len(o.AfterClose) > 0:
+		return experiment.Invalid("after-close", nil, "it closes both ends, which are on one host then; leave out --target")
+	case o.Cycles != 0:
+		return experiment.Invalid("cycles", o.Cycles, "it starts both ends again, which are on one host then; leave out --target")
+	case o.Conntrack:
+		return experiment.Invalid("conntrack", nil, "it is put into a run's own network; leave out --target")
 	case o.Journal == "":
 		return experiment.Invalid("journal", nil, "want a file name")
 	}

@@ -28,6 +28,9 @@ func loadFacts(r *recording.Recording) []Fact {
 	if l.Scenario != "" {
 		facts = append(facts, Fact{Key: "scenario", Value: format.Clean(l.Scenario) + held(l), Warn: l.LostInHold > 0})
 	}
+	if l.Tracked > 0 {
+		facts = append(facts, Fact{Key: "conntrack", Value: format.Plural(l.Tracked, "entry", "entries") + ", each shared by the ends of a connection"})
+	}
 	return append(facts, loadMemory(r)...)
 }
 

@@ -42,6 +42,9 @@ type Report struct {
 	Ends       []Row
 	Connection []ConnectionLine // empty where connprof opened nothing
 
+	Stays  Stays  // what was left once all were closed
+	Cycles Cycles // what grew as they were opened and closed again and again
+
 	Accounts  []Account
 	Trace     Trace
 	Losses    []Losses
@@ -77,7 +80,7 @@ func newReport(r *recording.Recording) *Report {
 		Answer: answerOf(r), Status: status(r), Alerts: alerts(r), Tiles: tiles(r),
 		Run: runFacts(r), Load: loadFacts(r), Hooks: hookTables(r), Plan: planOf(r), Servers: serversOf(r), Server: ownServerOf(r),
 		Rows: rowsOf(sortedRows(r)), Ends: rowsOf(connectionOf(r).ends()), Connection: connectionLines(r),
-		Accounts: accountsOf(r), Trace: traceOf(r), Losses: lossesOf(r), Costs: costsOf(r), CallPaths: callPathsOf(r),
+		Stays: staysOf(r), Cycles: cyclesOf(r), Accounts: accountsOf(r), Trace: traceOf(r), Losses: lossesOf(r), Costs: costsOf(r), CallPaths: callPathsOf(r),
 		Timelines: timelinesOf(r), Notes: notes(r), Top: topOf(r), Sites: siteTables(r),
 		Paths: callPaths(r), Counts: r.Counts(), Look: lookOf(r, Options{}.of(r)), Record: recordOf(r, Options{}.of(r)),
 	}

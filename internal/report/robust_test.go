@@ -126,6 +126,15 @@ func oddRecordings() map[string]*recording.Recording {
 	}
 	odd["snapshot"], odd["record"], odd["no profile"] = sample.Snapshot(), sample.Record(), sample.NoProfile()
 	odd["empty load"] = &recording.Recording{Machines: []*recording.Machine{{Load: &recording.Load{}}}}
+	odd["after the close"], odd["cycles"] = closedAll(5), cycled(5)
+	for name, low := range map[string]bool{"huge": false, "negative": true} {
+		odd["after the close, "+name] = closedAll(5)
+		flood(reflect.ValueOf(odd["after the close, "+name]), low)
+		odd["cycles, "+name] = cycled(5)
+		flood(reflect.ValueOf(odd["cycles, "+name]), low)
+	}
+	odd["after the close, lists cut short"] = closedAll(5)
+	odd["after the close, lists cut short"].Machines[0].Stays.Caches[0] = recording.StayCache{Cache: "dentry", Left: []int64{7}}
 	with("no endpoints", func(r *recording.Recording) { r.Machines[0].Endpoints = nil })
 	with("rows without endpoints", func(r *recording.Recording) {
 		for i := range r.Machines[0].Endpoints {

@@ -325,6 +325,8 @@ func TestFlagsOfAServerThatMakeNoSenseAreRefused(t *testing.T) {
 		{[]string{"--scenario", "hello"}, true, "a server of your own does as it does"},
 		{[]string{"--scenario", "all"}, true, "leave out --target, and --scenario all"},
 		{[]string{"--threads-per-connection"}, true, "is a server of connprof's"},
+		{[]string{"--cycles", "2"}, true, "is for connprof's own server"},
+		{[]string{"--after-close=1s"}, true, "is for connprof's own server"},
 		{[]string{"--target", "192.0.2.1:8090", "--token", "x"}, true, "leave out --target"},
 	} {
 		args := append([]string{"run"}, c.flags...)

@@ -141,6 +141,7 @@ func TestTheTableItselfKeepsTheSidesApart(t *testing.T) {
 var heavy = map[string][]string{
 	"github.com/cilium/ebpf":          {"bpf", "loader"},
 	"github.com/vishvananda/netlink":  {"netcfg", "test"},
+	"github.com/google/nftables":      {"netcfg"},
 	"github.com/spf13/cobra":          {"cmd"},
 	"github.com/google/pprof/profile": {"internal/report"},
 	"github.com/expr-lang/expr":       {"internal/filter"},

@@ -60,6 +60,8 @@ func (f Format) Write(w io.Writer, r *report.Report) error {
 	if len(r.Load) > 0 && len(r.Recording.Profiled()) > 0 {
 		p.connection(r.Connection)
 	}
+	p.stays(&r.Stays)
+	p.cycles(&r.Cycles)
 	p.accounts(r.Accounts, f.AllCaches)
 	p.trace(&r.Trace)
 	p.losses(r.Losses)
