@@ -70,16 +70,19 @@ func (p *Probes) walkOne(iter *link.Iter, n Netns, visit func(*kernel.Endpoint) 
 
 // endpointBytes is the size of the records that the walk's programs write.
 func (p *Probes) endpointBytes() int {
-	if p.config.Live {
+	if p.fillsLive() {
 		return liveRecordBytes
 	}
 	return recordBytes
 }
 
+// fillsLive tells whether the walk's programs write live records.
+func (p *Probes) fillsLive() bool { return p.config.Live || p.config.Queues }
+
 // visitor visits the endpoints that the records are of.
 func (p *Probes) visitor(visit func(*kernel.Endpoint) error) func([]byte) error {
 	var e kernel.Endpoint
-	if p.config.Live {
+	if p.fillsLive() {
 		return func(record []byte) error {
 			fillLive(&e, (*bpf.WalkLiveRecord)(unsafe.Pointer(&record[0])))
 			return visit(&e)

@@ -76,10 +76,16 @@ func (s *Stage) open() error {
 func (s *Stage) enterNetwork() (err error) {
 	o, ends := &s.plan.Options, s.plan.Ends
 	if !ends.private() {
-		s.network, err = netcfg.Own()
-		return err
+		if s.network, err = netcfg.Own(); err != nil {
+			return err
+		}
+		return s.fitPayload()
 	}
-	s.network, err = netcfg.NewPrivate(netcfg.Config{ClientAddresses: o.IPs, IPv6: o.IPv6, Sockets: 2 * s.plan.Conns})
+	s.network, err = netcfg.NewPrivate(netcfg.Config{ClientAddresses: o.IPs, IPv6: o.IPv6, Sockets: 2 * s.plan.Conns,
+		ReceiveBuffer: o.Rmem, SendBuffer: o.Wmem})
+	if err == nil {
+		err = s.fitPayload()
+	}
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,8 @@ type Config struct {
 	Endpoints, Batch int
 	// Others has the host's other endpoints counted, too, before and after.
 	Others bool
+	// Queues has walks tell what lies in the queues of endpoints, for Queues.
+	Queues bool
 	// SampleInterval is the mean number of slab allocations for each sampled stack.
 	SampleInterval int
 }
@@ -87,7 +89,7 @@ func Start(c Config) (*Measurement, error) {
 		m.others = countOthers(m)
 	}
 	probes, err := loader.Load(loader.Config{Scope: c.scope(), Hooks: c.Hooks, Force: c.Force, SampleInterval: c.SampleInterval,
-		Ports: c.Ports})
+		Ports: c.Ports, Queues: c.Queues})
 	if err := errors.Join(err, <-read); err != nil {
 		if probes != nil {
 			_ = probes.Close()

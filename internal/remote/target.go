@@ -46,6 +46,12 @@ func (o *Options) Validate() error {
 	switch {
 	case o.ThreadPerConnection:
 		return experiment.Invalid("threads-per-connection", nil, "it compares servers on one host; leave out --target")
+	case o.Rmem != 0 || o.Wmem != 0:
+		field := "rmem"
+		if o.Rmem == 0 {
+			field = "wmem"
+		}
+		return experiment.Invalid(field, nil, "it is for the network of a run's own; leave it out, and set net.ipv4.tcp_%s on both machines", field)
 	case o.Journal == "":
 		return experiment.Invalid("journal", nil, "want a file name")
 	}

@@ -28,7 +28,22 @@ func loadFacts(r *recording.Recording) []Fact {
 	if l.Scenario != "" {
 		facts = append(facts, Fact{Key: "scenario", Value: format.Clean(l.Scenario) + held(l), Warn: l.LostInHold > 0})
 	}
+	facts = append(facts, queueFacts(r)...)
 	return append(facts, loadMemory(r)...)
+}
+
+// queueFacts are what the walk has found in the queues of each machine's ends.
+func queueFacts(r *recording.Recording) []Fact {
+	var facts []Fact
+	key := "queued"
+	for _, m := range all(r) {
+		if l := m.Load; l != nil && l.UnreadBytes+l.UnackedBytes > 0 {
+			facts = append(facts, Fact{Key: key, Value: m.prefixed(fmt.Sprintf("%s bytes in the receive queues, %s in the send queues",
+				format.Count(l.UnreadBytes), format.Count(l.UnackedBytes)))})
+			key = ""
+		}
+	}
+	return facts
 }
 
 func establishedFacts(r *recording.Recording, l *recording.Load) []Fact {

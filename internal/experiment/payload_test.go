@@ -1,0 +1,98 @@
+package experiment
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/limits"
+	"github.com/connprof/connprof/load"
+	"github.com/connprof/connprof/netcfg"
+	"github.com/connprof/connprof/test/check"
+)
+
+func TestAPayloadIsHeldAgainstTheBufferThatIsAskedFor(t *testing.T) {
+	for _, c := range []struct {
+		scenario      string
+		payload, rmem int
+		says          string // empty where it is accepted
+	}{
+		{"unread", 64_000, 256_000, ""},
+		{"unread", 64_000, 255_996, "--payload 64000"},
+		{"unread-client", 64_000, 131_072, "--rmem 256000, or --payload 32768"},
+		{"idle", 64_000, 131_072, ""}, // which sends nothing
+		{"unread", 64_000, 0, ""},     // the network says
+		{"unread", MaxPayload, netcfg.MostBuffer, ""},
+		{"unread", MaxPayload + 1, netcfg.MostBuffer, "1 to 268435456 bytes"},
+		{"unread", 0, 0, "1 to 268435456 bytes"},
+		{"unread", 1, netcfg.LeastBuffer - 1, "--rmem 4095"},
+	} {
+		o := Defaults()
+		o.Scenario, o.Payload, o.Rmem = c.scenario, c.payload, c.rmem
+		err := o.Validate()
+		var invalid *InvalidError
+		if c.says == "" && err != nil || c.says != "" && (!errors.As(err, &invalid) || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+func TestAPayloadBeyondTheKernelsBufferIsRefusedBeforeAnythingIsOpened(t *testing.T) {
+	p, err := netcfg.NewPrivate(netcfg.Config{ClientAddresses: 1, Sockets: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	receive, _, err := p.Buffers()
+	p.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(10)
+	o.Scenario, o.Payload = "unread", receive.First/4+1
+	rec, err := Run(t.Context(), o)
+	for _, want := range []string{"net.ipv4.tcp_rmem is " + receive.String(), fmt.Sprintf("give --rmem %d", 4*o.Payload),
+		fmt.Sprintf("or --payload %d", o.Payload-1)} {
+		if err == nil || rec != nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, %v; want an error that says %q", rec, err, want)
+		}
+	}
+}
+
+// The walk counts every byte, and the plan more than the kernel books for them.
+func TestALargePayloadIsInTheReceiversQueue(t *testing.T) {
+	const n, payload = 100, 1_000_000
+	for _, scenario := range []string{"unread", "unread-client"} {
+		o := options(n)
+		o.Scenario, o.Payload, o.Rmem, o.Wmem = scenario, payload, 4*payload, 64<<10
+		rec := mustRun(t, o)
+		s, _ := load.FindScenario(scenario)
+		if err := errors.Join(check.Load(rec, n), check.Losses(rec)); err != nil {
+			t.Error(err)
+		}
+		if l := rec.Load; l.PayloadBytes != payload || l.UnreadBytes != n*payload || l.UnackedBytes != 0 {
+			t.Errorf("%s: %d bytes a connection, %d unread, %d not acknowledged", scenario, l.PayloadBytes, l.UnreadBytes, l.UnackedBytes)
+		}
+		for _, row := range rec.Endpoints {
+			each := row.BufferBytes / uint64(row.Count)
+			if s.Holds(row.Role) != (each >= payload) || each > limits.Booked(payload, false) {
+				t.Errorf("%s: %d buffer bytes on each %s endpoint; the plan has %d", scenario, each, row.Role, limits.Booked(payload, false))
+			}
+		}
+	}
+}
+
+func TestTheWalkSaysWhichReceiversAreShort(t *testing.T) {
+	s, _ := load.FindScenario("unread")
+	roles := []kernel.Role{kernel.RoleClient, kernel.RoleServer}
+	for payload, short := range map[uint32][]kernel.Role{4096: nil, 4097: {kernel.RoleServer}} {
+		for _, role := range roles {
+			e := &kernel.Endpoint{State: kernel.StateEstablished, Live: kernel.Live{Unread: 4096}}
+			if arrived(s, payload)(role, e) == slices.Contains(short, role) {
+				t.Errorf("%d bytes wanted, 4,096 unread: the %s has arrived: %v", payload, role, arrived(s, payload)(role, e))
+			}
+		}
+	}
+}
