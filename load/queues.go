@@ -13,3 +13,22 @@ func (s Scenario) Holds(role kernel.Role) bool {
 
 // sends tells whether an action brings the payload to the other end.
 func (a action) sends() bool { return a == sendPayload }
+
+// backlog is what the listener on one of the ports gets. The kernel takes one connection more into an accept queue than its backlog
+// says (sk_acceptq_is_full). Where none is accepted, a queue is full with those that come to its port; a backlog of 0 would have the
+// kernel answer with SYN cookies.
+func (s Scenario) backlog(c Config, port int) int {
+	if !s.unaccepted {
+		return c.Backlog
+	}
+	return min(c.Backlog, max(1, c.comeTo(port)-1))
+}
+
+// comeTo is how many connections are for one of the ports, as tuples deals them out.
+func (c Config) comeTo(port int) int {
+	round := len(c.Clients) * len(c.Ports)
+	return c.Connections/round*len(c.Clients) + min(max(c.Connections%round-port*len(c.Clients), 0), len(c.Clients))
+}
+
+// FillsAcceptQueues tells whether each listener is to have as many connections in its accept queue as the kernel puts there.
+func (s Scenario) FillsAcceptQueues() bool { return s.unaccepted }

@@ -27,6 +27,8 @@ type Scenario struct {
 	steps   []scenarioStep
 	// deferAccept keeps the listener from finishing handshakes (TCP_DEFER_ACCEPT).
 	deferAccept bool
+	// unaccepted says that the server leaves connections in the accept queues, which are then full.
+	unaccepted bool
 }
 
 // scenarioStep is something that one end does with each of its connections.
@@ -60,6 +62,8 @@ var Scenarios = []Scenario{
 		Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{kernel.RoleClient, sendPayload}}},
 	{Name: "unread-client", Help: "the other way round: the server has sent, the client does not read",
 		Client: "ESTABLISHED", Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{kernel.RoleServer, sendPayload}}},
+	{Name: "unaccepted", Help: "the accept queue is full: the client has sent --payload bytes, the server does not accept", Client: "ESTABLISHED",
+		Server: "ESTABLISHED", Sends: true, unaccepted: true, steps: []scenarioStep{{kernel.RoleClient, sendPayload}}},
 	{Name: "half-closed", Help: "the client has closed its direction, the server has not", Client: "FIN_WAIT2",
 		Server: "CLOSE_WAIT", steps: []scenarioStep{{kernel.RoleClient, shutdownWrite}}},
 	{Name: "orphaned", Help: "the same, and the client process is gone", Client: "FIN_WAIT2", Server: "CLOSE_WAIT",
@@ -98,7 +102,7 @@ func (s Scenario) Capacity(addresses, ports int) int {
 }
 
 // Accepted tells whether the server accepts the connections.
-func (s Scenario) Accepted() bool { return !s.deferAccept }
+func (s Scenario) Accepted() bool { return !s.deferAccept && !s.unaccepted }
 
 // Acts tells whether anything is done with the connections once they are up.
 func (s Scenario) Acts() bool { return len(s.steps) > 0 }

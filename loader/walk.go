@@ -94,6 +94,8 @@ func (p *Probes) visitor(visit func(*kernel.Endpoint) error) func([]byte) error 
 	}
 }
 
+// fill makes an endpoint of a record. The request that a connection came by stays in the accept queue with it until a process takes
+// it (inet_csk_reqsk_queue_add, inet_csk_accept): nothing leads from the sock to it, and there is one.
 func fill(e *kernel.Endpoint, r *bpf.WalkEndpointRecord) {
 	*e = kernel.Endpoint{
 		Sock: r.Sk, File: r.File, Netns: r.Netns, Cache: r.Cache, Bind: r.Bind, Bind2: r.Bind2,
@@ -114,6 +116,9 @@ func fill(e *kernel.Endpoint, r *bpf.WalkEndpointRecord) {
 		Buffers: kernel.Buffers{Rmem: counted(r.RmemAlloc), Wmem: counted(r.WmemQueued), Forward: r.ForwardAlloc,
 			Backlog: counted(r.Backlog), Option: counted(r.OmemAlloc)},
 		SKBHeadBytes: r.SkbHead,
+	}
+	if e.Cloned && !e.Passed && e.Objects[kernel.TCPSock] > 0 && e.Unaccepted() {
+		e.Objects[kernel.RequestSock] = 1
 	}
 }
 

@@ -177,11 +177,11 @@ func checkHold(o *Options) error {
 	return nil
 }
 
-// checkBacklog wants room in the accept queues for handshakes that nobody finishes.
+// checkBacklog wants room in the accept queues for handshakes that nobody finishes, and for connections that nobody accepts.
 func checkBacklog(o *Options) error {
 	s, _ := load.FindScenario(o.Scenario)
 	if !s.Accepted() && o.Conns > netcfg.Backlog*o.Ports {
-		return Invalid("conns", o.Conns, "a listener holds %d unfinished handshakes; raise --ports", netcfg.Backlog)
+		return Invalid("conns", o.Conns, "a listener holds %d that are not accepted; raise --ports", netcfg.Backlog)
 	}
 	return nil
 }

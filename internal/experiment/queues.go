@@ -30,6 +30,9 @@ func (p profiled) noteQueues(s *Stage) error {
 				Error: fmt.Sprintf("the walk finds fewer than %d bytes in the %s's receive queue", payload, role)})
 		}
 	}
+	if q := found[kernel.RoleListener]; in.FillsAcceptQueues() && q.Open > 0 {
+		s.note(fmt.Sprintf("%d of %d accept queues are not full: fewer connections came to them than was planned at first", q.Open, q.Ends))
+	}
 	return nil
 }
 

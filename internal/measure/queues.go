@@ -10,6 +10,8 @@ type Queues struct {
 	// Unread is bytes of data that have arrived and that nobody has read, Unacked bytes that were written and that the other end has
 	// not acknowledged, over all ends.
 	Unread, Unacked uint64
+	// Open is how many of the ends are listeners whose accept queue takes one more connection.
+	Open int
 }
 
 // Queues walks the endpoints, and judges each by its role. It is for a trace at rest, and takes Config.Queues.
@@ -17,11 +19,11 @@ func (m *Measurement) Queues(has func(kernel.Role, *kernel.Endpoint) bool) (map[
 	found := map[kernel.Role]Queues{}
 	err := m.Walk(func(e *kernel.Endpoint) error {
 		role := m.ledger.Role(e)
-		if role == kernel.RoleListener {
-			return nil
-		}
 		q := found[role]
 		q.Ends++
+		if role == kernel.RoleListener && e.Live.AcceptQueue <= e.Live.AcceptMax {
+			q.Open++
+		}
 		if !has(role, e) {
 			q.Short++
 		}

@@ -19,6 +19,9 @@ var full = held{"tcp_sock": 1, "socket_alloc": 1, "file": 1, "dentry": 1, "epite
 var queued = held{"tcp_sock": 1, "socket_alloc": 1, "file": 1, "dentry": 1, "epitem": 1, "eppoll_entry": 1,
 	"sk_buff_fclones": 1, "skb_head": 1}
 
+// unaccepted is a sock in an accept queue, with the request that it came by and a packet.
+var unaccepted = held{"tcp_sock": 1, "tcp_request_sock": 1, "sk_buff_fclones": 1, "skb_head": 1}
+
 // compared are the types that every kernel of the matrix has.
 var compared = []string{"tcp_sock", "socket_alloc", "file", "dentry", "epitem", "eppoll_entry", "tcp_timewait_sock",
 	"tcp_request_sock", "sk_buff_fclones", "skb_head"}
@@ -28,6 +31,7 @@ var situations = map[string]struct{ client, server held }{
 	"hello":         {full, full},
 	"unread":        {full, queued},
 	"unread-client": {queued, full},
+	"unaccepted":    {full, unaccepted},
 	"half-closed":   {full, queued}, // the FIN is queued
 	"orphaned":      {held{"tcp_timewait_sock": 1}, queued},
 	"time-wait":     {held{"tcp_timewait_sock": 1}, nil},

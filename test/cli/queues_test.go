@@ -129,6 +129,38 @@ func (h heldRun) checkQueues(t *testing.T, scenario string, conns int) {
 	}
 }
 
+func TestUnacceptedConnectionsFillTheirQueues(t *testing.T) {
+	const n, payload = 400, 20_000
+	for _, flags := range [][]string{nil, {"--ipv6", "--ports", "2"}} {
+		t.Run(strings.Join(flags, " "), func(t *testing.T) {
+			h := holdOpen(t, append(flags, "--scenario", "unaccepted", "--conns", strconv.Itoa(n), "--payload", "20k")...)
+			h.checkQueues(t, "unaccepted", n)
+			if h.received != n*payload || h.sent != 0 {
+				t.Errorf("ss: %d bytes unread and %d not acknowledged of %d x %d", h.received, h.sent, n, payload)
+			}
+			queued := 0
+			for _, line := range strings.Split(strings.TrimSpace(h.listening), "\n") {
+				f := strings.Fields(line) // state, those that wait, the most that may, address
+				if len(f) < 4 {
+					t.Fatalf("ss prints %q", line)
+				}
+				waits, err1 := strconv.Atoi(f[1])
+				most, err2 := strconv.Atoi(f[2])
+				if errors.Join(err1, err2) != nil || waits != most+1 {
+					t.Errorf("ss shows an accept queue that is not full: %s", line)
+				}
+				queued += waits
+			}
+			if queued != n {
+				t.Errorf("ss: %d wait to be accepted, want %d", queued, n)
+			}
+			if err := errors.Join(check.Notes(h.rec), check.Losses(h.rec)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestTheWalkFindsThePayloadThatSSShows(t *testing.T) {
 	const n, payload = 300, 300_000
 	for _, flags := range [][]string{{"--scenario", "unread"}, {"--scenario", "unread-client", "--ipv6"}} {
