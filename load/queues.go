@@ -32,3 +32,22 @@ func (c Config) comeTo(port int) int {
 
 // FillsAcceptQueues tells whether each listener is to have as many connections in its accept queue as the kernel puts there.
 func (s Scenario) FillsAcceptQueues() bool { return s.unaccepted }
+
+// Fills tells whether both ends send until the kernel takes no more.
+func (s Scenario) Fills() bool {
+	return slices.ContainsFunc(s.steps, func(step scenarioStep) bool { return step.do == fillQueues })
+}
+
+// mostFilled is how many connections are filled where all scenarios are run: each takes a hundred times what an idle one does.
+const mostFilled = 200
+
+// AmongAll is how many of so many connections are opened in the scenario where all scenarios are run.
+func (s Scenario) AmongAll(conns int) int {
+	if s.Fills() {
+		return min(conns, mostFilled)
+	}
+	return conns
+}
+
+// Queues tells whether the scenario leaves data in queues.
+func (s Scenario) Queues() bool { return s.Sends || s.Fills() }

@@ -47,6 +47,7 @@ const (
 	closeAll
 	exitProcess
 	resetOnClose
+	fillQueues
 	takeStock // nothing is done, once all that epoll had told by then is worked off
 )
 
@@ -64,6 +65,8 @@ var Scenarios = []Scenario{
 		Client: "ESTABLISHED", Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{kernel.RoleServer, sendPayload}}},
 	{Name: "unaccepted", Help: "the accept queue is full: the client has sent --payload bytes, the server does not accept", Client: "ESTABLISHED",
 		Server: "ESTABLISHED", Sends: true, unaccepted: true, steps: []scenarioStep{{kernel.RoleClient, sendPayload}}},
+	{Name: "backpressure", Help: "each side has sent until the kernel takes no more, and reads nothing", Client: "ESTABLISHED",
+		Server: "ESTABLISHED", steps: []scenarioStep{{kernel.RoleClient, fillQueues}, {kernel.RoleServer, fillQueues}}},
 	{Name: "half-closed", Help: "the client has closed its direction, the server has not", Client: "FIN_WAIT2",
 		Server: "CLOSE_WAIT", steps: []scenarioStep{{kernel.RoleClient, shutdownWrite}}},
 	{Name: "orphaned", Help: "the same, and the client process is gone", Client: "FIN_WAIT2", Server: "CLOSE_WAIT",
@@ -109,7 +112,7 @@ func (s Scenario) Acts() bool { return len(s.steps) > 0 }
 
 // Closes tells whether it closes connections that were up.
 func (s Scenario) Closes() bool {
-	return slices.ContainsFunc(s.steps, func(step scenarioStep) bool { return step.do >= shutdownWrite })
+	return slices.ContainsFunc(s.steps, func(step scenarioStep) bool { return step.do >= shutdownWrite && step.do <= resetOnClose })
 }
 
 // deferSeconds is how long a deferred handshake may wait: longer than any measurement.
@@ -283,6 +286,9 @@ func (s *shard) catchUp(a *actor) {
 		switch do {
 		case sendPayload, shutdownWrite:
 			s.deliver(a, do)
+			continue
+		case fillQueues:
+			s.fill(a)
 			continue
 		case takeStock:
 			a.shared.settled.Add(1)

@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/connprof/connprof/internal/kernel"
@@ -60,6 +61,22 @@ func (s *Stage) fitPayload() error {
 	}
 	return fmt.Errorf("--payload %d: a receive buffer here has %d bytes (net.ipv4.tcp_rmem is %v) and is sure to hold a quarter of that "+
 		"as data; %s, or --payload %d", payload, receive.First, receive, way, room)
+}
+
+// The buffers of a scenario that fills them, where none are asked for: those that the kernel gives a socket to begin with. They do not
+// grow then, and the plan knows what they hold.
+const (
+	filledReceive = 128 << 10
+	filledSend    = 16 << 10
+)
+
+// buffers are the bytes of a socket's buffers in the run's own network, 0 for what the kernel gives.
+func (o *Options) buffers() (receive, send int) {
+	receive, send = o.Rmem, o.Wmem
+	if o.scenario().Fills() {
+		receive, send = cmp.Or(receive, filledReceive), cmp.Or(send, filledSend)
+	}
+	return receive, send
 }
 
 // sends tells whether the payload is to lie in a queue.

@@ -3,7 +3,6 @@ package experiment
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -84,15 +83,54 @@ func TestALargePayloadIsInTheReceiversQueue(t *testing.T) {
 	}
 }
 
-func TestTheWalkSaysWhichReceiversAreShort(t *testing.T) {
-	s, _ := load.FindScenario("unread")
-	roles := []kernel.Role{kernel.RoleClient, kernel.RoleServer}
-	for payload, short := range map[uint32][]kernel.Role{4096: nil, 4097: {kernel.RoleServer}} {
-		for _, role := range roles {
-			e := &kernel.Endpoint{State: kernel.StateEstablished, Live: kernel.Live{Unread: 4096}}
-			if arrived(s, payload)(role, e) == slices.Contains(short, role) {
-				t.Errorf("%d bytes wanted, 4,096 unread: the %s has arrived: %v", payload, role, arrived(s, payload)(role, e))
-			}
+func TestTheWalkSaysWhichEndsAreShort(t *testing.T) {
+	type end struct {
+		role         kernel.Role
+		unread, wmem uint32
+	}
+	for _, c := range []struct {
+		scenario string
+		end      end
+		arrived  bool
+	}{
+		{"unread", end{kernel.RoleServer, 4096, 0}, true},
+		{"unread", end{kernel.RoleServer, 4095, 0}, false},
+		{"unread", end{kernel.RoleClient, 0, 0}, true},
+		{"unread-client", end{kernel.RoleClient, 4095, 0}, false},
+		{"unaccepted", end{kernel.RoleServer, 4095, 0}, false},
+		{"unaccepted", end{kernel.RoleListener, 0, 0}, true},
+		{"backpressure", end{kernel.RoleServer, 1, filledSend}, true},
+		{"backpressure", end{kernel.RoleServer, 1, filledSend - 1}, false},
+		{"backpressure", end{kernel.RoleClient, 0, filledSend}, false},
+		{"backpressure", end{kernel.RoleListener, 0, 0}, true},
+	} {
+		s, _ := load.FindScenario(c.scenario)
+		o := Defaults()
+		o.Scenario = c.scenario
+		e := &kernel.Endpoint{State: kernel.StateEstablished, Live: kernel.Live{Unread: c.end.unread}, Buffers: kernel.Buffers{Wmem: c.end.wmem}}
+		if got := arrived(s, &o)(c.end.role, e); got != c.arrived {
+			t.Errorf("%+v: arrived is %v", c, got)
 		}
+	}
+}
+
+func TestFullQueuesCountInThePlan(t *testing.T) {
+	o := Defaults()
+	o.Scenario, o.Conns = "backpressure", 100
+	least := uint64(2 * 100 * (filledReceive + filledSend))
+	if err := planOn(t, o, 2*least, nil).fitMemory(limits.ConnectionBytes); err == nil {
+		t.Errorf("full queues of %d bytes fit into half of twice as many", least)
+	}
+	pages := fmt.Sprintf("10 20 %d", least/4096)
+	if err := planOn(t, o, plenty, map[string]string{"net/ipv4/tcp_mem": pages}).fitLimits(2500, 2500); err == nil ||
+		!strings.Contains(err.Error(), "net.ipv4.tcp_mem") {
+		t.Errorf("full queues of %d bytes fit into tcp_mem of %s: %v", least, pages, err)
+	}
+	if err := planOn(t, o, 5*least, nil).fitMemory(limits.ConnectionBytes); err != nil {
+		t.Error(err)
+	}
+	o.Wmem = 1 << 20
+	if err := planOn(t, o, 5*least, nil).fitMemory(limits.ConnectionBytes); err == nil {
+		t.Error("a larger send buffer counts for nothing")
 	}
 }

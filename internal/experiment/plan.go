@@ -176,6 +176,9 @@ func remedy(row limits.Row, holds uint64) string {
 
 // queued is what is booked for the data that the scenario leaves on a connection, 0 where it sends none.
 func (p *Plan) queued() uint64 {
+	if p.Scenario.Fills() {
+		return limits.Filled(p.Options.buffers())
+	}
 	if !p.Scenario.Sends {
 		return 0
 	}

@@ -71,7 +71,7 @@ func startProfile(p *Plan, network loader.Netns) (profile, error) {
 	}
 	m, err := measure.Start(measure.Config{Networks: []loader.Netns{network}, Ports: p.Ends.probed(), Owns: p.Ends.owns, Services: p.Ends.services(),
 		Force: p.Options.Hooks, Endpoints: 2 * p.Conns, Batch: p.batchSize(),
-		SampleInterval: sampleInterval(p.batchSize()), Others: true, Queues: p.Scenario.Sends})
+		SampleInterval: sampleInterval(p.batchSize()), Others: true, Queues: p.Scenario.Queues()})
 	if err != nil {
 		return nil, err
 	}

@@ -81,8 +81,9 @@ func (s *Stage) enterNetwork() (err error) {
 		}
 		return s.fitPayload()
 	}
+	receive, send := o.buffers()
 	s.network, err = netcfg.NewPrivate(netcfg.Config{ClientAddresses: o.IPs, IPv6: o.IPv6, Sockets: 2 * s.plan.Conns,
-		ReceiveBuffer: o.Rmem, SendBuffer: o.Wmem})
+		ReceiveBuffer: receive, SendBuffer: send})
 	if err == nil {
 		err = s.fitPayload()
 	}

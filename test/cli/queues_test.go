@@ -40,6 +40,28 @@ func queueBytes(t *testing.T, pid int) (received, sent uint64) {
 	return received, sent
 }
 
+var sendQueue = regexp.MustCompile(`,tb(\d+),f\d+,w(\d+),`)
+
+// fullSendQueues counts the connections whose send queue has as much in it as the buffer has bytes, by `ss -m`.
+func fullSendQueues(t *testing.T, pid int) (full int) {
+	t.Helper()
+	out, err := exec.Command("nsenter", "-t", strconv.Itoa(pid), "-n", "ss", "-tnmHO").CombinedOutput()
+	if err != nil {
+		t.Fatalf("ss -tnmHO: %v: %s", err, out)
+	}
+	for _, m := range sendQueue.FindAllStringSubmatch(string(out), -1) {
+		most, err1 := strconv.Atoi(m[1])
+		queued, err2 := strconv.Atoi(m[2])
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		if queued >= most {
+			full++
+		}
+	}
+	return full
+}
+
 var memPages = regexp.MustCompile(`(?m)^TCP:.* mem (\d+)`)
 
 // bookedBytes is what the kernel has booked for queued data of the whole host against net.ipv4.tcp_mem.
@@ -79,6 +101,7 @@ type heldRun struct {
 	buffers        map[string]uint64 // by ss -m
 	booked         uint64            // by /proc/net/sockstat
 	listening      string            // ss of the listeners
+	full           int               // by ss -m, send queues
 	rows           [][]string        // of --endpoints
 }
 
@@ -92,6 +115,7 @@ func holdOpen(t *testing.T, flags ...string) heldRun {
 	pid := c.worker("server")
 	h := heldRun{buffers: ssBuffers(t, pid), booked: bookedBytes(t)}
 	h.received, h.sent = queueBytes(t, pid)
+	h.full = fullSendQueues(t, pid)
 	out, err := exec.Command("nsenter", "-t", strconv.Itoa(pid), "-n", "ss", "-tlnHO").CombinedOutput()
 	if err != nil {
 		t.Fatalf("ss -tlnHO: %v: %s", err, out)
@@ -156,6 +180,19 @@ func TestUnacceptedConnectionsFillTheirQueues(t *testing.T) {
 			}
 			if err := errors.Join(check.Notes(h.rec), check.Losses(h.rec)); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestBackpressureFillsBothQueuesOfBothEnds(t *testing.T) {
+	const n = 100
+	for _, flags := range [][]string{nil, {"--ipv6", "--rmem", "300k", "--wmem", "100k"}} {
+		t.Run(strings.Join(flags, " "), func(t *testing.T) {
+			h := holdOpen(t, append(flags, "--scenario", "backpressure", "--conns", strconv.Itoa(n))...)
+			h.checkQueues(t, "backpressure", n)
+			if h.full != 2*n {
+				t.Errorf("ss: %d of %d send queues are full", h.full, 2*n)
 			}
 		})
 	}

@@ -95,7 +95,7 @@ func TestAllScenariosMakeOneTableAndARecordingEach(t *testing.T) {
 	out := connprof(t, "run", "--scenario", "all", "--conns", "200", "-o", filepath.Join(dir, "x.json.gz")).exits(t, exitDone)
 	for _, s := range load.Scenarios {
 		rec := readOne(t, filepath.Join(dir, "x-"+s.Name+".json.gz"))
-		if rec.Load.Scenario != s.Name || rec.Load.Established != 200 {
+		if rec.Load.Scenario != s.Name || rec.Load.Established != s.AmongAll(200) {
 			t.Errorf("%s: recording of %s with %d up", s.Name, rec.Load.Scenario, rec.Load.Established)
 		}
 		for _, text := range []string{s.Name, s.Client, s.Server} {
