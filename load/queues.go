@@ -12,7 +12,7 @@ func (s Scenario) Holds(role kernel.Role) bool {
 }
 
 // sends tells whether an action brings the payload to the other end.
-func (a action) sends() bool { return a == sendPayload }
+func (a action) sends() bool { return a == sendPayload || a == sendFile }
 
 // backlog is what the listener on one of the ports gets. The kernel takes one connection more into an accept queue than its backlog
 // says (sk_acceptq_is_full). Where none is accepted, a queue is full with those that come to its port; a backlog of 0 would have the
@@ -34,8 +34,10 @@ func (c Config) comeTo(port int) int {
 func (s Scenario) FillsAcceptQueues() bool { return s.unaccepted }
 
 // Fills tells whether both ends send until the kernel takes no more.
-func (s Scenario) Fills() bool {
-	return slices.ContainsFunc(s.steps, func(step scenarioStep) bool { return step.do == fillQueues })
+func (s Scenario) Fills() bool { return s.does(fillQueues) }
+
+func (s Scenario) does(do action) bool {
+	return slices.ContainsFunc(s.steps, func(step scenarioStep) bool { return step.do == do })
 }
 
 // mostFilled is how many connections are filled where all scenarios are run: each takes a hundred times what an idle one does.

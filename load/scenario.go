@@ -43,6 +43,7 @@ const (
 	sendHello action = iota + 1
 	recvHello
 	sendPayload
+	sendFile // the payload, from a file
 	shutdownWrite
 	closeAll
 	exitProcess
@@ -63,6 +64,8 @@ var Scenarios = []Scenario{
 		Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{kernel.RoleClient, sendPayload}}},
 	{Name: "unread-client", Help: "the other way round: the server has sent, the client does not read",
 		Client: "ESTABLISHED", Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{kernel.RoleServer, sendPayload}}},
+	{Name: "sendfile", Help: "the client has sent --payload bytes of one file by sendfile(2), that the server does not read", Client: "ESTABLISHED",
+		Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{kernel.RoleClient, sendFile}}},
 	{Name: "unaccepted", Help: "the accept queue is full: the client has sent --payload bytes, the server does not accept", Client: "ESTABLISHED",
 		Server: "ESTABLISHED", Sends: true, unaccepted: true, steps: []scenarioStep{{kernel.RoleClient, sendPayload}}},
 	{Name: "backpressure", Help: "each side has sent until the kernel takes no more, and reads nothing", Client: "ESTABLISHED",
@@ -259,16 +262,21 @@ type actor struct {
 	wake    int
 	shared  *shared
 	payload []byte
+	file    int // with the payload, -1 where none is sent
 	actions [16]action
 	count   counter
 }
 
-func newActor(s *shared, payload int) (*actor, error) {
+func newActor(s *shared, in Scenario, payload int) (*actor, error) {
+	file, err := in.payloadFile(payload)
+	if err != nil {
+		return nil, err
+	}
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("make an eventfd: %w", err)
 	}
-	return &actor{wake: wake, shared: s, payload: make([]byte, payload)}, nil
+	return &actor{wake: wake, shared: s, payload: make([]byte, payload), file: file}, nil
 }
 
 // act has every shard do something with every connection it holds.
@@ -284,7 +292,7 @@ func (s *shard) catchUp(a *actor) {
 	for ; s.acted < a.count.Load(); s.acted++ {
 		do := a.actions[s.acted%int64(len(a.actions))]
 		switch do {
-		case sendPayload, shutdownWrite:
+		case sendPayload, sendFile, shutdownWrite:
 			s.deliver(a, do)
 			continue
 		case fillQueues:

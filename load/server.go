@@ -51,7 +51,7 @@ func newServer(c Config, s *shared) (*server, error) {
 			return nil, err
 		}
 	}
-	if sv.actor, err = newActor(s, c.Payload); err != nil {
+	if sv.actor, err = newActor(s, sv.scenario, c.Payload); err != nil {
 		return nil, err
 	}
 	for i, port := range c.Ports {

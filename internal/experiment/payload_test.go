@@ -63,7 +63,7 @@ func TestAPayloadBeyondTheKernelsBufferIsRefusedBeforeAnythingIsOpened(t *testin
 // The walk counts every byte, and the plan more than the kernel books for them.
 func TestALargePayloadIsInTheReceiversQueue(t *testing.T) {
 	const n, payload = 100, 1_000_000
-	for _, scenario := range []string{"unread", "unread-client"} {
+	for _, scenario := range []string{"unread", "unread-client", "sendfile"} {
 		o := options(n)
 		o.Scenario, o.Payload, o.Rmem, o.Wmem = scenario, payload, 4*payload, 64<<10
 		rec := mustRun(t, o)

@@ -19,9 +19,6 @@ func (p profiled) noteQueues(s *Stage) error {
 	if err != nil {
 		return err
 	}
-	if in.Sends {
-		l.PayloadBytes = uint64(o.Payload)
-	}
 	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
 		q := found[role]
 		l.UnreadBytes += q.Unread

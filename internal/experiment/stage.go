@@ -133,6 +133,9 @@ func (s *Stage) newMachine() *recording.Machine {
 		Hooks: s.profile.hooks(), Load: load, Notes: []string{},
 		Endpoints: []recording.EndpointRow{}, Top: []recording.TopEndpoint{}, Stacks: []recording.Stack{},
 	}
+	if p.Scenario.Sends {
+		load.PayloadBytes = uint64(p.Options.Payload)
+	}
 	if !p.Ends.private() {
 		m.Name, m.Host.Boot = kernel.HostName(), kernel.BootID()
 		load.ClientAddresses, load.ServerPorts = len(p.Ends.Clients), len(p.Ends.Ports)

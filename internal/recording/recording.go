@@ -145,9 +145,8 @@ type Load struct {
 	ServerState     string `json:"server_state,omitempty"`
 	ClientAddresses int    `json:"client_addresses"`
 	ServerPorts     int    `json:"server_ports"`
-	// PayloadBytes is what was to be sent over each connection. UnreadBytes is data that lies in the receive queues of the ends on
-	// this machine, and UnackedBytes data in their send queues, both by the walk. All are 0 where the scenario sends nothing, and
-	// without a profile.
+	// PayloadBytes is what was to be sent over each connection, 0 where the scenario sends no payload. UnreadBytes is data that lies in
+	// the receive queues of the ends on this machine, and UnackedBytes data in their send queues, both by the walk: 0 without a profile.
 	PayloadBytes uint64 `json:"payload_bytes,omitempty"`
 	UnreadBytes  uint64 `json:"unread_bytes,omitempty"`
 	UnackedBytes uint64 `json:"unacked_bytes,omitempty"`

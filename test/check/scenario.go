@@ -38,6 +38,7 @@ var situations = map[string]struct{ client, server held }{
 	"hello":         {full, full},
 	"unread":        {full, queued},
 	"unread-client": {queued, full},
+	"sendfile":      {full, queued},
 	"unaccepted":    {full, unaccepted},
 	"backpressure":  {filled, filled},
 	"half-closed":   {full, queued}, // the FIN is queued

@@ -200,7 +200,7 @@ func TestBackpressureFillsBothQueuesOfBothEnds(t *testing.T) {
 
 func TestTheWalkFindsThePayloadThatSSShows(t *testing.T) {
 	const n, payload = 300, 300_000
-	for _, flags := range [][]string{{"--scenario", "unread"}, {"--scenario", "unread-client", "--ipv6"}} {
+	for _, flags := range [][]string{{"--scenario", "unread"}, {"--scenario", "unread-client", "--ipv6"}, {"--scenario", "sendfile"}} {
 		t.Run(strings.Join(flags[1:], " "), func(t *testing.T) {
 			h := holdOpen(t, append(flags, "--conns", strconv.Itoa(n), "--payload", "300k", "--rmem", "1.2M")...)
 			h.checkQueues(t, flags[1], n)

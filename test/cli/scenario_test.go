@@ -44,7 +44,7 @@ func ssBuffers(t *testing.T, pid int) map[string]uint64 {
 
 func TestBufferBytesAreThoseOfSS(t *testing.T) {
 	const n = 500
-	for _, scenario := range []string{"hello", "unread", "unread-client", "half-closed"} {
+	for _, scenario := range []string{"hello", "unread", "unread-client", "sendfile", "half-closed"} {
 		t.Run(scenario, func(t *testing.T) {
 			dir := t.TempDir()
 			list := filepath.Join(dir, "all.csv")
