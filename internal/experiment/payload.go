@@ -57,7 +57,7 @@ func (s *Stage) fitPayload() error {
 	wanted := payload * shareOfData
 	way := fmt.Sprintf("give --rmem %d", wanted)
 	if !p.Ends.private() {
-		way = fmt.Sprintf("run on this host: sysctl -w net.ipv4.tcp_rmem='%d %d %d'", receive.Least, wanted, max(wanted, receive.Most))
+		way = fmt.Sprintf("on the host that receives, run: sysctl -w net.ipv4.tcp_rmem='%d %d %d'", receive.Least, wanted, max(wanted, receive.Most))
 	}
 	return fmt.Errorf("--payload %d: a receive buffer here has %d bytes (net.ipv4.tcp_rmem is %v) and is sure to hold a quarter of that "+
 		"as data; %s, or --payload %d", payload, receive.First, receive, way, room)

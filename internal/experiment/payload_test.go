@@ -83,6 +83,20 @@ func TestALargePayloadIsInTheReceiversQueue(t *testing.T) {
 	}
 }
 
+func TestAQuarterOfTheBufferHoldsData(t *testing.T) {
+	const n = 20
+	for _, rmem := range []int{netcfg.LeastBuffer, 16 << 10, 128 << 10, 1 << 20, 16 << 20} {
+		for _, ipv6 := range []bool{false, true} {
+			o := options(n)
+			o.Scenario, o.Rmem, o.Payload, o.IPv6 = "unread", rmem, rmem/shareOfData, ipv6
+			rec := mustRun(t, o)
+			if err := check.Load(rec, n); err != nil || rec.Load.UnreadBytes != uint64(n*o.Payload) {
+				t.Errorf("a buffer of %d bytes: %d of %d bytes are unread; %v", rmem, rec.Load.UnreadBytes, n*o.Payload, err)
+			}
+		}
+	}
+}
+
 func TestTheWalkSaysWhichEndsAreShort(t *testing.T) {
 	type end struct {
 		role         kernel.Role

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/csv"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -74,8 +75,8 @@ func checkBuffers(t *testing.T, rows [][]string, want map[string]uint64, endpoin
 		if row[at["role"]] == "listener" {
 			continue
 		}
-		key := row[at["local_address"]] + ":" + row[at["local_port"]] + " " + row[at["remote_address"]] + ":" +
-			row[at["remote_port"]]
+		key := net.JoinHostPort(row[at["local_address"]], row[at["local_port"]]) + " " +
+			net.JoinHostPort(row[at["remote_address"]], row[at["remote_port"]])
 		ss, ok := want[key]
 		if !ok {
 			t.Fatalf("ss does not list %s", key)
