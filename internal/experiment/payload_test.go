@@ -83,6 +83,21 @@ func TestALargePayloadIsInTheReceiversQueue(t *testing.T) {
 	}
 }
 
+func TestConnectionsThatNobodyAcceptsHaveToFitIntoTheQueues(t *testing.T) {
+	for _, c := range []struct {
+		scenario string
+		conns    int
+		fits     bool
+	}{{"unaccepted", 200, true}, {"unaccepted", 201, false}, {"syn-recv", 201, false}, {"idle", 201, true}} {
+		s := &Stage{plan: &Plan{Conns: c.conns}, network: &netcfg.Private{Backlog: 100}}
+		s.plan.Options.Ports = 2
+		s.plan.Scenario, _ = load.FindScenario(c.scenario)
+		if err := s.fitBacklog(); (err == nil) != c.fits || err != nil && !strings.Contains(err.Error(), "lower --conns to 200") {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
 func TestAQuarterOfTheBufferHoldsData(t *testing.T) {
 	const n = 20
 	for _, rmem := range []int{netcfg.LeastBuffer, 16 << 10, 128 << 10, 1 << 20, 16 << 20} {

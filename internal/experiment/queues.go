@@ -34,6 +34,17 @@ func (p profiled) noteQueues(s *Stage) error {
 	return nil
 }
 
+// fitBacklog holds connections that nobody accepts against the accept queues of the run's own network, whose length cannot be set where
+// /proc/sys is read-only.
+func (s *Stage) fitBacklog() error {
+	p, backlog := s.plan, s.network.Backlog
+	if most := backlog * p.Options.Ports; !p.Scenario.Accepted() && p.Conns > most {
+		return fmt.Errorf("scenario %s: nobody accepts %d connections, and the accept queues hold %d (net.core.somaxconn is %d here and "+
+			"cannot be set); lower --conns to %d, raise --ports, or make /proc/sys writable", p.Scenario.Name, p.Conns, most, backlog, most)
+	}
+	return nil
+}
+
 // arrived tells of an end of a role whether its queues are as the scenario wants them. A send queue is full once the kernel has as
 // much in it as the buffer has bytes (sk_stream_memory_free).
 func arrived(in load.Scenario, o *Options) func(kernel.Role, *kernel.Endpoint) bool {

@@ -84,10 +84,10 @@ func (s *Stage) enterNetwork() (err error) {
 	receive, send := o.buffers()
 	s.network, err = netcfg.NewPrivate(netcfg.Config{ClientAddresses: o.IPs, IPv6: o.IPv6, Sockets: 2 * s.plan.Conns,
 		ReceiveBuffer: receive, SendBuffer: send})
-	if err == nil {
-		err = s.fitPayload()
-	}
 	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.fitPayload(), s.fitBacklog()); err != nil {
 		return err
 	}
 	ends.Server, ends.Backlog = s.network.Server, s.network.Backlog
