@@ -35,10 +35,10 @@ func loadFacts(r *recording.Recording) []Fact {
 // queueFacts are what the walk has found in the queues of each machine's ends.
 func queueFacts(r *recording.Recording) []Fact {
 	var facts []Fact
-	key := "queued"
+	key := "data"
 	for _, m := range all(r) {
 		if l := m.Load; l != nil && l.UnreadBytes+l.UnackedBytes > 0 {
-			facts = append(facts, Fact{Key: key, Value: m.prefixed(fmt.Sprintf("%s bytes in the receive queues, %s in the send queues",
+			facts = append(facts, Fact{Key: key, Value: m.prefixed(fmt.Sprintf("%s bytes unread, %s not acknowledged",
 				format.Count(l.UnreadBytes), format.Count(l.UnackedBytes)))})
 			key = ""
 		}
