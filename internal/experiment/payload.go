@@ -9,17 +9,20 @@ import (
 )
 
 // A receiver's buffer holds data and what the kernel has around it. How much of it is data, the kernel finds out as it receives:
-// between a third, of frames in a page each, and nine tenths, over loopback; Linux 6.6 to 6.10 begin with a quarter
-// (TCP_DEFAULT_SCALING_RATIO), and others with half. A quarter is data on all of them.
+// between a third, of frames in a page each, and nine tenths, over loopback. Some kernels begin with a quarter and stay there
+// (TCP_DEFAULT_SCALING_RATIO, half since 697a6c8cec03). A quarter is data on all of them.
 const shareOfData = 4
 
 // MaxPayload is what fits into the largest buffer, in bytes.
 const MaxPayload = netcfg.MostBuffer / shareOfData
 
 func checkBuffers(o *Options) error {
-	for field, bytes := range map[string]int{"rmem": o.Rmem, "wmem": o.Wmem} {
-		if bytes != 0 && (bytes < netcfg.LeastBuffer || bytes > netcfg.MostBuffer) {
-			return Invalid(field, bytes, "want %d to %d bytes", netcfg.LeastBuffer, netcfg.MostBuffer)
+	for _, b := range []struct {
+		field string
+		bytes int
+	}{{"rmem", o.Rmem}, {"wmem", o.Wmem}} {
+		if b.bytes != 0 && (b.bytes < netcfg.LeastBuffer || b.bytes > netcfg.MostBuffer) {
+			return Invalid(b.field, b.bytes, "want %d to %d bytes", netcfg.LeastBuffer, netcfg.MostBuffer)
 		}
 	}
 	return nil
@@ -39,8 +42,7 @@ func checkPayload(o *Options) error {
 
 // fitPayload holds the payload against the receive buffers of the network that the run is in, before anything is opened.
 func (s *Stage) fitPayload() error {
-	p := s.plan
-	room, payload, held := 0, p.Options.Payload, false
+	p, held := s.plan, false
 	for _, role := range []kernel.Role{kernel.RoleClient, kernel.RoleServer} {
 		held = held || p.Scenario.Holds(role) && !p.Ends.Elsewhere(role)
 	}
@@ -51,7 +53,8 @@ func (s *Stage) fitPayload() error {
 	if err != nil {
 		return err
 	}
-	if room = receive.First / shareOfData; payload <= room {
+	payload, room := p.Options.Payload, receive.First/shareOfData
+	if payload <= room {
 		return nil
 	}
 	wanted := payload * shareOfData
