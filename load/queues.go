@@ -8,7 +8,8 @@ import (
 
 // Holds tells whether the payload is to lie unread in the receive queue of a role's end.
 func (s Scenario) Holds(role kernel.Role) bool {
-	return slices.ContainsFunc(s.steps, func(step scenarioStep) bool { return step.do.sends() && step.who != role })
+	other := map[kernel.Role]kernel.Role{kernel.RoleClient: kernel.RoleServer, kernel.RoleServer: kernel.RoleClient}[role]
+	return slices.ContainsFunc(s.steps, func(step scenarioStep) bool { return step.do.sends() && step.who == other })
 }
 
 // sends tells whether an action brings the payload to the other end.
