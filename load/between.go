@@ -24,8 +24,8 @@ import (
 // What the other end knows comes from outside, by Tell.
 
 // BetweenScenarios are the scenarios whose ends can be on different machines. Those that are left out hold the server's
-// handshakes back, close sockets on their own, or have no connection at all.
-var BetweenScenarios = []string{"idle", "hello", "unread", "unread-client", "half-closed"}
+// handshakes back, do not accept, fill the hosts' own buffers, close sockets on their own, or have no connection at all.
+var BetweenScenarios = []string{"idle", "hello", "unread", "unread-client", "sendfile", "half-closed"}
 
 func (c Config) checkEnd() error {
 	switch {

@@ -38,7 +38,7 @@ func newClient(c Config, s *shared) (*client, error) {
 	cl := &client{config: c, shared: s, tuples: tuples, portByOption: haveLocalPortRange(), active: runtime.NumCPU()}
 	cl.spares.ports = tuples.sparePorts(c.Connections)
 	cl.scenario, _ = FindScenario(c.Scenario) // checked by the parent
-	if cl.actor, err = newActor(s, c.Payload); err != nil {
+	if cl.actor, err = newActor(s, cl.scenario, c.Payload); err != nil {
 		return nil, err
 	}
 	if c.Exchange != nil {

@@ -10,6 +10,7 @@ import (
 // delivery is what one connection has still to bring to its other end.
 type delivery struct {
 	fd     int32
+	file   int // to send from, 0 for none
 	left   int // of the payload, not written yet
 	queued int // written, and not acknowledged yet; a FIN counts as one byte
 }
@@ -21,8 +22,11 @@ func (s *shard) deliver(a *actor, do action) {
 	open := make([]delivery, 0, len(s.held))
 	for _, fd := range s.held {
 		d := delivery{fd: fd}
-		if do == sendPayload {
+		if do.sends() {
 			d.left = len(a.payload)
+			if do == sendFile {
+				d.file = a.file
+			}
 		} else if e := a.perform(do, int(fd)); e != 0 {
 			a.refuse(e)
 			continue
@@ -39,7 +43,7 @@ func (s *shard) deliver(a *actor, do action) {
 		}
 	}
 	for _, d := range open {
-		if do != sendPayload {
+		if !do.sends() {
 			a.shared.acted.Add(1) // its FIN is on its way: the walk tells the states
 			continue
 		}
@@ -74,18 +78,29 @@ func (a *actor) advance(open []delivery) (left []delivery, progress bool) {
 // write writes as much of the payload as the socket takes now.
 func (d *delivery) write(payload []byte) syscall.Errno {
 	for d.left > 0 {
-		n, err := unix.Write(int(d.fd), payload[len(payload)-d.left:])
+		n, err := d.send(payload)
 		switch {
 		case err == unix.EAGAIN:
 			return 0
 		case err == unix.EINTR:
 		case err != nil:
 			return errno(err)
+		case n == 0: // the file has ended
+			return unix.EIO
 		default:
 			d.left -= n
 		}
 	}
 	return 0
+}
+
+// send sends the rest of the payload, or some of it.
+func (d *delivery) send(payload []byte) (int, error) {
+	if d.file == 0 {
+		return unix.Write(int(d.fd), payload[len(payload)-d.left:])
+	}
+	from := int64(len(payload) - d.left)
+	return unix.Sendfile(int(d.fd), d.file, &from, d.left)
 }
 
 // unacknowledged is how much of what was written the other end has not acknowledged (tcp_ioctl: write_seq - snd_una). A socket

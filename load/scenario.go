@@ -27,6 +27,8 @@ type Scenario struct {
 	steps   []scenarioStep
 	// deferAccept keeps the listener from finishing handshakes (TCP_DEFER_ACCEPT).
 	deferAccept bool
+	// unaccepted says that the server leaves connections in the accept queues, which are then full.
+	unaccepted bool
 }
 
 // scenarioStep is something that one end does with each of its connections.
@@ -41,10 +43,12 @@ const (
 	sendHello action = iota + 1
 	recvHello
 	sendPayload
+	sendFile // the payload, from a file
 	shutdownWrite
 	closeAll
 	exitProcess
 	resetOnClose
+	fillQueues
 	takeStock // nothing is done, once all that epoll had told by then is worked off
 )
 
@@ -60,6 +64,12 @@ var Scenarios = []Scenario{
 		Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{kernel.RoleClient, sendPayload}}},
 	{Name: "unread-client", Help: "the other way round: the server has sent, the client does not read",
 		Client: "ESTABLISHED", Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{kernel.RoleServer, sendPayload}}},
+	{Name: "sendfile", Help: "the client has sent --payload bytes of one file by sendfile(2), that the server does not read", Client: "ESTABLISHED",
+		Server: "ESTABLISHED", Sends: true, steps: []scenarioStep{{kernel.RoleClient, sendFile}}},
+	{Name: "unaccepted", Help: "the accept queue is full: the client has sent --payload bytes, the server does not accept", Client: "ESTABLISHED",
+		Server: "ESTABLISHED", Sends: true, unaccepted: true, steps: []scenarioStep{{kernel.RoleClient, sendPayload}}},
+	{Name: "backpressure", Help: "each side has sent until the kernel takes no more, and reads nothing", Client: "ESTABLISHED",
+		Server: "ESTABLISHED", steps: []scenarioStep{{kernel.RoleClient, fillQueues}, {kernel.RoleServer, fillQueues}}},
 	{Name: "half-closed", Help: "the client has closed its direction, the server has not", Client: "FIN_WAIT2",
 		Server: "CLOSE_WAIT", steps: []scenarioStep{{kernel.RoleClient, shutdownWrite}}},
 	{Name: "orphaned", Help: "the same, and the client process is gone", Client: "FIN_WAIT2", Server: "CLOSE_WAIT",
@@ -98,14 +108,14 @@ func (s Scenario) Capacity(addresses, ports int) int {
 }
 
 // Accepted tells whether the server accepts the connections.
-func (s Scenario) Accepted() bool { return !s.deferAccept }
+func (s Scenario) Accepted() bool { return !s.deferAccept && !s.unaccepted }
 
 // Acts tells whether anything is done with the connections once they are up.
 func (s Scenario) Acts() bool { return len(s.steps) > 0 }
 
 // Closes tells whether it closes connections that were up.
 func (s Scenario) Closes() bool {
-	return slices.ContainsFunc(s.steps, func(step scenarioStep) bool { return step.do >= shutdownWrite })
+	return slices.ContainsFunc(s.steps, func(step scenarioStep) bool { return step.do >= shutdownWrite && step.do <= resetOnClose })
 }
 
 // deferSeconds is how long a deferred handshake may wait: longer than any measurement.
@@ -252,16 +262,21 @@ type actor struct {
 	wake    int
 	shared  *shared
 	payload []byte
+	file    int // with the payload, -1 where none is sent
 	actions [16]action
 	count   counter
 }
 
-func newActor(s *shared, payload int) (*actor, error) {
+func newActor(s *shared, in Scenario, payload int) (*actor, error) {
+	file, err := in.payloadFile(payload)
+	if err != nil {
+		return nil, err
+	}
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("make an eventfd: %w", err)
 	}
-	return &actor{wake: wake, shared: s, payload: make([]byte, payload)}, nil
+	return &actor{wake: wake, shared: s, payload: make([]byte, payload), file: file}, nil
 }
 
 // act has every shard do something with every connection it holds.
@@ -277,8 +292,11 @@ func (s *shard) catchUp(a *actor) {
 	for ; s.acted < a.count.Load(); s.acted++ {
 		do := a.actions[s.acted%int64(len(a.actions))]
 		switch do {
-		case sendPayload, shutdownWrite:
+		case sendPayload, sendFile, shutdownWrite:
 			s.deliver(a, do)
+			continue
+		case fillQueues:
+			s.fill(a)
 			continue
 		case takeStock:
 			a.shared.settled.Add(1)

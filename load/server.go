@@ -51,14 +51,14 @@ func newServer(c Config, s *shared) (*server, error) {
 			return nil, err
 		}
 	}
-	if sv.actor, err = newActor(s, c.Payload); err != nil {
+	if sv.actor, err = newActor(s, sv.scenario, c.Payload); err != nil {
 		return nil, err
 	}
-	for _, port := range c.Ports {
+	for i, port := range c.Ports {
 		if sv.scenario.Listens {
 			break // the listeners are what is to be measured
 		}
-		fd, err := listen(c.Server, port, c.Backlog, sv.gate)
+		fd, err := listen(c.Server, port, sv.scenario.backlog(c, i), sv.gate)
 		if err == nil && sv.scenario.deferAccept {
 			err = unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, deferSeconds)
 		}
@@ -119,6 +119,9 @@ func (sv *server) shard(ready chan<- error, i int) {
 		sv.openListeners(s, i*capacity, min((i+1)*capacity, sv.config.Connections))
 		capacity = len(s.held)
 	}
+	if sv.scenario.unaccepted {
+		capacity = 0
+	}
 	for len(s.held) < capacity {
 		if _, err := unix.Poll(watched, -1); err != nil {
 			continue // EINTR
@@ -135,7 +138,7 @@ func (sv *server) shard(ready chan<- error, i int) {
 			gather()
 		}
 	}
-	if !sv.barred && !sv.turns.pass() && capacity < sv.capacity && !sv.scenario.Listens {
+	if !sv.barred && !sv.turns.pass() && capacity < sv.capacity && !sv.scenario.Listens && !sv.scenario.unaccepted {
 		sv.shared.note(stepTables, unix.EMFILE)
 	}
 	for {

@@ -293,7 +293,7 @@ func (p *Probes) setVariables(spec *ebpf.CollectionSpec) error {
 		bpf.StateVarPortsSide:           uint8(p.config.Ports.Side),
 		bpf.StateVarPortsLow:            p.config.Ports.Low,
 		bpf.StateVarPortsHigh:           p.config.Ports.High,
-		bpf.WalkVarLive:                 p.config.Live,
+		bpf.WalkVarLive:                 p.fillsLive(),
 		bpf.WalkVarTickNanoseconds:      p.tick,
 	}
 	maps.Copy(values, p.config.Asked.variables())

@@ -38,6 +38,8 @@ type Config struct {
 	SampleInterval int
 	// Live has walks fill Endpoint.Live, and makes OpenFiles, Namespaces, WalkAll and CPUPages available.
 	Live bool
+	// Queues has walks fill Endpoint.Live, and no more than that.
+	Queues bool
 	// AtOnce has walks not give way to other programs: what they count is held against figures of the same moment.
 	AtOnce bool
 	// Asked has walks follow what hangs on these endpoints alone.

@@ -70,16 +70,19 @@ func (p *Probes) walkOne(iter *link.Iter, n Netns, visit func(*kernel.Endpoint) 
 
 // endpointBytes is the size of the records that the walk's programs write.
 func (p *Probes) endpointBytes() int {
-	if p.config.Live {
+	if p.fillsLive() {
 		return liveRecordBytes
 	}
 	return recordBytes
 }
 
+// fillsLive tells whether the walk's programs write live records.
+func (p *Probes) fillsLive() bool { return p.config.Live || p.config.Queues }
+
 // visitor visits the endpoints that the records are of.
 func (p *Probes) visitor(visit func(*kernel.Endpoint) error) func([]byte) error {
 	var e kernel.Endpoint
-	if p.config.Live {
+	if p.fillsLive() {
 		return func(record []byte) error {
 			fillLive(&e, (*bpf.WalkLiveRecord)(unsafe.Pointer(&record[0])))
 			return visit(&e)
@@ -91,6 +94,8 @@ func (p *Probes) visitor(visit func(*kernel.Endpoint) error) func([]byte) error 
 	}
 }
 
+// fill makes an endpoint of a record. The request that a connection came by stays in the accept queue with it until a process takes
+// it (inet_csk_reqsk_queue_add, inet_csk_accept): nothing leads from the sock to it, and there is one.
 func fill(e *kernel.Endpoint, r *bpf.WalkEndpointRecord) {
 	*e = kernel.Endpoint{
 		Sock: r.Sk, File: r.File, Netns: r.Netns, Cache: r.Cache, Bind: r.Bind, Bind2: r.Bind2,
@@ -111,6 +116,9 @@ func fill(e *kernel.Endpoint, r *bpf.WalkEndpointRecord) {
 		Buffers: kernel.Buffers{Rmem: counted(r.RmemAlloc), Wmem: counted(r.WmemQueued), Forward: r.ForwardAlloc,
 			Backlog: counted(r.Backlog), Option: counted(r.OmemAlloc)},
 		SKBHeadBytes: r.SkbHead,
+	}
+	if e.Cloned && !e.Passed && e.Objects[kernel.TCPSock] > 0 && e.Unaccepted() {
+		e.Objects[kernel.RequestSock] = 1
 	}
 }
 

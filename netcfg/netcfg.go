@@ -21,6 +21,8 @@ type Config struct {
 	IPv6            bool // addresses of that family
 	// Sockets is how many sockets will be open at once; the hash of established connections is sized for it.
 	Sockets int
+	// ReceiveBuffer and SendBuffer are the bytes of a socket's buffers, 0 for what the kernel gives.
+	ReceiveBuffer, SendBuffer int
 }
 
 // MaxClientAddresses is how many alias addresses fit into the range set aside for them.

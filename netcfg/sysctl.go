@@ -38,6 +38,9 @@ func (p *Private) setSysctls(c Config) error {
 			return err
 		}
 	}
+	if err := setBuffers(c); err != nil {
+		return err
+	}
 	if c.IPv6 {
 		if err := setSysctl("net.ipv6.conf.lo.disable_ipv6", "0"); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {

@@ -32,6 +32,7 @@ type runFlags struct {
 	remote.Options // of the run, between two machines where there is a target
 	conns, rate    countValue
 	payload        sizeValue
+	rmem, wmem     sizeValue
 	output, html   string
 	endpoints      string
 	outputs        *outputs
@@ -76,6 +77,8 @@ ended with all that it has started. Both ends are profiled, and what the program
 	flags.Var(&f.conns, "conns", "connections in all, such as 20k or 1M (default ips x ports x 50,000, capped at what the host can safely hold)")
 	flags.StringVar(&f.Scenario, "scenario", f.Scenario, "what is done with them once open: "+scenarioNames())
 	flags.Var(&f.payload, "payload", "bytes sent over each connection, for scenarios that send")
+	flags.Var(&f.rmem, "rmem", "bytes of a receive buffer in the run's own network, for a larger payload (default the kernel's)")
+	flags.Var(&f.wmem, "wmem", "bytes of a send buffer there (default the kernel's)")
 	flags.DurationVar(&f.Hold, "hold", f.Hold, "how long all stay open after the last is up and measured")
 	flags.BoolVar(&f.Conntrack, "conntrack", f.Conntrack, "put connection tracking into the run's network, and its entries into the account")
 	addAfterCloseFlag(flags, &f.AfterClose)
@@ -116,7 +119,7 @@ func addMemoryFlag(flags *pflag.FlagSet, percent *int) {
 
 // check refuses flags that make no sense.
 func (f *runFlags) check() (err error) {
-	f.Conns, f.Rate, f.Payload = int(f.conns), int(f.rate), int(f.payload)
+	f.Conns, f.Rate, f.Payload, f.Rmem, f.Wmem = int(f.conns), int(f.rate), int(f.payload), int(f.rmem), int(f.wmem)
 	if f.Target != "" && f.Token == "" {
 		f.Token = os.Getenv(tokenEnv)
 	}

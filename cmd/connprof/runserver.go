@@ -49,7 +49,7 @@ var serverFlagNames = []string{"server-port", "server-wait", "server-output", "s
 func (f *serverFlags) options(cmd *cobra.Command, args []string, o *experiment.Options) error {
 	switch dash := cmd.ArgsLenAtDash(); {
 	case len(args) > 0 && dash != 0:
-		return fmt.Errorf("unexpected argument %q: a command comes after --", args[0])
+		return fmt.Errorf("unexpected argument %q: a command comes after --; see connprof run --help", args[0])
 	case len(args) == 0 && dash == 0: // such as that of a shell variable which is not set
 		return errors.New("there is no command after --: name one, or leave -- out")
 	case len(args) == 0:

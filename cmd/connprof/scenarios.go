@@ -91,6 +91,9 @@ func (f *runFlags) runOne(ctx context.Context, scenario string) (*recording.Reco
 	if o.Conns == 0 {
 		o.Conns = allConns
 	}
+	if s, ok := load.FindScenario(scenario); ok {
+		o.Conns = s.AmongAll(o.Conns)
+	}
 	o.Hooked = nil // the same for all
 	return experiment.Run(ctx, o)
 }

@@ -227,7 +227,11 @@ func kmallocName(bytes uint64) string {
 func (c *Caches) Of(t kernel.ObjectType, e *kernel.Endpoint) ObjectCost {
 	switch t {
 	case kernel.TCPSock, kernel.RequestSock, kernel.TimewaitSock:
-		return c.ofSock(sockCache{e.Cache, t, e.Local.Addr().Is6()})
+		address := e.Cache
+		if t == kernel.RequestSock && e.State != kernel.StateNewSynRecv {
+			address = 0 // it waits in an accept queue with a sock, whose cache that is
+		}
+		return c.ofSock(sockCache{address, t, e.Local.Addr().Is6()})
 	}
 	if t == kernel.SKBHead && e.SKBHeadBytes > 0 {
 		return c.ofHead(uint64(e.SKBHeadBytes))

@@ -68,7 +68,7 @@ func (w *world) container(netns uint32, owner *Owner) {
 		case i < 10:
 			has = owner
 		case i < 13:
-			withoutSocket(end)
+			withoutSocket(end).Objects[kernel.RequestSock] = 1
 		case i < 15:
 			requested(end)
 		default:
@@ -76,7 +76,7 @@ func (w *world) container(netns uint32, owner *Owner) {
 		}
 		e := w.add(netns, has, end, containerAddress, from(i))
 		e.Buffers = kernel.Buffers{Rmem: 1000, Wmem: 10, Option: 1, Backlog: 5}
-		if e.Objects[kernel.RequestSock] == 0 {
+		if e.State != kernel.StateNewSynRecv {
 			withBucket(e, 0xb00000+uint64(netns), false) // their listener's
 		}
 	}

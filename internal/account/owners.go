@@ -74,7 +74,7 @@ func ownerless(e *kernel.Endpoint) recording.OwnerKind {
 	switch {
 	case e.Objects[kernel.TimewaitSock] > 0:
 		return recording.OwnerTimeWait
-	case e.Objects[kernel.RequestSock] > 0:
+	case e.Objects[kernel.RequestSock] > 0 && e.Objects[kernel.TCPSock] == 0:
 		return recording.OwnerRequest
 	case e.Dead:
 		return recording.OwnerOrphan

@@ -66,6 +66,25 @@ func TestShortLivedStatesHaveRowsAndCachesOfTheirOwn(t *testing.T) {
 	}
 }
 
+// In an accept queue the sock has a request beside it, from a cache that the sock does not lead to.
+func TestAConnectionThatNobodyHasAcceptedHasItsRequest(t *testing.T) {
+	for local, want := range map[string]recording.ObjectRow{
+		"10.0.1.1:5000":      objectRow("tcp_request_sock", "request_sock_TCP", 1, 300, page/8),
+		"[2001:db8::1]:5000": objectRow("tcp_request_sock", "request_sock_TCPv6", 1, 310, page/4),
+	} {
+		e := withoutSocket(server(1))
+		e.Local = netip.MustParseAddrPort(local)
+		e.Objects[kernel.RequestSock] = 1
+		row := rowOf(t, filled(testCaches(), listener(), e), kernel.RoleServer, "ESTABLISHED")
+		if o := objectOf(row, kernel.RequestSock); o != want {
+			t.Errorf("%s: %+v, want %+v", local, o, want)
+		}
+		if o := objectOf(row, kernel.TCPSock); o.Cache != "TCP" || o.Count != 1 {
+			t.Errorf("%s: its sock is %+v", local, o)
+		}
+	}
+}
+
 func TestIPv6EndpointsCostWhatTCPv6Costs(t *testing.T) {
 	v6 := func(cache uint64) *kernel.Endpoint {
 		e := client(1)

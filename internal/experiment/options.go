@@ -29,6 +29,8 @@ type Options struct {
 	// Scenario is the name of one of load.Scenarios; Payload the bytes it sends, if it sends any.
 	Scenario string
 	Payload  int
+	// Rmem and Wmem are the bytes of a socket's receive and send buffer in the run's own network, 0 for what the kernel gives.
+	Rmem, Wmem int
 	// ThreadPerConnection has the accepting end serve each connection by a thread of its own. The run is made twice, the
 	// first time with epoll.
 	ThreadPerConnection bool
@@ -65,9 +67,6 @@ func Defaults() Options {
 
 // MaxPorts bounds the listeners: beyond a few hundred they would eat into the client ports.
 const MaxPorts = 1000
-
-// MaxPayload fits into the send and receive buffers that a fresh namespace allows, so that sending never waits.
-const MaxPayload = 32 << 10
 
 // perTuple is how many connections one client address opens to one server port where no number was asked for.
 const perTuple = 50_000
@@ -106,7 +105,7 @@ func Invalid(field string, value any, format string, args ...any) error {
 var rules = []func(*Options) error{
 	func(o *Options) error { return within("ips", o.IPs, 1, netcfg.MaxClientAddresses, "client addresses") },
 	func(o *Options) error { return within("ports", o.Ports, 1, MaxPorts, "server ports") },
-	checkCapacity, checkScenario, checkPayload, checkBacklog, checkThreads,
+	checkCapacity, checkScenario, checkBuffers, checkPayload, checkBacklog, checkThreads,
 	checkHold, checkServer, checkAfterClose, checkCycles, checkConntrack,
 	func(o *Options) error {
 		if !slices.Contains(kernel.HookChoices, o.Hooks) {
@@ -159,19 +158,17 @@ func checkScenario(o *Options) error {
 	return nil
 }
 
+func (o *Options) scenario() load.Scenario {
+	s, _ := load.FindScenario(o.Scenario)
+	return s
+}
+
 // ScenarioNames are the names of load.Scenarios.
 func ScenarioNames() (names []string) {
 	for _, s := range load.Scenarios {
 		names = append(names, s.Name)
 	}
 	return names
-}
-
-func checkPayload(o *Options) error {
-	if o.Payload < 1 || o.Payload > MaxPayload {
-		return Invalid("payload", o.Payload, "want 1 to %d bytes, which fit into the socket buffers", MaxPayload)
-	}
-	return nil
 }
 
 // holdMargin is what a scenario's state has lasted already when all connections are in it and measured.
@@ -188,11 +185,11 @@ func checkHold(o *Options) error {
 	return nil
 }
 
-// checkBacklog wants room in the accept queues for handshakes that nobody finishes.
+// checkBacklog wants room in the accept queues for handshakes that nobody finishes, and for connections that nobody accepts.
 func checkBacklog(o *Options) error {
 	s, _ := load.FindScenario(o.Scenario)
 	if !s.Accepted() && o.Conns > netcfg.Backlog*o.Ports {
-		return Invalid("conns", o.Conns, "a listener holds %d unfinished handshakes; raise --ports", netcfg.Backlog)
+		return Invalid("conns", o.Conns, "a listener holds %d that are not accepted; raise --ports", netcfg.Backlog)
 	}
 	return nil
 }

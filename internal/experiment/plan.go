@@ -9,6 +9,7 @@ import (
 	"github.com/connprof/connprof/internal/limits"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/load"
+	"github.com/connprof/connprof/netcfg"
 )
 
 // Plan is what is going to be opened, and where.
@@ -51,6 +52,9 @@ func NewPlan(o Options, ends *Ends) (*Plan, error) {
 	p.Scenario, _ = load.FindScenario(o.Scenario)
 	if p.Conns == 0 {
 		p.Conns = min(o.IPs*o.Ports*perTuple, p.Scenario.Capacity(o.IPs, o.Ports))
+		if !p.Scenario.Accepted() {
+			p.Lower(netcfg.Backlog*o.Ports, "the accept queues: net.core.somaxconn of the run's own network")
+		}
 	}
 	var err error
 	if p.memory, err = limits.ReadMemory(); err != nil {
@@ -175,6 +179,9 @@ func remedy(row limits.Row, holds uint64) string {
 
 // queued is what is booked for the data that the scenario leaves on a connection, 0 where it sends none.
 func (p *Plan) queued() uint64 {
+	if p.Scenario.Fills() {
+		return limits.Filled(p.Options.buffers())
+	}
 	if !p.Scenario.Sends {
 		return 0
 	}

@@ -71,7 +71,7 @@ func startProfile(p *Plan, network loader.Netns) (profile, error) {
 	}
 	m, err := measure.Start(measure.Config{Networks: []loader.Netns{network}, Tracked: p.tracked, Ports: p.Ends.probed(), Owns: p.Ends.owns, Services: p.Ends.services(),
 		Force: p.Options.Hooks, Endpoints: 2 * p.Conns, Batch: p.batchSize(),
-		SampleInterval: sampleInterval(p.batchSize()), Others: true})
+		SampleInterval: sampleInterval(p.batchSize()), Others: true, Queues: p.Scenario.Queues()})
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (p profiled) account(s *Stage) error {
 	}
 	s.noteDoubts()
 	s.noteListedFiles(p.Before(), after)
-	return nil
+	return p.noteQueues(s)
 }
 
 // noteListedFiles says that somebody lists the open files of processes in /proc, which leaves a proc_inode and a dentry for each.

@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
@@ -20,6 +21,27 @@ func TestEveryScenarioHoldsWhatItSays(t *testing.T) {
 				t.Errorf("%v\nnotes %q", err, rec.Notes)
 			}
 		})
+	}
+}
+
+// In an accept queue each connection has a request of its cache, which is in slabinfo.
+func TestWhatWaitsToBeAcceptedIsWholeInTheAccount(t *testing.T) {
+	const n = 2000
+	o := options(n)
+	o.Scenario = "unaccepted"
+	rec := mustRun(t, o)
+	found := false
+	for _, c := range rec.Reconcile.Caches {
+		if !strings.HasPrefix(c.Cache, "request_sock_TCP") {
+			continue
+		}
+		found = true
+		if c.AccountedObjects != n || c.SlabinfoDeltaObjects < n {
+			t.Errorf("%s: %d accounted, slabinfo grew by %d; want %d", c.Cache, c.AccountedObjects, c.SlabinfoDeltaObjects, n)
+		}
+	}
+	if !found {
+		t.Errorf("no cache of requests was compared: %+v", rec.Reconcile.Caches)
 	}
 }
 

@@ -77,11 +77,18 @@ func (s *Stage) open() error {
 func (s *Stage) enterNetwork() (err error) {
 	o, ends := &s.plan.Options, s.plan.Ends
 	if !ends.private() {
-		s.network, err = netcfg.Own()
+		if s.network, err = netcfg.Own(); err != nil {
+			return err
+		}
+		return s.fitPayload()
+	}
+	receive, send := o.buffers()
+	s.network, err = netcfg.NewPrivate(netcfg.Config{ClientAddresses: o.IPs, IPv6: o.IPv6, Sockets: 2 * s.plan.Conns,
+		ReceiveBuffer: receive, SendBuffer: send})
+	if err != nil {
 		return err
 	}
-	s.network, err = netcfg.NewPrivate(netcfg.Config{ClientAddresses: o.IPs, IPv6: o.IPv6, Sockets: 2 * s.plan.Conns})
-	if err != nil {
+	if err := errors.Join(s.fitPayload(), s.fitBacklog()); err != nil {
 		return err
 	}
 	if err := s.trackConnections(); err != nil {
@@ -129,6 +136,9 @@ func (s *Stage) newMachine() *recording.Machine {
 		Host:  recording.Host{Kernel: release, CPUs: runtime.NumCPU(), MemoryBytes: p.memory.TotalBytes, Machine: hardware},
 		Hooks: s.profile.hooks(), Load: load, Notes: []string{},
 		Endpoints: []recording.EndpointRow{}, Top: []recording.TopEndpoint{}, Stacks: []recording.Stack{},
+	}
+	if p.Scenario.Sends {
+		load.PayloadBytes = uint64(p.Options.Payload)
 	}
 	if !p.Ends.private() {
 		m.Name, m.Host.Boot = kernel.HostName(), kernel.BootID()

@@ -35,6 +35,13 @@ func Booked(payload int, wire bool) uint64 {
 	return n + (n+segment-1)/segment*extra
 }
 
+// largestSegment is more than the kernel books for one segment: it looks whether a queue is full, and then puts another in.
+const largestSegment = 72 << 10
+
+// Filled is about the most that the kernel books for a connection, both ends here, where both have sent until it takes no more: the
+// receive and the send buffer of each, given in bytes.
+func Filled(receive, send int) uint64 { return 2 * (uint64(receive) + uint64(send) + 2*largestSegment) }
+
 // LeastConnectionBytes is less than that costs on any kernel from 5.10 on.
 const LeastConnectionBytes = 5 << 10
 

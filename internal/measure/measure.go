@@ -36,6 +36,8 @@ type Config struct {
 	// Tracked is asked how many entries connection tracking has in the networks, when the endpoints are walked; nil where it is not in
 	// the path.
 	Tracked func() (int, error)
+	// Queues has walks tell what lies in the queues of endpoints, for Queues.
+	Queues bool
 	// SampleInterval is the mean number of slab allocations for each sampled stack.
 	SampleInterval int
 }
@@ -92,7 +94,7 @@ func Start(c Config) (*Measurement, error) {
 		m.others = countOthers(m)
 	}
 	probes, err := loader.Load(loader.Config{Scope: c.scope(), Hooks: c.Hooks, Force: c.Force, SampleInterval: c.SampleInterval,
-		Ports: c.Ports})
+		Ports: c.Ports, Queues: c.Queues})
 	if err := errors.Join(err, <-read); err != nil {
 		if probes != nil {
 			_ = probes.Close()

@@ -149,7 +149,12 @@ type Load struct {
 	ServerState     string `json:"server_state,omitempty"`
 	ClientAddresses int    `json:"client_addresses"`
 	ServerPorts     int    `json:"server_ports"`
-	Requested       int    `json:"requested"`
+	// PayloadBytes is what was to be sent over each connection, 0 where the scenario sends no payload. UnreadBytes is data that lies in
+	// the receive queues of the ends on this machine, and UnackedBytes data in their send queues, both by the walk: 0 without a profile.
+	PayloadBytes uint64 `json:"payload_bytes,omitempty"`
+	UnreadBytes  uint64 `json:"unread_bytes,omitempty"`
+	UnackedBytes uint64 `json:"unacked_bytes,omitempty"`
+	Requested    int    `json:"requested"`
 	// Capped is the limit that set Requested where no number was asked for, empty where ips x ports x 50,000 fit.
 	Capped string `json:"capped,omitempty"`
 	// ExpectedBytes is what a connection was expected to cost in slab pages, both ends, by the batch.

@@ -52,6 +52,12 @@ func (o *Options) Validate() error {
 		return experiment.Invalid("cycles", o.Cycles, "it starts both ends again, which are on one host then; leave out --target")
 	case o.Conntrack:
 		return experiment.Invalid("conntrack", nil, "it is put into a run's own network; leave out --target")
+	case o.Rmem != 0 || o.Wmem != 0:
+		field := "rmem"
+		if o.Rmem == 0 {
+			field = "wmem"
+		}
+		return experiment.Invalid(field, nil, "it is for the network of a run's own; leave it out, and set net.ipv4.tcp_%s on both machines", field)
 	case o.Journal == "":
 		return experiment.Invalid("journal", nil, "want a file name")
 	}

@@ -58,6 +58,8 @@ func TestOptionsThatMakeNoSenseBetweenTwoMachines(t *testing.T) {
 		"--journal":                func(o *Options) { o.Journal = "" },
 		"--token: it is none":      func(o *Options) { o.Token = "0123456789abcdef" },
 		"--payload":                func(o *Options) { o.Payload = 0 },
+		"--rmem":                   func(o *Options) { o.Rmem = 64 << 10 },
+		"--wmem":                   func(o *Options) { o.Wmem = 64 << 10 },
 	} {
 		o := good
 		change(&o)

@@ -31,7 +31,22 @@ func loadFacts(r *recording.Recording) []Fact {
 	if l.Tracked > 0 {
 		facts = append(facts, Fact{Key: "conntrack", Value: format.Plural(l.Tracked, "entry", "entries") + ", each shared by the ends of a connection"})
 	}
+	facts = append(facts, queueFacts(r)...)
 	return append(facts, loadMemory(r)...)
+}
+
+// queueFacts are what the walk has found in the queues of each machine's ends.
+func queueFacts(r *recording.Recording) []Fact {
+	var facts []Fact
+	key := "data"
+	for _, m := range all(r) {
+		if l := m.Load; l != nil && l.UnreadBytes+l.UnackedBytes > 0 {
+			facts = append(facts, Fact{Key: key, Value: m.prefixed(fmt.Sprintf("%s bytes unread, %s not acknowledged",
+				format.Count(l.UnreadBytes), format.Count(l.UnackedBytes)))})
+			key = ""
+		}
+	}
+	return facts
 }
 
 func establishedFacts(r *recording.Recording, l *recording.Load) []Fact {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/csv"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -44,7 +45,7 @@ func ssBuffers(t *testing.T, pid int) map[string]uint64 {
 
 func TestBufferBytesAreThoseOfSS(t *testing.T) {
 	const n = 500
-	for _, scenario := range []string{"hello", "unread", "unread-client", "half-closed"} {
+	for _, scenario := range []string{"hello", "unread", "unread-client", "sendfile", "half-closed"} {
 		t.Run(scenario, func(t *testing.T) {
 			dir := t.TempDir()
 			list := filepath.Join(dir, "all.csv")
@@ -74,8 +75,8 @@ func checkBuffers(t *testing.T, rows [][]string, want map[string]uint64, endpoin
 		if row[at["role"]] == "listener" {
 			continue
 		}
-		key := row[at["local_address"]] + ":" + row[at["local_port"]] + " " + row[at["remote_address"]] + ":" +
-			row[at["remote_port"]]
+		key := net.JoinHostPort(row[at["local_address"]], row[at["local_port"]]) + " " +
+			net.JoinHostPort(row[at["remote_address"]], row[at["remote_port"]])
 		ss, ok := want[key]
 		if !ok {
 			t.Fatalf("ss does not list %s", key)
@@ -95,7 +96,7 @@ func TestAllScenariosMakeOneTableAndARecordingEach(t *testing.T) {
 	out := connprof(t, "run", "--scenario", "all", "--conns", "200", "-o", filepath.Join(dir, "x.json.gz")).exits(t, exitDone)
 	for _, s := range load.Scenarios {
 		rec := readOne(t, filepath.Join(dir, "x-"+s.Name+".json.gz"))
-		if rec.Load.Scenario != s.Name || rec.Load.Established != 200 {
+		if rec.Load.Scenario != s.Name || rec.Load.Established != s.AmongAll(200) {
 			t.Errorf("%s: recording of %s with %d up", s.Name, rec.Load.Scenario, rec.Load.Established)
 		}
 		for _, text := range []string{s.Name, s.Client, s.Server} {

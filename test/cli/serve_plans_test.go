@@ -30,6 +30,7 @@ func (p pair) requests(t *testing.T, serve *child) {
 		"two thousand million connections": func(q *peer.Request) { q.Connections, q.Exact = peer.MaxConnections, true },
 		"a thousand ports":                 func(q *peer.Request) { q.Ports = experiment.MaxPorts },
 		"a payload beyond every buffer":    func(q *peer.Request) { q.Payload = 1 << 30 },
+		"a payload beyond the receiver's":  func(q *peer.Request) { q.Scenario, q.Payload = "unread", 8<<20 },
 		"an unknown scenario":              func(q *peer.Request) { q.Scenario = "time-wait" },
 		"addresses of the other family":    func(q *peer.Request) { q.Clients = []netip.Addr{netip.MustParseAddr("fd79::9")} },
 	} {

@@ -30,7 +30,7 @@ func TestRunsBetweenTwoHosts(t *testing.T) {
 	conns := betweenConns()
 	t.Run("20 addresses to 1 port", func(t *testing.T) { p.large(t, 20, 1, conns) })
 	t.Run("1 address to 20 ports", func(t *testing.T) { p.large(t, 1, 20, conns) })
-	for _, scenario := range []string{"hello", "unread", "unread-client", "half-closed"} {
+	for _, scenario := range []string{"hello", "unread", "unread-client", "sendfile", "half-closed"} {
 		t.Run(scenario, func(t *testing.T) { p.scenario(t, scenario) })
 	}
 	t.Run("IPv6", p.overIPv6)
@@ -165,8 +165,11 @@ func (p pair) scenario(t *testing.T, name string) {
 		states = map[*recording.Machine]string{client: "FIN_WAIT2", server: "CLOSE_WAIT"}
 	}
 	// What is queued is charged with the kernel's own overhead, and never with less than there is.
-	queued := map[string]*recording.Machine{"unread": server, "unread-client": client}[name]
+	queued := map[string]*recording.Machine{"unread": server, "unread-client": client, "sendfile": server}[name]
 	for m, state := range states {
+		if all := m.Load.UnreadBytes == conns*payload; all != (m == queued) {
+			t.Errorf("%d bytes unread of %s endpoints in scenario %s, with %d sent to each", m.Load.UnreadBytes, m.End(), name, payload)
+		}
 		row := recording.EndpointRow{}
 		for _, r := range m.Endpoints {
 			if r.Role == m.End() && r.Count > row.Count {

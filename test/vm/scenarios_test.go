@@ -29,7 +29,7 @@ func TestScenarios(t *testing.T) {
 		for _, s := range load.Scenarios {
 			t.Run(s.Name, func(t *testing.T) {
 				m := readOne(t, result.Files, "recording-"+s.Name+".json")
-				if err := check.AloneIn(m, s, scenarioConns); err != nil {
+				if err := check.AloneIn(m, s, s.AmongAll(scenarioConns)); err != nil {
 					t.Error(err)
 				}
 			})
