@@ -183,6 +183,9 @@ func hold(ctx context.Context, stage *Stage, watch *Watch, peer Peer) error {
 		return err
 	}
 	l.LostInHold = max(l.Established-still, 0) // more where a FIN came through meanwhile
+	if l.LostInHold > 0 && stage.plan.served != nil {
+		return fmt.Errorf("the server closed %d of %d connections while they were held, for %.1f s", l.LostInHold, l.Established, l.HoldSeconds)
+	}
 	if l.LostInHold > 0 {
 		return fmt.Errorf("%d of %d connections were lost while they were held, for %.1f s", l.LostInHold, l.Established,
 			l.HoldSeconds)

@@ -18,7 +18,7 @@ import (
 // The test program is also the server of the tests of `run -- COMMAND`: it knows what it does, and counts.
 //
 //	server WORD...    words: address=A port=N backlog=N after=SECONDS (listen) dies daemon crash=N deaf slow closes=N greets=TEXT
-//	                  echo hoard=BYTES workers=N who stubborn leaves mark=NAME
+//	                  echo hoard=BYTES workers=N who stubborn leaves idle=SECONDS mark=NAME
 const serverWord = "server"
 
 // serverMain turns the process into such a server if it was started as one, and then does not return.
@@ -176,6 +176,10 @@ func (s *testServer) talk(c net.Conn) {
 	if s.has("leaves") {
 		c.Close()
 		return
+	}
+	if idle := s.number("idle"); idle > 0 {
+		_ = c.SetReadDeadline(time.Now().Add(time.Duration(idle) * time.Second))
+		defer c.Close()
 	}
 	for lines := bufio.NewScanner(c); lines.Scan(); {
 		s.lines.Add(1)

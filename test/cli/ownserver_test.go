@@ -299,6 +299,12 @@ func TestAServersEndInTheHoldIsTold(t *testing.T) {
 	run.wait(t).complains(t, exitFailed, "while the connections were held", "the server ended: signal: killed")
 }
 
+func TestAServerThatClosesIdleConnectionsIsNamed(t *testing.T) {
+	run := finish(t, against(t, 300, []string{"idle=4"}, "--hold", "8s"))
+	run.complains(t, exitFailed, "the server closed", "of 300 connections while they were held")
+	noneLeft(t)
+}
+
 func TestFlagsOfAServerThatMakeNoSenseAreRefused(t *testing.T) {
 	server := ownServer(t)
 	for _, c := range []struct {
