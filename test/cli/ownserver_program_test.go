@@ -18,7 +18,9 @@ import (
 // The test program is also the server of the tests of `run -- COMMAND`: it knows what it does, and counts.
 //
 //	server WORD...    words: address=A port=N backlog=N after=SECONDS (listen) dies daemon crash=N deaf slow closes=N greets=TEXT
-//	                  echo hoard=BYTES workers=N who stubborn leaves idle=SECONDS mark=NAME
+//	                  echo hoard=BYTES workers=N who stubborn leaves mark=NAME
+//
+// SIGUSR1 has it close all connections.
 const serverWord = "server"
 
 // serverMain turns the process into such a server if it was started as one, and then does not return.
@@ -41,6 +43,7 @@ type testServer struct {
 	accepted, lines atomic.Int64
 	mu              sync.Mutex
 	kept            [][]byte
+	open            []net.Conn
 }
 
 func (s *testServer) has(word string) bool { _, ok := s.words[word]; return ok }
@@ -81,7 +84,12 @@ func (s *testServer) serve() {
 	for _, l := range l {
 		go s.accept(l)
 	}
-	end := make(chan os.Signal, 1)
+	end, idle := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(idle, syscall.SIGUSR1)
+	go func() {
+		<-idle
+		s.closeAll()
+	}()
 	if !s.has("stubborn") {
 		signal.Notify(end, syscall.SIGTERM)
 	}
@@ -160,7 +168,20 @@ func (s *testServer) accept(l *net.TCPListener) {
 	}
 }
 
+// closeAll closes all connections, and says so.
+func (s *testServer) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.open {
+		c.Close()
+	}
+	fmt.Fprintln(os.Stderr, "closed", len(s.open))
+}
+
 func (s *testServer) talk(c net.Conn) {
+	s.mu.Lock()
+	s.open = append(s.open, c)
+	s.mu.Unlock()
 	if size := s.number("hoard"); size > 0 {
 		b := make([]byte, size)
 		for i := 0; i < size; i += 512 {
@@ -176,10 +197,6 @@ func (s *testServer) talk(c net.Conn) {
 	if s.has("leaves") {
 		c.Close()
 		return
-	}
-	if idle := s.number("idle"); idle > 0 {
-		_ = c.SetReadDeadline(time.Now().Add(time.Duration(idle) * time.Second))
-		defer c.Close()
 	}
 	for lines := bufio.NewScanner(c); lines.Scan(); {
 		s.lines.Add(1)

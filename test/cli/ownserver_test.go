@@ -300,8 +300,15 @@ func TestAServersEndInTheHoldIsTold(t *testing.T) {
 }
 
 func TestAServerThatClosesIdleConnectionsIsNamed(t *testing.T) {
-	run := finish(t, against(t, 300, []string{"idle=4"}, "--hold", "8s"))
-	run.complains(t, exitFailed, "the server closed", "of 300 connections while they were held")
+	run := start(t, against(t, 300, nil, "--hold", "1h", "--server-output"))
+	run.holding(t)
+	for _, pid := range servers(t) {
+		if err := syscall.Kill(pid, syscall.SIGUSR1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run.until(t, "all are closed", func() bool { return strings.Contains(run.stderr.String(), "closed 300\n") })
+	run.ends(t, syscall.SIGINT).complains(t, exitFailed, "the server closed 300 of 300 connections while they were held")
 	noneLeft(t)
 }
 
