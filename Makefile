@@ -41,7 +41,7 @@ run: build ## the main job: profile CONNS (20k) connections from 20 addresses, a
 	$(SUDO) ./connprof run --ips 20 --conns $(CONNS) --html connprof.html
 
 test: record-tools ## all tests against the kernel that runs here (as root; one package at a time, for they measure the host's slab)
-	$(GO) test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./...
+	$(GO) test -p 1 -count=1 -timeout 40m -exec '$(SUDO)' ./...
 
 test-measure: ## those of the tests that count connections and their objects, and hold trace against walk
 	$(GO) test -p 1 -count=1 -timeout 20m -exec '$(SUDO)' ./load ./loader ./internal/measure ./internal/experiment
