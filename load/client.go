@@ -130,14 +130,19 @@ func (cs *clientShard) open(low, high int) {
 	}
 }
 
-// waitForServer keeps the accept queue from overflowing, which would cost each SYN beyond it a second.
+// waitForServer keeps the accept queue from overflowing, which would cost each SYN beyond it a second. What has been answered has been
+// accepted, and what has been given up waits no more.
 func (cs *clientShard) waitForServer() {
 	s := cs.client.shared
 	window := cs.client.window()
 	if !cs.client.scenario.Accepted() {
 		return
 	}
-	for s.attempted.Load()-s.failed.Load()-s.accepted.Load() > window && s.stop.Load() == 0 {
+	there := &s.accepted
+	if cs.exchanges != nil {
+		there = &s.established
+	}
+	for s.attempted.Load()-s.failed.Load()-there.Load() > window && s.stop.Load() == 0 {
 		cs.take(cs.wait(1))
 	}
 }

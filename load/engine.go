@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/lastwords"
@@ -90,10 +93,11 @@ func StartContext(abort context.Context, c Config, start func(*exec.Cmd) error) 
 }
 
 func (e *Engine) startWorker(wc workerConfig, start func(*exec.Cmd) error) (*process, error) {
-	config, err := json.Marshal(wc)
+	config, err := wc.file()
 	if err != nil {
 		return nil, err
 	}
+	defer config.Close()
 	controlIn, control, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -112,9 +116,9 @@ func (e *Engine) startWorker(wc workerConfig, start func(*exec.Cmd) error) (*pro
 	// The Go runtime is to leave the kernel's memory alone while connections are counted: its signals to threads that
 	// work long, and its looks at the CPU limit's file every second, allocate there too.
 	// So is the C library where it is linked in: for a new thread it reads the number of CPUs from a file.
-	p.cmd.Env = append(os.Environ(), workerEnv+"="+string(config), "GODEBUG=asyncpreemptoff=1,updatemaxprocs=0",
+	p.cmd.Env = append(os.Environ(), workerEnv+"=1", "GODEBUG=asyncpreemptoff=1,updatemaxprocs=0",
 		"MALLOC_ARENA_MAX=1")
-	p.cmd.ExtraFiles = []*os.File{controlIn, reportOut, e.memory}
+	p.cmd.ExtraFiles = []*os.File{controlIn, reportOut, e.memory, config}
 	p.cmd.Stderr = &p.stderr
 	// A process group of its own keeps the terminal's Ctrl-C away: the parent decides what ends when.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -131,6 +135,23 @@ func (e *Engine) startWorker(wc workerConfig, start func(*exec.Cmd) error) (*pro
 		return nil, errors.New(p.complaint(line))
 	}
 	return p, nil
+}
+
+// file is the configuration in a file without a name.
+func (wc workerConfig) file() (*os.File, error) {
+	fd, err := unix.MemfdCreate("connprof-config", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a file in memory: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "connprof-config")
+	if err = json.NewEncoder(f).Encode(wc); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("write the load's configuration down: %w", err)
+	}
+	return f, nil
 }
 
 // complaint is why a worker did not get ready: what it reported, else how it ended.

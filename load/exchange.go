@@ -236,7 +236,6 @@ func (cs *clientShard) converse(fd int, events uint32) (up int) {
 func (cs *clientShard) giveUp(fd int, at step, e syscall.Errno) {
 	cs.waiting--
 	cs.exchanges.end(fd)
-	cs.client.shared.connected.Add(-1)
 	cs.client.shared.fail(at, e)
 	_ = unix.Close(fd)
 }

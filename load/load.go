@@ -100,7 +100,7 @@ func (c Config) check() error {
 // Progress is a look at the shared counters.
 type Progress struct {
 	Attempted   int // connections tried
-	Connected   int // the connecting end's handshakes that are done, without those given up since
+	Connected   int // the connecting end's handshakes that are done
 	Established int // up on the connecting end: also what Config.Exchange wants
 	Accepted    int // accepted and in the server's epoll set, or with a thread of their own
 	Failed      int // given up

@@ -9,7 +9,7 @@ import (
 	"github.com/connprof/connprof/internal/kernel"
 )
 
-// workerEnv carries the worker's role and configuration to the process that is to be one.
+// workerEnv tells the process that it is to be a worker.
 const workerEnv = "CONNPROF_LOAD_WORKER"
 
 type workerConfig struct {
@@ -22,6 +22,7 @@ const (
 	controlFD = 3 // commands come in, a byte each; its end means that the parent is gone
 	reportFD  = 4 // readyMark goes out, or the text of an error
 	memoryFD  = 5
+	configFD  = 6 // the worker's role and configuration: an environment takes no more than 128 KiB of them (MAX_ARG_STRLEN)
 )
 
 // Commands of the parent, and the worker's answer.
@@ -36,12 +37,11 @@ const (
 // WorkerMain turns the process into a load worker if its environment says that it was started as one, and then does
 // not return. A program that uses Start calls it first thing in main.
 func WorkerMain() {
-	text, ok := os.LookupEnv(workerEnv)
-	if !ok {
+	if _, ok := os.LookupEnv(workerEnv); !ok {
 		return
 	}
 	report := os.NewFile(reportFD, "report")
-	if err := work(text, report); err != nil {
+	if err := work(report); err != nil {
 		fmt.Fprintln(report, err)
 		os.Exit(1)
 	}
@@ -54,11 +54,13 @@ type worker interface {
 	act(action)
 }
 
-func work(text string, report *os.File) error {
+func work(report *os.File) error {
 	var wc workerConfig
-	if err := json.Unmarshal([]byte(text), &wc); err != nil {
+	config := os.NewFile(configFD, "configuration")
+	if err := json.NewDecoder(config).Decode(&wc); err != nil {
 		return fmt.Errorf("read the worker's configuration: %w", err)
 	}
+	config.Close()
 	// The kernel, when out of memory, is to end the load before anything else on the host.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0) // best effort: no privilege is needed to raise it
 	// For ps and top; the name of the program file would be "exe".

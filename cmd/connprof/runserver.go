@@ -119,6 +119,10 @@ func sayOf(text string) ([]byte, error) {
 	}
 	var said []byte
 	for rest := text; rest != ""; {
+		if strings.HasPrefix(rest, `\"`) || strings.HasPrefix(rest, `\'`) { // as a shell's user writes them
+			said, rest = append(said, rest[1]), rest[2:]
+			continue
+		}
 		c, multibyte, tail, err := strconv.UnquoteChar(rest, 0)
 		if err != nil {
 			return nil, fmt.Errorf("%q: want a file, or text in which a backslash begins \\r, \\n, \\t, \\x00 or \\\\", text)

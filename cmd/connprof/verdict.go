@@ -56,7 +56,11 @@ func unarranged(rec *recording.Recording) int {
 func shortfall(rec *recording.Recording) string {
 	l := rec.Load()
 	what, covered := "were not established", "the others"
-	if l.Failed == 0 {
+	switch {
+	case l.Failed > 0:
+	case l.Server != nil:
+		what, covered = "are up no longer", "what there is"
+	default:
 		what, covered = "are not as scenario "+l.Scenario+" holds them", "what there is"
 	}
 	reasons := []string{}
@@ -71,5 +75,17 @@ func shortfall(rec *recording.Recording) string {
 	if len(reasons) > 0 {
 		what += " (" + strings.Join(reasons, ", ") + ")"
 	}
-	return what + "; the account covers " + covered
+	return what + answerHint(l.Exchange) + "; the account covers " + covered
+}
+
+// answerHint says more of an answer that was not the expected one.
+func answerHint(x *recording.Exchange) string {
+	switch {
+	case x == nil || x.OtherAnswer == "":
+		return ""
+	case x.ExpectedBytes > 0:
+		return fmt.Sprintf("; the first answer began %q, and --expect %d is a number of bytes: for that text write --expect '(%d)'", x.OtherAnswer,
+			x.ExpectedBytes, x.ExpectedBytes)
+	}
+	return fmt.Sprintf("; the first answer began %q", x.OtherAnswer)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
@@ -100,59 +101,87 @@ func portsOf(at []netip.AddrPort) (ports []string) {
 	return ports
 }
 
-// acceptQueues are the listening sockets of a server, shared with it (pidfd_getfd(2)).
+// acceptQueues are the listening sockets of a server. Each look takes them from the server's processes for a moment (pidfd_getfd(2)):
+// one that stayed open here would listen on after its process.
 type acceptQueues struct {
-	fds     []int
-	backlog int // of the shortest
+	server    interface{ Processes() []int }
+	inodes    map[uint64]bool // of the listeners
+	listeners []listener
+	known     map[int]bool // processes that were searched
+	searched  time.Time
+	backlog   int // of the shortest
+	v6only    bool
+}
+
+// listener is one, as a process of the server has it.
+type listener struct {
+	inode       uint64
+	pid, theirs int
+	process     int // pidfd
 }
 
 // unknownBacklog is taken where a listener cannot be asked: what most programs ask for at the least.
 const unknownBacklog = 128
 
 // findQueues finds the listeners on a port among the files of the server's processes.
-func findQueues(pids []int, port uint16, network *netcfg.Private) *acceptQueues {
-	q := &acceptQueues{}
-	wanted := map[string]bool{}
-	_ = network.Do(func() error { // an error is a server that cannot be asked
+func findQueues(server interface{ Processes() []int }, port uint16, network *netcfg.Private) (*acceptQueues, error) {
+	q := &acceptQueues{server: server, inodes: map[uint64]bool{}, known: map[int]bool{}}
+	if err := network.Do(func() error {
 		lines, err := listening()
 		for _, l := range lines {
 			if l.LocalPort == uint64(port) {
-				wanted[fmt.Sprintf("socket:[%d]", l.Inode)] = true
+				q.inodes[l.Inode] = true
 			}
 		}
 		return err
-	})
-	for _, pid := range pids {
-		q.take(pid, wanted)
+	}); err != nil {
+		return nil, err
 	}
-	for _, fd := range q.fds {
-		if info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO); err == nil {
-			if most := int(info.Sacked); q.backlog == 0 || most < q.backlog { // of a listener: sk_max_ack_backlog (tcp_get_info)
+	q.search()
+	q.v6only = len(q.listeners) > 0
+	for _, l := range q.listeners {
+		_ = l.look(func(fd int, info *unix.TCPInfo) { // one that cannot be asked tells nothing
+			// Of a listener tcpi_sacked is sk_max_ack_backlog, and tcpi_unacked sk_ack_backlog (tcp_get_info).
+			if most := int(info.Sacked); q.backlog == 0 || most < q.backlog {
 				q.backlog = most
 			}
-		}
+			only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+			q.v6only = q.v6only && err == nil && only != 0
+		})
 	}
 	if q.backlog == 0 {
 		q.backlog = unknownBacklog
 	}
-	return q
+	return q, nil
 }
 
-// take shares those of a process's sockets that are wanted, each once.
-func (q *acceptQueues) take(pid int, wanted map[string]bool) {
+// search looks through the processes of the server that have not been searched yet.
+func (q *acceptQueues) search() {
+	q.searched = time.Now()
+	for _, pid := range q.server.Processes() {
+		if !q.known[pid] {
+			q.known[pid] = true
+			q.searchIn(pid)
+		}
+	}
+}
+
+// searchIn takes note of the listeners that a process has, each socket once.
+func (q *acceptQueues) searchIn(pid int) {
 	folder := fmt.Sprintf("/proc/%d/fd/", pid)
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return
 	}
 	process := -1
-	defer func() { _ = unix.Close(process) }()
 	for _, entry := range entries {
-		link, err := os.Readlink(folder + entry.Name())
-		if err != nil || !wanted[link] {
+		var inode uint64
+		var theirs int
+		link, _ := os.Readlink(folder + entry.Name())
+		if n, _ := fmt.Sscanf(link, "socket:[%d]", &inode); n != 1 || !q.inodes[inode] ||
+			slices.ContainsFunc(q.listeners, func(l listener) bool { return l.inode == inode }) {
 			continue
 		}
-		var theirs int
 		if _, err := fmt.Sscan(entry.Name(), &theirs); err != nil {
 			continue
 		}
@@ -161,30 +190,49 @@ func (q *acceptQueues) take(pid int, wanted map[string]bool) {
 				return
 			}
 		}
-		if fd, err := unix.PidfdGetfd(process, theirs, 0); err == nil {
-			q.fds = append(q.fds, fd)
-			delete(wanted, link)
-		}
+		q.listeners = append(q.listeners, listener{inode, pid, theirs, process})
 	}
 }
 
-// length is how many connections nobody has accepted.
+// look asks the kernel for a listener. It fails where the process, or the socket in it, is gone.
+func (l listener) look(tell func(fd int, info *unix.TCPInfo)) error {
+	fd, err := unix.PidfdGetfd(l.process, l.theirs, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Ino != l.inode {
+		return unix.EBADF // the number is another file's now
+	}
+	info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
+	if err == nil {
+		tell(fd, info)
+	}
+	return err
+}
+
+// searchEvery bounds how often new processes are looked for once a listener is gone.
+const searchEvery = time.Second
+
+// length is how many connections nobody has accepted. A listener whose process is gone is looked for in processes that are new.
 func (q *acceptQueues) length() (n int) {
-	for _, fd := range q.fds {
-		if info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO); err == nil {
-			n += int(info.Unacked) // of a listener: sk_ack_backlog
+	left := q.listeners[:0]
+	for _, l := range q.listeners {
+		if l.look(func(_ int, info *unix.TCPInfo) { n += int(info.Unacked) }) == nil {
+			left = append(left, l)
 		}
+	}
+	lost := len(left) < len(q.inodes)
+	q.listeners = left
+	if lost && time.Since(q.searched) > searchEvery {
+		q.search()
 	}
 	return n
 }
 
-// close gives the sockets back: one that is open here listens on after its server.
-func (q *acceptQueues) close() {
-	if q == nil {
-		return
-	}
-	for _, fd := range q.fds {
-		_ = unix.Close(fd)
-	}
-	q.fds = nil
-}
+// onlyIPv6 tells whether no listener takes IPv4.
+func (q *acceptQueues) onlyIPv6() bool { return q.v6only }

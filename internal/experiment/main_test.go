@@ -9,5 +9,6 @@ import (
 
 func TestMain(m *testing.M) {
 	load.WorkerMain()
+	listenMain()
 	os.Exit(m.Run())
 }

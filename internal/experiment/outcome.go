@@ -3,6 +3,7 @@ package experiment
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/connprof/connprof/internal/kernel"
@@ -99,8 +100,22 @@ func (s *Stage) fillExchange(l *recording.Load) {
 		return
 	}
 	n := s.engine.Repeats()
-	l.Exchange = &recording.Exchange{SentBytes: len(x.Send), ExpectedBytes: x.Bytes, Expected: x.Pattern, OtherAnswer: s.engine.OtherAnswer(),
+	l.Exchange = &recording.Exchange{SentBytes: len(x.Send), Sent: quoted(x.Send), ExpectedBytes: x.Bytes, Expected: x.Pattern, OtherAnswer: s.engine.OtherAnswer(),
 		EverySeconds: x.Every.Seconds(), Asked: n.Asked, Answered: n.Answered, Unanswered: n.Unanswered}
+}
+
+// shownOfSaid is how much is shown of what is said, in bytes.
+const shownOfSaid = 40
+
+// quoted is how text begins, with escapes.
+func quoted(text []byte) string {
+	switch {
+	case len(text) == 0:
+		return ""
+	case len(text) > shownOfSaid:
+		return strconv.QuoteToASCII(string(text[:shownOfSaid])) + " ..."
+	}
+	return strconv.QuoteToASCII(string(text))
 }
 
 // up is how many connections are up. The accepting end counts its own: the client's last word may be on its way, or lost. So

@@ -11,9 +11,9 @@ import (
 )
 
 func TestEveryScenarioHoldsWhatItSays(t *testing.T) {
-	const n = 300
 	for _, s := range load.Scenarios {
 		t.Run(s.Name, func(t *testing.T) {
+			n := s.AmongAll(300)
 			o := options(n)
 			o.Scenario, o.Payload = s.Name, 4096
 			rec := mustRun(t, o)

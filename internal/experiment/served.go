@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -66,14 +67,19 @@ func (s *served) start(network *netcfg.Private, plan *Plan) error {
 		return err
 	}
 	if files := s.guard.Files(); files < uint64(plan.Conns) {
-		s.notes = append(s.notes, fmt.Sprintf("a process of the server may have %d files open: RLIMIT_NOFILE, which only CAP_SYS_RESOURCE "+
-			"raises beyond its hard limit, and fs.nr_open = %d bounds; one process holds fewer connections than were asked for", files, most))
+		s.notes = append(s.notes, fmt.Sprintf("each process of the server may have %d files open (RLIMIT_NOFILE), fewer than the connections "+
+			"asked for; raising it takes CAP_SYS_RESOURCE, and fs.nr_open = %d is the most", files, most))
 	}
 	go s.follow()
 	if err := s.listens(network, plan.Options.IPv6); err != nil {
 		return err
 	}
-	s.queues = findQueues(s.guard.Processes(), s.at.Port(), network)
+	if s.queues, err = findQueues(s.guard, s.at.Port(), network); err != nil {
+		return err
+	}
+	if !plan.Options.IPv6 && s.queues.onlyIPv6() {
+		return fmt.Errorf("the server listens on [::]:%d alone, and takes no IPv4 there (IPV6_V6ONLY): use --ipv6, or have it listen on 0.0.0.0", s.at.Port())
+	}
 	s.rest()
 	return nil
 }
@@ -121,12 +127,15 @@ func (s *served) rest() {
 	for end := time.Now().Add(most); time.Now().Before(end); {
 		time.Sleep(look)
 		now := s.cpuTime()
-		if now-last < look/50 {
+		if now-last < look/50 && !s.wantsCPU() {
 			return
 		}
 		last = now
 	}
 }
+
+// wantsCPU tells whether any thread of the program runs, or waits for a CPU that others have.
+func (s *served) wantsCPU() bool { return slices.ContainsFunc(s.guard.Processes(), kernel.WantsCPU) }
 
 func (s *served) cpuTime() (sum time.Duration) {
 	for _, pid := range s.guard.Processes() {
@@ -151,8 +160,9 @@ func (s *served) use() serverUse {
 		u.PSSBytes += int64(m.Proportional)
 		u.AnonymousBytes += int64(m.Anonymous)
 		u.PageTableBytes += int64(m.PageTables)
-		u.cpu += kernel.CPUTime(pid)
+		u.cpu += kernel.CPUTime(pid) + m.Waited
 	}
+	u.cpu += kernel.ReadProcessMemory(s.guard.Keeper()).Waited // of those that nobody else waits for
 	u.KernelStackBytes = int64(u.Threads) * int64(kernel.StackBytes())
 	return u
 }
@@ -187,7 +197,6 @@ func (s *served) talk(engine *load.Engine) {
 		case <-s.left:
 			return
 		case <-s.gone:
-			s.queues.close()
 			return
 		case <-ticker.C:
 		}
@@ -201,7 +210,7 @@ func (s *served) Stop(engine *load.Engine) string {
 	if s.Err() == nil {
 		return ""
 	}
-	return fmt.Sprintf("the server ended after %d connections: %s%s", engine.Progress().Established, s.guard.Status(), s.words.said())
+	return fmt.Sprintf("the server ended with %d of its connections up: %s%s", engine.Progress().Established, s.guard.Status(), s.words.said())
 }
 
 // Gone is closed when nothing of the program runs.
@@ -228,6 +237,9 @@ func (s *served) Join(r *recording.Recording) {
 	m := r.Machines[0]
 	m.Notes = append(m.Notes, s.notes...)
 	b, a := s.before, s.after
+	if s.Err() != nil { // what it took has gone with it
+		a, b = serverUse{}, serverUse{}
+	}
 	server := &recording.Server{Command: s.command.Args, Address: s.at.String(), Backlog: s.queues.backlog, Memory: a.ServerMemory,
 		Growth: a.Since(b.ServerMemory), CPUSeconds: max(0, a.cpu-b.cpu).Seconds()}
 	if err := s.Err(); err != nil {
@@ -251,7 +263,6 @@ func (s *served) end() {
 	if s == nil {
 		return
 	}
-	s.queues.close()
 	if s.guard != nil {
 		s.guard.End()
 	}

@@ -9,7 +9,7 @@ package guard
 
 import (
 	"bufio"
-	"encoding/json"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +27,7 @@ import (
 type Command struct {
 	Args       []string
 	Environ    []string            // nil: this process's own
-	Credential *syscall.Credential `json:",omitempty"` // whose it is to be; nil: this process's own
+	Credential *syscall.Credential // whose it is to be; nil: this process's own
 	// Files is the limit on open files that the program is to have, as far as this process may raise it; 0 leaves it as it is.
 	Files uint64
 }
@@ -74,14 +74,14 @@ func Find(name string) error {
 	return nil
 }
 
-// word is what the guard tells, a line of JSON each.
+// word is what the guard tells, one after the other.
 type word struct {
-	PID    int    `json:",omitempty"` // it has started
-	Files  uint64 `json:",omitempty"` // with this limit on open files
-	Errno  int    `json:",omitempty"` // it has not
-	Error  string `json:",omitempty"`
-	Status string `json:",omitempty"` // how its first process has ended
-	Over   bool   `json:",omitempty"` // nothing of it runs any more
+	PID    int    // it has started
+	Files  uint64 // with this limit on open files
+	Errno  int    // it has not
+	Error  string
+	Status string // how its first process has ended
+	Over   bool   // nothing of it runs any more
 }
 
 // Guard is a program that runs.
@@ -100,10 +100,13 @@ type Guard struct {
 // killed with this process: the guard sees to that. What it writes goes to output. The error is a *StartError where the program
 // is at fault.
 func Start(c Command, output io.Writer, start func(*exec.Cmd) error) (*Guard, error) {
-	text, err := json.Marshal(c)
+	command, err := handOver(c)
 	if err != nil {
 		return nil, err
 	}
+	defer command.Close()
+	// What a killed guard leaves is this process's, to be ended.
+	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	controlIn, control, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe: %w", err)
@@ -118,8 +121,8 @@ func Start(c Command, output io.Writer, start func(*exec.Cmd) error) (*Guard, er
 	g := &Guard{control: control, over: make(chan struct{}), gone: make(chan struct{})}
 	g.cmd = exec.Command("/proc/self/exe")
 	g.cmd.Args = []string{"connprof-guard"}
-	g.cmd.Env = append(os.Environ(), guardEnv+"="+string(text))
-	g.cmd.ExtraFiles = []*os.File{controlIn, report}
+	g.cmd.Env = append(os.Environ(), guardEnv+"=1")
+	g.cmd.ExtraFiles = []*os.File{controlIn, report, command}
 	g.cmd.Stdout, g.cmd.Stderr = output, output
 	g.cmd.WaitDelay = time.Second // nobody else is to have its output open once it has ended
 	// A session of its own keeps the terminal, with its Ctrl-C, away from the program.
@@ -136,9 +139,26 @@ func Start(c Command, output io.Writer, start func(*exec.Cmd) error) (*Guard, er
 	return g, g.listen(c.Args[0], words)
 }
 
+// handOver puts a command into a file without a name: an environment takes no more than 128 KiB of it (MAX_ARG_STRLEN).
+func handOver(c Command) (*os.File, error) {
+	fd, err := unix.MemfdCreate("connprof-command", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a file in memory: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "connprof-command")
+	if err = gob.NewEncoder(f).Encode(c); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("write the command down: %w", err)
+	}
+	return f, nil
+}
+
 // listen waits for the first word, and follows what comes after it.
 func (g *Guard) listen(name string, words *os.File) error {
-	told := json.NewDecoder(bufio.NewReader(words))
+	told := gob.NewDecoder(bufio.NewReader(words))
 	var first word
 	if err := told.Decode(&first); err != nil || first.PID == 0 {
 		words.Close()
@@ -157,7 +177,11 @@ func (g *Guard) listen(name string, words *os.File) error {
 		defer close(g.over)
 		for {
 			var w word
-			if told.Decode(&w) != nil || w.Over {
+			switch err := told.Decode(&w); {
+			case err != nil:
+				g.abandoned()
+				return
+			case w.Over:
 				return
 			}
 			g.status.CompareAndSwap(nil, &w.Status)
@@ -171,6 +195,9 @@ func (g *Guard) Files() uint64 { return g.files }
 
 // PID is the program's first process.
 func (g *Guard) PID() int { return g.pid }
+
+// Keeper is the guard's own process, which waits for what the program leaves.
+func (g *Guard) Keeper() int { return g.cmd.Process.Pid }
 
 // Processes are those of the program that run, as far as /proc shows them, oldest first.
 func (g *Guard) Processes() []int { return descendants(g.cmd.Process.Pid) }
@@ -186,8 +213,52 @@ func (g *Guard) Status() string {
 	return ""
 }
 
-// End ends the program, and returns when nothing of it is left: SIGTERM, and after Patience SIGKILL.
+// abandoned ends what a guard has left that was killed: the kernel has made it this process's own.
+func (g *Guard) abandoned() {
+	how := "its guard was killed"
+	g.status.CompareAndSwap(nil, &how)
+	<-g.gone
+	for end := time.Now().Add(Patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		left := strangers()
+		if len(left) == 0 {
+			return
+		}
+		for _, pid := range left {
+			_ = unix.Kill(pid, unix.SIGKILL)
+			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // its other children are waited for by who has started them
+		}
+	}
+}
+
+// strangers are this process's descendants that are other programs. It starts none itself: its own are what it is.
+func strangers() (list []int) {
+	own, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return nil
+	}
+	for _, pid := range descendants(os.Getpid()) {
+		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && exe != own {
+			list = append(list, pid)
+		}
+	}
+	return list
+}
+
+// stubborn is how long a guard may take longer than its program.
+const stubborn = 2 * time.Second
+
+// End ends the program, and returns when nothing of it is left: SIGTERM, and after Patience SIGKILL. A guard that does not see to
+// that, as one that its program has stopped, is killed, and what it leaves is ended in its place.
 func (g *Guard) End() {
 	g.endOnce.Do(func() { g.control.Close() })
-	<-g.gone
+	_ = g.cmd.Process.Signal(syscall.SIGCONT)
+	select {
+	case <-g.gone:
+	case <-time.After(Patience + stubborn):
+		_ = g.cmd.Process.Kill()
+		<-g.gone
+	}
+	if g.pid != 0 {
+		<-g.over
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -186,10 +187,8 @@ func TestAKillLeavesNothing(t *testing.T) {
 				return guard != 0 && child != 0
 			})
 			if victim == "its guard" {
-				// The kernel then kills the first process. What that has started has nobody to end it, and is the test's to end.
 				_ = unix.Kill(guard, unix.SIGKILL)
-				until(t, "the first process is gone", func() bool { return !runs(first) })
-				_ = unix.Kill(child, unix.SIGKILL)
+				until(t, "all is gone", func() bool { return !runs(guard) && !runs(first) && !runs(child) })
 			}
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
@@ -216,6 +215,28 @@ func TestAProgramThatCannotBeStartedIsNamed(t *testing.T) {
 		if err := Find(name); (err != nil) != (name != script) {
 			t.Errorf("Find(%s): %v", name, err)
 		}
+	}
+}
+
+// A program that stops its guard is ended all the same.
+func TestAGuardThatIsStoppedHoldsNothingUp(t *testing.T) {
+	for _, how := range []string{"kill -STOP $PPID", "while :; do kill -STOP $PPID; done"} {
+		g, said := begin(t, script("echo up; sleep 1001 & "+how+"; sleep 1000"))
+		until(t, "it is up", func() bool { return strings.Contains(said.String(), "up") })
+		all := g.Processes()
+		g.End()
+		until(t, "all is gone", func() bool { return !slices.ContainsFunc(all, runs) && !runs(g.PID()) })
+	}
+}
+
+// Names and arguments are bytes, and may be long.
+func TestArgumentsArriveAsTheyAre(t *testing.T) {
+	long := strings.Repeat("x", 100_000)
+	c := Command{Args: []string{"sh", "-c", `printf '%s|' "$1" "$2"; echo "${#3} ${#4}"`, "sh", "caf\xe9", "", long, long}, Environ: []string{"LAT=\xff\xfe"}}
+	g, said := begin(t, c)
+	ended(t, g)
+	if <-g.gone; said.String() != "caf\xe9||100000 100000\n" {
+		t.Errorf("it has %q", said)
 	}
 }
 

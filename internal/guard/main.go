@@ -1,7 +1,7 @@
 package guard
 
 import (
-	"encoding/json"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
@@ -19,13 +19,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// guardEnv carries the command to the process that is to be its guard.
+// guardEnv tells the process that it is to be a guard.
 const guardEnv = "CONNPROF_GUARD"
 
 // The descriptors that a guard inherits.
 const (
 	controlFD = 3 // its end means that the program is to end
 	reportFD  = 4 // words go out
+	commandFD = 5 // the command
 )
 
 // Patience is how long a program has to end after SIGTERM.
@@ -33,21 +34,19 @@ const Patience = 5 * time.Second
 
 // Main turns the process into a guard if its environment says that it was started as one, and then does not return.
 func Main() {
-	text, ok := os.LookupEnv(guardEnv)
-	if !ok {
-		return
+	if _, ok := os.LookupEnv(guardEnv); ok {
+		os.Exit(guard())
 	}
-	os.Exit(guard(text))
 }
 
-func guard(text string) int {
+func guard() int {
 	runtime.LockOSThread() // the program is killed with the thread that has started it, and that is the process's first
-	for _, fd := range []int{controlFD, reportFD} {
+	for _, fd := range []int{controlFD, reportFD, commandFD} {
 		unix.CloseOnExec(fd)
 	}
-	report := json.NewEncoder(os.NewFile(reportFD, "report"))
+	report := gob.NewEncoder(os.NewFile(reportFD, "report"))
 	var c Command
-	if err := json.Unmarshal([]byte(text), &c); err != nil {
+	if err := gob.NewDecoder(os.NewFile(commandFD, "command")).Decode(&c); err != nil {
 		_ = report.Encode(word{Error: err.Error()})
 		return 1
 	}

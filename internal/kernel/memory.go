@@ -3,7 +3,11 @@ package kernel
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // ProcessMemory is the memory of one process beside slab, in bytes; all 0 where it is gone.
@@ -13,6 +17,8 @@ type ProcessMemory struct {
 	Anonymous    uint64 // of the resident: heap, stacks and the like, no file's
 	PageTables   uint64 // VmPTE
 	Threads      int
+	// Waited is the CPU time of children that have ended and that it has waited for, and of theirs (getrusage(2), RUSAGE_CHILDREN).
+	Waited time.Duration
 }
 
 // ReadProcessMemory reads it from smaps_rollup, status and stat in /proc/PID (proc_pid_smaps(5), proc_pid_status(5)).
@@ -30,9 +36,36 @@ func ReadProcessMemory(pid int) ProcessMemory {
 	}
 	if s, err := p.Stat(); err == nil {
 		m.Threads = s.NumThreads
+		m.Waited = time.Duration(s.CUTime+s.CSTime) * time.Second / userHZ
 	}
 	return m
 }
+
+// fewThreads bounds the threads that WantsCPU looks at: each look at one leaves an inode in /proc.
+const fewThreads = 64
+
+// WantsCPU tells whether any thread of a process runs, or would if there was a CPU for it (state R). It is not known of a process with
+// very many threads, and false then.
+func WantsCPU(pid int) bool {
+	p, err := process(pid)
+	if err != nil {
+		return false
+	}
+	if stat, err := p.Stat(); err != nil || stat.NumThreads > fewThreads {
+		return err == nil && stat.State == "R"
+	}
+	threads, err := procfs.AllThreads(pid)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(threads, func(thread procfs.Proc) bool {
+		stat, err := thread.Stat()
+		return err == nil && stat.State == "R"
+	})
+}
+
+// userHZ is how many ticks /proc/PID/stat has in a second (USER_HZ).
+const userHZ = 100
 
 // StackBytes is the size of a thread's stack in the kernel (THREAD_SIZE), by what all threads of the host have; 0 where /proc
 // does not tell.

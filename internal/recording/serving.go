@@ -103,6 +103,7 @@ func (m ServerMemory) Since(b ServerMemory) ServerMemory {
 // Exchange is what the connecting end said on each connection, and what it waited for.
 type Exchange struct {
 	SentBytes     int    `json:"sent_bytes"`
+	Sent          string `json:"sent,omitempty"` // how that begins, quoted
 	ExpectedBytes int    `json:"expected_bytes,omitempty"`
 	Expected      string `json:"expected,omitempty"` // a regular expression
 	// OtherAnswer is how the first answer began that was not the expected one.

@@ -12,8 +12,8 @@ import (
 // OwnServer is what a program of the user's took that was the accepting end, beside slab memory.
 type OwnServer struct {
 	Aside string
-	Facts []Fact
-	Lines []UseLine // none where the run had no such server
+	Facts []Fact // none where the run had no such server
+	Lines []UseLine
 }
 
 // UseLine is one figure of the server's: when all was up, by how much more that is than before the first connection, and a
@@ -23,9 +23,13 @@ type UseLine struct {
 	Sum                     bool
 }
 
-// userEach is what the server takes in user space for each connection, in bytes; ok is false without such a server.
+// mostFailed is the part of the connections that may have failed where what the server takes is divided by those that are up.
+const mostFailed = 0.1
+
+// userEach is what the server takes in user space for each connection, in bytes; ok is false without such a server, and where it had
+// more than those that are up.
 func userEach(l *recording.Load) (bytes float64, ok bool) {
-	if l == nil || l.Server == nil || l.Established <= 0 {
+	if l == nil || l.Server == nil || l.Established <= 0 || l.Server.Ended != "" || float64(l.Failed) > mostFailed*float64(l.Established) {
 		return 0, false
 	}
 	return float64(l.Server.Growth.PSSBytes) / float64(l.Established), true
@@ -53,7 +57,7 @@ func serverFacts(l *recording.Load) []Fact {
 		{Key: "accept queue", Value: "up to " + format.Plural(s.Backlog, "connection", "connections")}}
 	cpu := format.Seconds(s.CPUSeconds) + " until all were up"
 	if l.Established > 0 {
-		cpu += fmt.Sprintf(", %.0f µs a connection", s.CPUSeconds/float64(l.Established)*1e6)
+		cpu += fmt.Sprintf(", %s µs a connection", format.Decimal(s.CPUSeconds/float64(l.Established)*1e6))
 	}
 	facts = append(facts, Fact{Key: "CPU time", Value: cpu})
 	return append(facts, exchangeFacts(l.Exchange)...)
@@ -66,7 +70,7 @@ func exchangeFacts(x *recording.Exchange) []Fact {
 	}
 	var parts []string
 	if x.SentBytes > 0 {
-		parts = append(parts, "the client sends "+format.Plural(x.SentBytes, "byte", "bytes"))
+		parts = append(parts, strings.TrimSpace("the client sends "+format.Plural(x.SentBytes, "byte", "bytes")+" "+format.Clean(x.Sent)))
 	}
 	switch {
 	case x.Expected != "":
@@ -85,7 +89,11 @@ func exchangeFacts(x *recording.Exchange) []Fact {
 	return facts
 }
 
+// useLines are none where the server had ended: what it took had gone with it.
 func useLines(s *recording.Server, up int) []UseLine {
+	if s.Ended != "" {
+		return nil
+	}
 	now, more := s.Memory, s.Growth
 	size := func(what string, is, grown int64, sum bool) UseLine {
 		line := UseLine{What: what, Now: format.Size(float64(is)), Growth: format.SignedSize(float64(grown)), Sum: sum}

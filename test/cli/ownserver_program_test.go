@@ -18,7 +18,7 @@ import (
 // The test program is also the server of the tests of `run -- COMMAND`: it knows what it does, and counts.
 //
 //	server WORD...    words: address=A port=N backlog=N after=SECONDS (listen) dies daemon crash=N deaf slow closes=N greets=TEXT
-//	                  echo hoard=BYTES workers=N who stubborn leaves mark=NAME
+//	                  echo hoard=BYTES workers=N who stubborn leaves v6only mark=NAME
 //
 // SIGUSR1 has it close all connections.
 const serverWord = "server"
@@ -107,13 +107,20 @@ func (s *testServer) listen() (list []*net.TCPListener) {
 		return append(list, l.(*net.TCPListener))
 	}
 	for _, port := range strings.Split(s.words["port"], ",") {
-		l, err := net.Listen("tcp", net.JoinHostPort(s.words["address"], port))
+		l, err := net.Listen(s.network(), net.JoinHostPort(s.words["address"], port))
 		if err != nil {
 			fatal(err)
 		}
 		list = append(list, l.(*net.TCPListener))
 	}
 	return list
+}
+
+func (s *testServer) network() string {
+	if s.has("v6only") {
+		return "tcp6" // for which package net sets IPV6_V6ONLY
+	}
+	return "tcp"
 }
 
 // master has workers accept, and ends them when it is told to.

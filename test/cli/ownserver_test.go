@@ -166,7 +166,7 @@ func TestAServerThatFailsItsConnectionsIsNamed(t *testing.T) {
 		says         []string
 		up           int
 	}{
-		{"crashes", []string{"crash=500"}, nil, []string{"the server ended after", "signal: killed", "out of luck"}, 0},
+		{"crashes", []string{"crash=500"}, nil, []string{"the server ended with", "signal: killed", "out of luck"}, 0},
 		{"closes each third", []string{"closes=3"}, nil, []string{"200 of 600 connections"}, 400},
 		{"accepts nothing", []string{"deaf"}, nil, []string{"the server has accepted 0 of", "wait in its accept queue"}, 0},
 		{"says something else", []string{"greets=-ERR go away", "leaves"}, []string{"--expect", "PONG"},
@@ -347,5 +347,24 @@ func TestFlagsOfAServerThatMakeNoSenseAreRefused(t *testing.T) {
 			args = append(args, server...)
 		}
 		finish(t, command(t, args...)).refuses(t, exitUsage, c.says)
+	}
+}
+
+// A server may be reached by one family alone.
+func TestAServerThatTakesNoIPv4IsNamed(t *testing.T) {
+	finish(t, against(t, 100, []string{"address=::", "v6only"})).complains(t, exitFailed, "takes no IPv4 there (IPV6_V6ONLY): use --ipv6")
+	noneLeft(t)
+	withServer(t, against(t, 100, []string{"address=::", "v6only"}, "--ipv6"), 100, 1)
+}
+
+// Much can be said on a connection.
+func TestAMegabyteCanBeSaid(t *testing.T) {
+	cmd := against(t, 20, []string{"echo"}, "--send", "said.txt", "--expect", "1000", "--server-output")
+	if err := os.WriteFile(cmd.Dir+"/said.txt", []byte(strings.Repeat(strings.Repeat("x", 999)+"\n", 1000)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m, r := withServer(t, cmd, 20, 1)
+	if _, lines := told(t, r.stderr); lines != 20*1000 || m.Load.Exchange.SentBytes != 1_000_000 {
+		t.Errorf("%d lines of %+v", lines, m.Load.Exchange)
 	}
 }

@@ -133,10 +133,13 @@ func (p page) servers(s *report.Servers) {
 }
 
 func (p page) ownServer(s *report.OwnServer) {
-	if len(s.Lines) == 0 {
+	if len(s.Facts) == 0 {
 		return
 	}
 	p.facts("The server", s.Facts)
+	if len(s.Lines) == 0 {
+		return
+	}
 	tab := terminal.Table{Columns: []terminal.Column{{}, {Title: "all up", Right: true}, {Title: "growth", Right: true},
 		{Title: "a connection", Right: true}}}
 	for _, l := range s.Lines {
