@@ -35,8 +35,8 @@ const (
 	settle = 500 * time.Millisecond
 	// patience is how long the program may take to write its recording.
 	patience = 2 * time.Minute
-	// counts is how often is counted.
-	counts = 3
+	// counts is how often is counted. On a busy host, where an emulated CPU takes long, three were all too many once.
+	counts = 6
 	// maxSlabinfo is more than any kernel's /proc/slabinfo, in bytes.
 	maxSlabinfo = 256 << 10
 )
