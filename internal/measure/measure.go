@@ -67,9 +67,11 @@ type Measurement struct {
 	standing map[uint64]bool
 	aliases  map[string]string // of slab caches
 	begun    []kernel.Site     // counted when the baseline was taken
-	left     []kernel.Site     // counted when the slab hook was last taken off
-	room     *account.Batch    // that the batch is put into
-	batch    *account.Batch    // nil until it is taken
+	// destroyed is the sockets that were gone by then, such as those that the load asks the kernel with what it can do.
+	destroyed uint64
+	left      []kernel.Site  // counted when the slab hook was last taken off
+	room      *account.Batch // that the batch is put into
+	batch     *account.Batch // nil until it is taken
 	// unsettled is why the counts of slab caches could not be settled.
 	unsettled error
 }
@@ -188,6 +190,13 @@ func (m *Measurement) Baseline() (account.Snapshot, error) {
 	if m.before, err = ReadSlabs(); err != nil {
 		return account.Snapshot{}, err
 	}
+	if m.stop != nil {
+		counters, err := m.probes.Counters()
+		if err != nil {
+			return account.Snapshot{}, err
+		}
+		m.destroyed = counters.Destroyed
+	}
 	m.begun, _, err = m.sites()
 	m.left = m.begun
 	return m.before, err
@@ -245,7 +254,7 @@ func (m *Measurement) TakeBatch(connections int) error {
 	if err != nil {
 		return err
 	}
-	b.ServerOpens, b.Destroyed = int(counters.ServerEstablished), int(counters.Destroyed)
+	b.ServerOpens, b.Destroyed = int(counters.ServerEstablished), int(counters.Destroyed-m.destroyed)
 	if err := m.Walk(b.Visit); err != nil {
 		return err
 	}
