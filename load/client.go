@@ -245,11 +245,13 @@ func (cs *clientShard) take(events []unix.EpollEvent) {
 			s.fail(stepConnect, socketError(fd))
 			_ = unix.Close(fd)
 		case e.Events&unix.EPOLLOUT != 0:
-			s.connected.Add(1)
 			newly += cs.isUp(e.Fd)
 		}
 	}
 	if newly > 0 {
+		if cs.exchanges == nil {
+			s.connected.Add(int64(newly))
+		}
 		s.established.Add(int64(newly))
 		s.last.Store(int64(Monotonic()))
 	}

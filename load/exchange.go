@@ -35,7 +35,7 @@ func (x *Exchange) Compile() (*regexp.Regexp, error) {
 type talk struct {
 	left []byte // not written yet
 	got  int    // bytes read
-	text []byte // of them, where there is a pattern; no more than MostAnswer
+	text []byte // of them: as much as is held against a pattern, or kept of an answer that was not expected
 }
 
 // exchanges are those of a shard.
@@ -127,9 +127,11 @@ func (x *exchanges) hear(fd int, t *talk) (closed bool, e syscall.Errno) {
 			return true, 0
 		case t != nil:
 			t.got += n
+			most := keptAnswer
 			if x.pattern != nil {
-				t.text = append(t.text, x.buffer[:min(n, MostAnswer-len(t.text))]...)
+				most = MostAnswer
 			}
+			t.text = append(t.text, x.buffer[:min(n, most-len(t.text))]...)
 		}
 	}
 }

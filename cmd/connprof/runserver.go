@@ -42,7 +42,7 @@ func (f *serverFlags) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.every, "every", 30*time.Second, "with --then repeat, how often on each connection")
 }
 
-// names are the flags that need a command.
+// serverFlagNames are the flags that need a command.
 var serverFlagNames = []string{"server-port", "server-wait", "server-output", "send", "expect", "then", "every"}
 
 // options puts the command, and what is said to it, into a run's options.

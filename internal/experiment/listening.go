@@ -109,15 +109,15 @@ type acceptQueues struct {
 	listeners []listener
 	known     map[int]bool // processes that were searched
 	searched  time.Time
-	backlog   int // of the shortest
-	v6only    bool
+	backlog   int  // of the shortest
+	v6only    bool // no listener takes IPv4
 }
 
 // listener is one, as a process of the server has it.
 type listener struct {
-	inode       uint64
-	pid, theirs int
-	process     int // pidfd
+	inode   uint64
+	theirs  int // its number there
+	process int // pidfd
 }
 
 // unknownBacklog is taken where a listener cannot be asked: what most programs ask for at the least.
@@ -190,7 +190,7 @@ func (q *acceptQueues) searchIn(pid int) {
 				return
 			}
 		}
-		q.listeners = append(q.listeners, listener{inode, pid, theirs, process})
+		q.listeners = append(q.listeners, listener{inode, theirs, process})
 	}
 }
 
@@ -233,6 +233,3 @@ func (q *acceptQueues) length() (n int) {
 	}
 	return n
 }
-
-// onlyIPv6 tells whether no listener takes IPv4.
-func (q *acceptQueues) onlyIPv6() bool { return q.v6only }

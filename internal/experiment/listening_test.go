@@ -69,7 +69,7 @@ func aListener(t *testing.T, network string) (in *netcfg.Private, pid int, end f
 func TestAcceptQueuesAreThoseOfTheServer(t *testing.T) {
 	in, pid, end := aListener(t, "tcp")
 	q, err := findQueues(processes{os.Getpid(), pid}, 7777, in)
-	if err != nil || len(q.listeners) != 1 || q.backlog < 128 || q.length() != 0 || q.onlyIPv6() {
+	if err != nil || len(q.listeners) != 1 || q.backlog < 128 || q.length() != 0 || q.v6only {
 		t.Fatalf("%+v: %v", q, err)
 	}
 	var open []net.Conn
@@ -107,7 +107,7 @@ func TestAcceptQueuesAreThoseOfTheServer(t *testing.T) {
 func TestAListenerOfIPv6AloneIsKnown(t *testing.T) {
 	in, pid, _ := aListener(t, "tcp6")
 	q, err := findQueues(processes{pid}, 7777, in)
-	if err != nil || !q.onlyIPv6() {
+	if err != nil || !q.v6only {
 		t.Errorf("%+v: %v", q, err)
 	}
 }

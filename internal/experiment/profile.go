@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/connprof/connprof/internal/account"
@@ -141,7 +142,7 @@ func (p profiled) account(s *Stage) error {
 	case s.plan.Options.ThreadPerConnection:
 		account.FillThreads(s.machine, p.Before(), after, account.Listed(threadCaches, p.Aliases()))
 	case s.plan.served != nil:
-		account.FillThreads(s.machine, p.Before(), after, account.Listed(append(processCaches, threadCaches...), p.Aliases()))
+		account.FillThreads(s.machine, p.Before(), after, account.Listed(slices.Concat(processCaches, threadCaches), p.Aliases()))
 	}
 	if last := s.engine.Progress().Last; last > 0 {
 		s.machine.Cost.AccountSeconds = (load.Monotonic() - last).Seconds()
@@ -156,7 +157,7 @@ func (s *Stage) noteListedFiles(before, after account.Snapshot) {
 	const cache = "proc_inode_cache"
 	was, is := before.Slabs[cache], after.Slabs[cache]
 	if grown := int64(is.ActiveObjects) - int64(was.ActiveObjects); grown > int64(max(100, s.machine.Load.Established/50)) {
-		s.note(fmt.Sprintf("another program of this host has looked at %d files in /proc meanwhile, such as a process's open ones: "+
+		s.note(fmt.Sprintf("%d files in /proc were looked at meanwhile, by other programs or by connprof where the server has many processes: "+
 			"proc_inode_cache has grown by %.1f MiB, and the dentry cache as well, which is no connection's", grown,
 			float64(int64(is.PageBytes())-int64(was.PageBytes()))/(1<<20)))
 	}

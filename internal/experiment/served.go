@@ -43,7 +43,6 @@ type served struct {
 	left    chan struct{} // closed when the engine is to be asked no more
 	talked  sync.WaitGroup
 	before  serverUse
-	after   serverUse
 	gone    chan struct{} // closed once nothing of the program runs
 	notes   []string
 	once    sync.Once
@@ -77,7 +76,7 @@ func (s *served) start(network *netcfg.Private, plan *Plan) error {
 	if s.queues, err = findQueues(s.guard, s.at.Port(), network); err != nil {
 		return err
 	}
-	if !plan.Options.IPv6 && s.queues.onlyIPv6() {
+	if !plan.Options.IPv6 && s.queues.v6only {
 		return fmt.Errorf("the server listens on [::]:%d alone, and takes no IPv4 there (IPV6_V6ONLY): use --ipv6, or have it listen on 0.0.0.0", s.at.Port())
 	}
 	s.rest()
@@ -226,17 +225,15 @@ func (s *served) Err() error {
 	}
 }
 
-// Measure notes what the program takes, once it has done what there was to do.
-func (s *served) Measure() {
-	s.rest()
-	s.after = s.use()
-}
+// Measure waits until the program has done what there was to do.
+func (s *served) Measure() { s.rest() }
 
-// Join writes what is known of the program into the recording.
+// Join writes what is known of the program into the recording. What it takes is asked after the account: each look at a process leaves
+// inodes in /proc, which are slab memory.
 func (s *served) Join(r *recording.Recording) {
 	m := r.Machines[0]
 	m.Notes = append(m.Notes, s.notes...)
-	b, a := s.before, s.after
+	b, a := s.before, s.use()
 	if s.Err() != nil { // what it took has gone with it
 		a, b = serverUse{}, serverUse{}
 	}

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -40,7 +41,7 @@ func Main() {
 }
 
 func guard() int {
-	runtime.LockOSThread() // the program is killed with the thread that has started it, and that is the process's first
+	runtime.LockOSThread() // the program is killed with the thread that has started it, and this one lasts
 	for _, fd := range []int{controlFD, reportFD, commandFD} {
 		unix.CloseOnExec(fd)
 	}
@@ -95,7 +96,7 @@ func (c *Command) start() (pid int, files uint64, err error) {
 	cmd := exec.Command(c.Args[0], c.Args[1:]...)
 	cmd.Stdout, cmd.Stderr, cmd.Env = os.Stdout, os.Stderr, c.Environ
 	if cmd.Env == nil {
-		cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return len(v) > len(guardEnv) && v[:len(guardEnv)+1] == guardEnv+"=" })
+		cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, guardEnv+"=") })
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.Credential, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

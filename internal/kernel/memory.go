@@ -51,7 +51,7 @@ func WantsCPU(pid int) bool {
 	if err != nil {
 		return false
 	}
-	if stat, err := p.Stat(); err != nil || stat.NumThreads > fewThreads {
+	if stat, err := p.Stat(); err != nil || stat.NumThreads == 1 || stat.NumThreads > fewThreads {
 		return err == nil && stat.State == "R"
 	}
 	threads, err := procfs.AllThreads(pid)

@@ -171,7 +171,8 @@ func TestAServerThatFailsItsConnectionsIsNamed(t *testing.T) {
 		{"accepts nothing", []string{"deaf"}, nil, []string{"the server has accepted 0 of", "wait in its accept queue"}, 0},
 		{"says something else", []string{"greets=-ERR go away", "leaves"}, []string{"--expect", "PONG"},
 			[]string{"600 of 600 connections", "the expected answer: something else came"}, 0},
-		{"says too little", []string{"greets=hello"}, []string{"--expect", "100"}, []string{"600 of 600 connections", "something else came, and nothing more in time"}, 0},
+		{"says too little", []string{"greets=hello"}, []string{"--expect", "100"}, []string{"600 of 600 connections", "something else came, and nothing more in time",
+			`the first answer began "hello\r\n"`, "--expect 100 is a number of bytes"}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
