@@ -299,6 +299,7 @@ func checkEnd(t *testing.T, c wire.CommandResult) {
 	t.Helper()
 	if failed(c) {
 		t.Errorf("%s\n%s", outcome(c), complaint(c))
+		inShort.add(t.Name(), outcome(c)+"\n"+complaint(c))
 	}
 }
 
@@ -321,10 +322,12 @@ func checkMainJob(t *testing.T, c wire.CommandResult, hooks kernel.HookKind, fil
 	}
 	if err := errors.Join(errs...); err != nil {
 		t.Errorf("the recording:\n%v", err)
+		inShort.add(t.Name(), err.Error())
 	}
 	auto := readOne(t, files, recordingBy(string(kernel.KindAuto)))
 	if err := checkSameAccount(named{"by auto", auto}, named{"by " + string(hooks), m}); err != nil {
 		t.Errorf("the account:\n%v", err)
+		inShort.add(t.Name(), err.Error())
 	}
 }
 
@@ -359,12 +362,16 @@ func checkTestRun(t *testing.T, version, folder string, c wire.CommandResult) {
 		}
 	}
 	t.Logf("%s: %d tests passed", folder, passed)
+	failedTests := failedIn(events)
 	for _, e := range events {
 		switch {
 		case e.Test == "":
 		case e.Action == "fail":
 			told = true
 			t.Errorf("%s failed:\n%s", e.Test, printed[e.Test])
+			if innermost(e.Test, failedTests) {
+				inShort.add(fmt.Sprintf("%s %s %s", version, folder, e.Test), printed[e.Test])
+			}
 		case e.Action == "skip" && !maySkip(version, folder, e.Test, printed[e.Test]):
 			t.Errorf("%s was skipped, which kernel %s gives no reason for:\n%s", e.Test, version, printed[e.Test])
 		}
@@ -377,6 +384,16 @@ func checkTestRun(t *testing.T, version, folder string, c wire.CommandResult) {
 	case passed == 0:
 		t.Error("no test passed")
 	}
+}
+
+func failedIn(events []testEvent) []string {
+	var names []string
+	for _, e := range events {
+		if e.Action == "fail" && e.Test != "" {
+			names = append(names, e.Test)
+		}
+	}
+	return names
 }
 
 func maySkip(version, folder, test, printed string) bool {
