@@ -14,11 +14,16 @@ const mostListeners = 1000
 
 // listeners gathers listening sockets with their accept queues.
 type listeners struct {
-	all []recording.Listener
+	all    []recording.Listener
+	places map[place]struct{} // of all of them
 }
 
 // add enters a listener. Beyond twice the bound those with the emptiest queues go.
 func (l *listeners) add(owners account.Owners, places account.Places, e *kernel.Endpoint) {
+	if l.places == nil {
+		l.places = map[place]struct{}{}
+	}
+	l.places[place{e.Netns, e.Local.Port()}] = struct{}{}
 	row := recording.Listener{Netns: e.Netns, Address: e.Local.String(), Queue: int(e.Live.AcceptQueue), Backlog: int(e.Live.AcceptMax)}
 	who := owners.Owner(e.File)
 	if who == nil && places != nil {

@@ -60,18 +60,14 @@ type look struct {
 }
 
 // Snapshot looks at all TCP sockets of the host once.
-func Snapshot(o Options) (*recording.Machine, error) {
-	l := newLook(o)
-	l.settle()
-	l.checkPIDNamespace()
-	if err := l.load(); err != nil {
+func Snapshot(o Options) (m *recording.Machine, err error) {
+	begun, usage := time.Now(), cpuTime()
+	w, err := NewWatcher(o)
+	if err != nil {
 		return nil, err
 	}
-	defer l.probes.Close()
-	if err := l.walk(); err != nil {
-		return nil, err
-	}
-	return l.machine, l.finish()
+	defer func() { err = errors.Join(err, w.Close()) }()
+	return w.look(begun, usage)
 }
 
 func newLook(o Options) *look {
@@ -99,16 +95,30 @@ func (l *look) note(format string, args ...any) {
 	l.machine.Notes = append(l.machine.Notes, first)
 }
 
-// load calibrates, if that has to be, and loads the walk.
+// load calibrates, if that has to be, and loads the walk with the programs that tell who opens connections.
 func (l *look) load() error {
-	calibration := l.calibrate()
-	var err error
-	l.probes, err = loader.Load(loader.Config{Hooks: loader.WalkOnly, Live: true, Asked: l.options.Choice.asked(),
-		Opens: l.opening, Scope: loader.InAllNetns()})
+	c := l.options.calibrate()
+	probes, err := l.options.load(l.opening)
 	if err != nil {
 		return err
 	}
-	for _, h := range l.probes.Hooks() {
+	l.use(probes, c)
+	return nil
+}
+
+// load loads the walk, and with it what tells who opens connections.
+func (o *Options) load(opening *loader.Opens) (*loader.Probes, error) {
+	return loader.Load(loader.Config{Hooks: loader.WalkOnly, Live: true, Asked: o.Choice.asked(), Opens: opening, Scope: loader.InAllNetns()})
+}
+
+// use makes the look one by programs that are loaded.
+func (l *look) use(probes *loader.Probes, c calibrationResult) {
+	l.probes = probes
+	l.machine.Look.Calibration = c.kind
+	if c.note != "" {
+		l.note("%s", c.note)
+	}
+	for _, h := range probes.Hooks() {
 		l.machine.Hooks = append(l.machine.Hooks, recording.Hook{Name: h.Name, Function: h.Function, Kind: h.Kind, Attached: h.Attached,
 			Note: h.Note})
 	}
@@ -116,33 +126,34 @@ func (l *look) load() error {
 	if err != nil {
 		l.note("%v: the bytes of objects are not known, their numbers are", err)
 	}
-	l.caches = account.CalibratedCaches(slabs, aliases, nil, calibration)
+	l.caches = account.CalibratedCaches(slabs, aliases, nil, c.known)
 	l.caches.Meet(func() map[uint64]kernel.CacheInfo {
-		met, err := l.probes.Caches()
+		met, err := probes.Caches()
 		if err != nil {
 			return nil // then their names are not known, as where the map was full
 		}
 		return met
 	})
-	return nil
 }
 
-// calibrate is what the kernel's allocation sites tell, nil where that is left out.
-func (l *look) calibrate() *account.Calibration {
-	l.machine.Look.Calibration = recording.Uncalibrated
-	if l.options.NoCalibrate {
-		l.note("slabobj_ext vectors and security modules' objects are left out, as --no-calibrate asks")
-		return nil
+// calibrationResult is what the kernel's allocation sites tell; known is nil where that is left out.
+type calibrationResult struct {
+	known *account.Calibration
+	kind  recording.Calibration
+	note  string
+}
+
+func (o *Options) calibrate() calibrationResult {
+	if o.NoCalibrate {
+		return calibrationResult{kind: recording.Uncalibrated,
+			note: "slabobj_ext vectors and security modules' objects are left out, as --no-calibrate asks"}
 	}
-	file := l.options.Calibration
+	file := o.Calibration
 	if file == "" {
 		file = CalibrationFile
 	}
-	c, kind, note := calibrated(file, calibrate)
-	l.machine.Look.Calibration = kind
-	if note != "" {
-		l.note("%s", note)
-	}
+	var c calibrationResult
+	c.known, c.kind, c.note = calibrated(file, calibrate)
 	return c
 }
 
