@@ -4,6 +4,7 @@ package vm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -361,7 +362,7 @@ func checkTestRun(t *testing.T, version, folder string, c wire.CommandResult) {
 			passed++
 		}
 	}
-	t.Logf("%s: %d tests passed", folder, passed)
+	t.Logf("%s: %d tests passed; slowest: %s", folder, passed, slowest(events))
 	failedTests := failedIn(events)
 	for _, e := range events {
 		switch {
@@ -384,6 +385,20 @@ func checkTestRun(t *testing.T, version, folder string, c wire.CommandResult) {
 	case passed == 0:
 		t.Error("no test passed")
 	}
+}
+
+// slowestTests is how many of a package's tests are named with what they took.
+const slowestTests = 8
+
+// slowest names the tests that took longest, where there is time to save.
+func slowest(events []testEvent) string {
+	over := slices.DeleteFunc(slices.Clone(events), func(e testEvent) bool { return e.Elapsed == 0 || e.Test == "" || strings.Contains(e.Test, "/") })
+	slices.SortFunc(over, func(a, b testEvent) int { return cmp.Compare(b.Elapsed, a.Elapsed) })
+	var names []string
+	for _, e := range over[:min(len(over), slowestTests)] {
+		names = append(names, fmt.Sprintf("%s %.0f s", e.Test, e.Elapsed))
+	}
+	return strings.Join(names, ", ")
 }
 
 func failedIn(events []testEvent) []string {
@@ -410,6 +425,8 @@ type testEvent struct {
 	Action string // run, output, pass, fail, skip, ...
 	Test   string // empty for the package as a whole
 	Output string
+	// Elapsed is what the test took, in seconds, where it is over.
+	Elapsed float64
 }
 
 func testEvents(t *testing.T, output string) []testEvent {
