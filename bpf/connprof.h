@@ -206,7 +206,7 @@ struct site {
 _Static_assert(sizeof(struct site) == 32, "site is read as 32 bytes");
 
 #define SITES 512
-#define SITE_PROBES 8
+#define SITE_PROBES 16
 
 struct site_table {
 	__u64 full; /* events that found no place */

@@ -75,7 +75,8 @@ static __always_inline bool claim(struct site *s, __u64 call_site, __u64 cache, 
 	return true;
 }
 
-/* Counts one event. A call site that is new takes the first free place of its few; sites differ by the hundred.
+/* Counts one event. A call site that is new takes the first free place of its few; sites differ by the hundred. The places
+ * are not neighbours: those of sites nearby would crowd.
  *
  * Three or four programs use one CPU's table. The kernel does not start one inside itself (since 05b24ff9b2cf, 6.1; before,
  * it does), but an interrupt that allocates may run another of them between any two instructions of this, and so may a
@@ -88,10 +89,11 @@ static __always_inline bool claim(struct site *s, __u64 call_site, __u64 cache, 
 static __always_inline void count_site(struct site_table *t, __u64 call_site, __u64 cache, enum role role,
 				       enum site_kind kind)
 {
-	__u32 at = ((__u32)call_site ^ (__u32)(call_site >> 9) ^ role * 131 ^ kind * 37);
+	__u32 mixed = ((__u32)call_site + role * 131 + kind * 37) * 2654435769U; /* 2^32 / golden ratio */
+	__u32 at = mixed >> 16, step = (mixed >> 6) | 1; /* odd: it comes by every place */
 
 	for (int i = 0; i < SITE_PROBES; i++) {
-		struct site *s = &t->sites[(at + i) & (SITES - 1)];
+		struct site *s = &t->sites[(at + i * step) & (SITES - 1)];
 
 		if (s->call_site == call_site && s->cache == cache && s->role == role && s->kind == kind) {
 			COUNT(s->count);

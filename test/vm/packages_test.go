@@ -22,7 +22,7 @@ var testPackages = []testPackage{
 		once: "TestGrowthOfRunsBetweenTwoHostsIsExplained/20_addresses|SeveralProcesses|SaidOnAConnection", parallel: waiting},
 	{folder: "netcfg", parallel: waiting}, {folder: "load"}, {folder: "loader"}, {folder: "internal/limits"},
 	{folder: "internal/account", kernels: []string{onceOn}}, // pure Go: the same everywhere
-	{folder: "internal/experiment", once: "TestStop|TestAbort|TestHeld|TestWithoutProfile|TestAThreadedRunWithoutAProfile|TestEndpointList"},
+	{folder: "internal/experiment", once: "TestStop|TestAbort|TestHeld|TestWithoutProfile|TestAThreadedRunWithoutAProfile|TestEndpointList|TestALargePayload"},
 	{folder: "internal/measure"}, {folder: "internal/kernel"},
 	{folder: "test/leaks", run: "Static|Churn|DoNotComeUp|WithoutAPort", once: "TestAChurn|TestALeakOfAStaticProgramIsFound/Go",
 		built: leakPrograms},
