@@ -19,11 +19,18 @@ type TCPBooks struct {
 	SlabBytes uint64 // Slab in /proc/meminfo
 	MemTotal  uint64 // bytes
 
-	PageLimits     [3]int64 // sysctl net.ipv4.tcp_mem, in pages: low, pressure, high
-	MaxOrphans     int      // sysctl net.ipv4.tcp_max_orphans
-	MaxTimeWait    int      // sysctl net.ipv4.tcp_max_tw_buckets, of this process's network namespace
-	TCPSocksShared bool     // TCPSocks counts objects of other types as well: SLUB has merged the cache with theirs
+	PageLimits  [3]int64 // sysctl net.ipv4.tcp_mem, in pages: low, pressure, high
+	MaxOrphans  int      // sysctl net.ipv4.tcp_max_orphans
+	MaxTimeWait int      // sysctl net.ipv4.tcp_max_tw_buckets, of this process's network namespace
+	// Tracked is connection tracking's entries in this process's network namespace, MaxTracked the limit for each namespace (sysctl
+	// net.netfilter.nf_conntrack_max), TrackedBytes the slabs of the entries of all. They are 0 where the kernel tracks nothing.
+	Tracked, MaxTracked int
+	TrackedBytes        uint64
+	TCPSocksShared      bool // TCPSocks counts objects of other types as well: SLUB has merged the cache with theirs
 }
+
+// trackingCache is where connection tracking's entries are, those of all network namespaces since 4.7.
+const trackingCache = "nf_conntrack"
 
 // ReadTCPBooks reads the running kernel's books. Each error names the file that could not be read, and the figures that it
 // would have given are 0; the others are right all the same. Only root may read /proc/slabinfo, and the limits of the whole
@@ -43,6 +50,7 @@ func TCPBooksBelow(proc, sysKernelSlab string) (TCPBooks, []error) {
 	for _, read := range []func() error{
 		func() error { return b.readSockstat(procFS, proc) },
 		func() error { return b.readLimits(procFS, proc) },
+		func() error { return b.readTracking(procFS, proc) },
 		func() error { return b.readSlabs(proc, sysKernelSlab) },
 		func() error { return b.readMeminfo(proc) },
 	} {
@@ -106,12 +114,34 @@ func (b *TCPBooks) readLimits(procFS procfs.FS, proc string) error {
 	return nil
 }
 
+// readTracking reads how full connection tracking is. Without its module it has no files.
+func (b *TCPBooks) readTracking(procFS procfs.FS, proc string) error {
+	for _, sysctl := range []struct {
+		name string
+		into *int
+	}{{"net.netfilter.nf_conntrack_count", &b.Tracked}, {"net.netfilter.nf_conntrack_max", &b.MaxTracked}} {
+		numbers, err := procFS.SysctlInts(sysctl.name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil && len(numbers) != 1 {
+			err = fmt.Errorf("%d numbers in it, want 1", len(numbers))
+		}
+		if err != nil {
+			return fmt.Errorf("read the sysctl %s below %s: %w", sysctl.name, proc, err)
+		}
+		*sysctl.into = numbers[0]
+	}
+	return nil
+}
+
 // readSlabs counts the objects of the caches TCP and TCPv6. A kernel without IPv6 has one of them.
 func (b *TCPBooks) readSlabs(proc, sysKernelSlab string) error {
 	slabs, err := SlabinfoBelow(proc)
 	if err != nil {
 		return err
 	}
+	b.TrackedBytes = slabs[trackingCache].PageBytes() // which SLUB merges with none: its objects are reused before a grace period
 	aliases := Aliases(sysKernelSlab, slabs)
 	counted := map[string]bool{}
 	for _, name := range Types[TCPSock].Caches {

@@ -15,9 +15,11 @@ func testProc(t *testing.T, without ...string) (proc, slab string) {
 		"net/sockstat":         "sockets: used 400\nTCP: inuse 120 orphan 7 tw 9 alloc 174 mem 20272\nUDP: inuse 3 mem 2\n",
 		"net/sockstat6":        "TCP6: inuse 30\nUDP6: inuse 1\n",
 		"sys/net/ipv4/tcp_mem": "100\t200\t300\n", "sys/net/ipv4/tcp_max_orphans": "131072\n",
-		"sys/net/ipv4/tcp_max_tw_buckets": "65536\n",
+		"sys/net/ipv4/tcp_max_tw_buckets":      "65536\n",
+		"sys/net/netfilter/nf_conntrack_count": "321\n", "sys/net/netfilter/nf_conntrack_max": "262144\n",
 		"slabinfo": "slabinfo - version: 2.1\n# name\nTCPv6 40 48 2496 13 8 : tunables 0 0 0 : slabdata 4 4 0\n" +
-			"TCP 134 140 2368 13 8 : tunables 0 0 0 : slabdata 11 11 0\ntw_sock_TCP 9 16 256 16 1 : tunables 0 0 0 : slabdata 1 1 0\n",
+			"TCP 134 140 2368 13 8 : tunables 0 0 0 : slabdata 11 11 0\ntw_sock_TCP 9 16 256 16 1 : tunables 0 0 0 : slabdata 1 1 0\n" +
+			"nf_conntrack 330 336 256 16 1 : tunables 0 0 0 : slabdata 21 21 0\n",
 		"meminfo": testMeminfo,
 	}
 	for _, name := range without {
@@ -37,7 +39,8 @@ func testProc(t *testing.T, without ...string) (proc, slab string) {
 }
 
 var testBooks = TCPBooks{Alloc: 174, Orphans: 7, Pages: 20272, InUse: 150, TimeWait: 9, TCPSocks: 174,
-	SlabBytes: 113172 * 1024, MemTotal: 24612344 * 1024, PageLimits: [3]int64{100, 200, 300}, MaxOrphans: 131072, MaxTimeWait: 65536}
+	SlabBytes: 113172 * 1024, MemTotal: 24612344 * 1024, PageLimits: [3]int64{100, 200, 300}, MaxOrphans: 131072, MaxTimeWait: 65536,
+	Tracked: 321, MaxTracked: 262144, TrackedBytes: 21 * uint64(os.Getpagesize())}
 
 func TestTheBooksAreReadTogether(t *testing.T) {
 	got, errs := TCPBooksBelow(testProc(t))
@@ -51,12 +54,13 @@ func TestABookThatCannotBeReadNamesItselfAndLeavesTheOthers(t *testing.T) {
 		b   func(*TCPBooks)
 		say string
 	}{
-		"slabinfo":                        {func(b *TCPBooks) { b.TCPSocks = 0 }, "/slabinfo"},
-		"net/sockstat":                    {func(b *TCPBooks) { b.Alloc, b.Orphans, b.TimeWait, b.Pages, b.InUse = 0, 0, 0, 0, 0 }, "/net/sockstat"},
-		"net/sockstat6":                   {func(b *TCPBooks) { b.InUse = 120 }, ""}, // no IPv6
-		"meminfo":                         {func(b *TCPBooks) { b.SlabBytes, b.MemTotal = 0, 0 }, "/meminfo"},
-		"sys/net/ipv4/tcp_max_orphans":    {func(b *TCPBooks) { b.MaxOrphans, b.MaxTimeWait = 0, 0 }, "tcp_max_orphans"},
-		"sys/net/ipv4/tcp_max_tw_buckets": {func(b *TCPBooks) { b.MaxTimeWait = 0 }, "tcp_max_tw_buckets"},
+		"slabinfo":                             {func(b *TCPBooks) { b.TCPSocks, b.TrackedBytes = 0, 0 }, "/slabinfo"},
+		"sys/net/netfilter/nf_conntrack_count": {func(b *TCPBooks) { b.Tracked, b.MaxTracked = 0, 0 }, ""}, // nothing is tracked
+		"net/sockstat":                         {func(b *TCPBooks) { b.Alloc, b.Orphans, b.TimeWait, b.Pages, b.InUse = 0, 0, 0, 0, 0 }, "/net/sockstat"},
+		"net/sockstat6":                        {func(b *TCPBooks) { b.InUse = 120 }, ""}, // no IPv6
+		"meminfo":                              {func(b *TCPBooks) { b.SlabBytes, b.MemTotal = 0, 0 }, "/meminfo"},
+		"sys/net/ipv4/tcp_max_orphans":         {func(b *TCPBooks) { b.MaxOrphans, b.MaxTimeWait = 0, 0 }, "tcp_max_orphans"},
+		"sys/net/ipv4/tcp_max_tw_buckets":      {func(b *TCPBooks) { b.MaxTimeWait = 0 }, "tcp_max_tw_buckets"},
 	} {
 		t.Run(file, func(t *testing.T) {
 			want := testBooks

@@ -20,5 +20,6 @@ func (l *look) readBooks() account.HostBooks {
 	}
 	at := l.machine.Look
 	at.Orphans, at.OrphansMax, at.TimeWaits, at.TimeWaitsMax = books.Orphans, books.MaxOrphans, books.TimeWait, books.MaxTimeWait
+	at.Tracked, at.TrackedMax, at.TrackedBytes = books.Tracked, books.MaxTracked, books.TrackedBytes
 	return account.BooksOf(books, pages)
 }

@@ -18,6 +18,11 @@ type Look struct {
 	OrphansMax   int `json:"orphans_max"`
 	TimeWaits    int `json:"time_waits"`
 	TimeWaitsMax int `json:"time_waits_max"`
+	// Tracked is connection tracking's entries in the namespace that connprof runs in, TrackedMax their limit,
+	// net.netfilter.nf_conntrack_max. TrackedBytes is the slabs of all namespaces' entries. They are part of no socket's account.
+	Tracked      int    `json:"tracked,omitempty"`
+	TrackedMax   int    `json:"tracked_max,omitempty"`
+	TrackedBytes uint64 `json:"tracked_bytes,omitempty"`
 }
 
 // Calibration is how a look knows what only allocation sites tell.

@@ -14,7 +14,7 @@ type Book struct {
 	Warn                      bool
 }
 
-// booksOf are the four books.
+// booksOf are the four books, and that of connection tracking where the kernel has one.
 func booksOf(m *recording.Machine) []Book {
 	b := m.Books
 	if b == nil {
@@ -27,7 +27,7 @@ func booksOf(m *recording.Machine) []Book {
 		}
 		return format.Minus(format.Count(int64(math.Round(f))))
 	}
-	return []Book{
+	books := []Book{
 		{"sockets", format.Count(b.Sockets.Alloc), format.Count(found), format.Minus(format.Count(b.Sockets.Unreachable)),
 			"alloc in sockstat; " + format.Count(b.Sockets.Walked) + " in tables, " + format.Count(b.Sockets.Unconnected) +
 				" by file alone", b.Sockets.Unreachable != 0},
@@ -38,4 +38,9 @@ func booksOf(m *recording.Machine) []Book {
 		{"Slab", format.Size(float64(b.Slab.TotalBytes)), format.Size(float64(b.Slab.AccountedBytes)),
 			format.Size(float64(b.Slab.Remainder())), "in meminfo, most of it not TCP's", false},
 	}
+	if l := m.Look; l != nil && (l.Tracked > 0 || l.TrackedBytes > 0) {
+		books = append(books, Book{"conntrack", format.Count(int64(l.Tracked)), format.None, format.None, "entries, of " +
+			format.Count(int64(l.TrackedMax)) + "; " + format.Size(float64(l.TrackedBytes)) + " of slab, in no socket's account", false})
+	}
+	return books
 }

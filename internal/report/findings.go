@@ -178,6 +178,17 @@ func timeWaits(m *recording.Machine, from Threshold) []figures {
 	return ofLimit(m.Look.TimeWaits, m.Look.TimeWaitsMax, from.Share)
 }
 
+func trackedEntries(m *recording.Machine, from Threshold) []figures {
+	if m.Look == nil {
+		return nil
+	}
+	found := ofLimit(m.Look.Tracked, m.Look.TrackedMax, from.Share)
+	for i := range found {
+		found[i].noun = [2]string{"entry", "entries"}
+	}
+	return found
+}
+
 func tcpMem(m *recording.Machine, from Threshold) []figures {
 	if m.Books == nil || m.Books.Pages.LimitPressure <= 0 {
 		return nil

@@ -69,6 +69,9 @@ func TestARuleSpeaksFromItsLimitOn(t *testing.T) {
 			m.Look.Orphans, m.Look.OrphansMax, m.Look.TimeWaits, m.Look.TimeWaitsMax = orphans, 1000, timeWaits, 1000
 		})
 	}
+	tracked := func(n int) *recording.Machine {
+		return looked(func(m *recording.Machine) { m.Look.Tracked, m.Look.TrackedMax = n, 1000 })
+	}
 	pages := func(n int64) *recording.Machine {
 		return looked(func(m *recording.Machine) { m.Books.Pages = recording.PageBook{Kernel: n, LimitPressure: 1000} })
 	}
@@ -98,6 +101,8 @@ func TestARuleSpeaksFromItsLimitOn(t *testing.T) {
 			[]*recording.Machine{host(0, 499)}},
 		{"tcp_mem", pages(750), "TCP has 750 pages for queues: 75.0 % of the 1,000 at which net.ipv4.tcp_mem puts it under pressure",
 			[]*recording.Machine{pages(749)}},
+		{"conntrack", tracked(750), "connection tracking has 750 entries: 75.0 % of the 1,000 that net.netfilter.nf_conntrack_max allows",
+			[]*recording.Machine{tracked(749)}},
 		{"unconnected", state("CLOSE", 20, nil), "api has 20 sockets in CLOSE: 0 B", []*recording.Machine{state("CLOSE", 19, nil)}},
 		{"unreachable", lost(10), "10 sockets are in nobody's reach: the kernel counts them, and no table and no process has them",
 			[]*recording.Machine{lost(9), lost(-10)}},

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"bytes"
+	"net"
 	"os"
 	"strconv"
 	"testing"
 
 	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/recording"
+	"github.com/connprof/connprof/netcfg"
 	"github.com/connprof/connprof/test/check"
 )
 
@@ -45,4 +48,58 @@ func objectOf(row recording.EndpointRow, kind string) recording.ObjectRow {
 		}
 	}
 	return recording.ObjectRow{}
+}
+
+// A snapshot has the entries of the network namespace that it runs in beside the sockets' account, and no socket has a share of them.
+func TestASnapshotSaysHowFullConnectionTrackingIs(t *testing.T) {
+	const connections = 60
+	network, err := netcfg.NewPrivate(netcfg.Config{ClientAddresses: 1, Sockets: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer network.Close()
+	most, err := network.Track()
+	if err != nil {
+		if _, err := os.Stat("/proc/sys/net/netfilter/nf_conntrack_max"); err == nil {
+			t.Fatalf("the kernel has connection tracking: %v", err)
+		}
+	}
+	var ends []net.Conn
+	defer func() {
+		for _, c := range ends {
+			c.Close()
+		}
+	}()
+	holds(t, network.Do(func() error {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		for range connections {
+			client, err := net.Dial("tcp4", l.Addr().String())
+			if err != nil {
+				return err
+			}
+			ends = append(ends, client)
+		}
+		return nil
+	}))
+	cmd := command(t, "snapshot", "--no-calibrate", "-o", "look.json")
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	holds(t, network.Start(cmd))
+	holds(t, cmd.Wait())
+	look := readRecording(t, cmd.Dir+"/look.json").Machines[0].Look
+	if most == 0 { // a kernel without it
+		if look.TrackedMax != 0 || look.Tracked != 0 {
+			t.Errorf("%d of %d entries, and nothing is tracked", look.Tracked, look.TrackedMax)
+		}
+		return
+	}
+	if look.Tracked != connections || look.TrackedMax != most || look.TrackedBytes < connections*200 {
+		t.Errorf("%d of %d entries in %d bytes, want %d of %d in 200 each at least", look.Tracked, look.TrackedMax, look.TrackedBytes,
+			connections, most)
+	}
+	says(t, "stdout", out.String(), "conntrack", "entries, of ")
 }
