@@ -17,12 +17,13 @@ struct {
 	__type(value, struct cache_info);
 } caches SEC(".maps");
 
-static __always_inline void remember_cache(const struct kmem_cache *cache)
+/* False where it has to be tried again: the map's bucket was in use by what this program interrupts. */
+static __always_inline bool remember_cache(const struct kmem_cache *cache)
 {
 	__u64 key = (__u64)cache;
 
 	if (!cache || bpf_map_lookup_elem(&caches, &key))
-		return;
+		return true;
 	struct cache_info info = {};
 
 	bpf_probe_read_kernel_str(info.name, sizeof(info.name), BPF_CORE_READ(cache, name));
@@ -31,10 +32,14 @@ static __always_inline void remember_cache(const struct kmem_cache *cache)
 	info.oo = BPF_CORE_READ(cache, oo.x);
 	info.flags = BPF_CORE_READ(cache, flags);
 	long err = bpf_map_update_elem(&caches, &key, &info, BPF_NOEXIST);
+
+	if (err == -EBUSY)
+		return false;
 	struct cpu_counters *c = my_counters();
 
 	if (err && err != -EEXIST && c) /* that it exists is what was wanted */
 		COUNT(c->map_full);
+	return true;
 }
 
 #endif

@@ -89,6 +89,13 @@ static __always_inline bool claim(struct site *s, __u64 call_site, __u64 cache, 
 static __always_inline void count_site(struct site_table *t, __u64 call_site, __u64 cache, enum role role,
 				       enum site_kind kind)
 {
+	__u64 unnamed = READ_ONCE(t->unnamed);
+
+	if (unnamed) { /* an interrupt's, that found the map of names in use */
+		t->unnamed = 0;
+		if (!remember_cache((struct kmem_cache *)unnamed))
+			t->unnamed = unnamed;
+	}
 	__u32 mixed = ((__u32)call_site + role * 131 + kind * 37) * 2654435769U; /* 2^32 / golden ratio */
 	__u32 at = mixed >> 16, step = (mixed >> 6) | 1; /* odd: it comes by every place */
 
@@ -100,8 +107,11 @@ static __always_inline void count_site(struct site_table *t, __u64 call_site, __
 			return;
 		}
 		if (!READ_ONCE(s->claims) && claim(s, call_site, cache, role, kind)) {
-			if (!(kind & SITE_SIZED))
-				remember_cache((struct kmem_cache *)cache);
+			if (!(kind & SITE_SIZED) && !remember_cache((struct kmem_cache *)cache)) {
+				if (t->unnamed)
+					COUNT(t->full);
+				t->unnamed = cache;
+			}
 			return;
 		}
 	}

@@ -36,6 +36,7 @@ const (
 type SlabSiteTable struct {
 	_           structs.HostLayout
 	Full        uint64
+	Unnamed     uint64
 	UntilSample uint64
 	Sites       [512]SlabSite
 }

@@ -83,6 +83,9 @@ func (p *Probes) Sites() ([]kernel.Site, uint64, error) {
 	var full uint64
 	for i := range perCPU {
 		full += perCPU[i].Full
+		if perCPU[i].Unnamed != 0 { // a cache whose name is still to be written down
+			full++
+		}
 		for _, s := range perCPU[i].Sites {
 			if s.CallSite != 0 {
 				sums[site(s)] += s.Count

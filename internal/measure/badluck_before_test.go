@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/test/check"
 )
 
 func TestConnectionsFromBeforeTheTraceAreCountedOnce(t *testing.T) {
@@ -70,7 +71,7 @@ func TestConnectionsFromBeforeTheTraceMayBeAcceptedInIt(t *testing.T) {
 	s.wantRows(rec, map[string]int{"client ESTABLISHED": n - closed, "server ESTABLISHED": n - closed,
 		"listener LISTEN": 1, "server TIME_WAIT": closed})
 	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", whole(n-closed))
-	if s.hooked(kernel.HookAccept) && counters.Accepts != n {
+	if s.hooked(kernel.HookAccept) && !check.Short(int(counters.Accepts), n, s.skipped(counters)) {
 		t.Errorf("%d accepts, want %d", counters.Accepts, n)
 	}
 }

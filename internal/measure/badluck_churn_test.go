@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/loader"
 	"github.com/connprof/connprof/test/check"
 )
@@ -168,9 +169,7 @@ func TestTracersBesideEachOtherSeeTheSame(t *testing.T) {
 	}
 	mine.Events, theirs.Events = 0, 0 // one samples more stacks than the other
 	mine.FreeMisses, theirs.FreeMisses = 0, 0
-	if !check.Quiet { // what an interrupt allocates in the middle of a program is skipped, whosever it is
-		mine.RecursionMisses, theirs.RecursionMisses = 0, 0
-	}
+	mine.RecursionMisses, theirs.RecursionMisses = 0, 0 // what an interrupt allocates in the middle of a program is skipped
 	if mine != theirs {
 		t.Errorf("one counts %+v, the other %+v", mine, theirs)
 	}
@@ -181,11 +180,11 @@ func TestEndsOfAKilledClientAreOrphans(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		finTimeout string
-		objects    map[string]int // of the client's ends
+		replaced   bool
 	}{
 		// tcp_time_wait() replaces the tcp_sock unless it has to wait for longer than TIME_WAIT lasts.
-		{"for a minute", "60", map[string]int{"tcp_timewait_sock": n, "tcp_sock": 0, "file": 0, "socket_alloc": 0}},
-		{"for longer", "600", bare(n)},
+		{"for a minute", "60", true},
+		{"for longer", "600", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newScene(t)
@@ -199,10 +198,25 @@ func TestEndsOfAKilledClientAreOrphans(t *testing.T) {
 			s.await("FIN_WAIT2", n)
 			rec, counters := s.finish(0)
 			s.wantRows(rec, map[string]int{"client FIN_WAIT2": n, "server CLOSE_WAIT": n, "listener LISTEN": 1})
-			s.wantObjects(rec, kernel.RoleClient, "FIN_WAIT2", c.objects)
+			if c.replaced {
+				s.wantReplaced(rec, n)
+			} else {
+				s.wantObjects(rec, kernel.RoleClient, "FIN_WAIT2", bare(n))
+			}
 			s.wantObjects(rec, kernel.RoleServer, "CLOSE_WAIT", whole(n))
 			s.wantUp(counters, n, n)
 		})
+	}
+}
+
+// wantReplaced wants the clients' ends in FIN_WAIT2 to have tcp_timewait_socks in place of tcp_socks. One whose ACK comes while its
+// process still closes it keeps the tcp_sock (sock_owned_by_user in tcp_rcv_state_process): on a slow host there may be a few.
+func (s *scene) wantReplaced(rec *recording.Machine, n int) {
+	s.t.Helper()
+	_, objects := check.Objects(rec, kernel.RoleClient, "FIN_WAIT2")
+	replaced, kept := objects["tcp_timewait_sock"], objects["tcp_sock"]
+	if replaced+kept != n || kept > n/10 || objects["file"]+objects["socket_alloc"] != 0 {
+		s.t.Errorf("client FIN_WAIT2: %v, want %d of tcp_timewait_sock, or a few of them tcp_sock, and no file", objects, n)
 	}
 }
 

@@ -43,9 +43,7 @@ func (s *scene) checkCalls(n int) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if counters.SynSent != uint64(n) || s.hooked(kernel.HookConnect) && counters.ConnectCalls != uint64(n) {
-		s.t.Errorf("%d calls of connect and %d SYNs, want %d", counters.ConnectCalls, counters.SynSent, n)
-	}
+	s.wantCalls(counters, n, n)
 	if got := s.witness.opens[kernel.RoleClient]; got != n {
 		s.t.Errorf("%d clients reported opened, want %d", got, n)
 	}

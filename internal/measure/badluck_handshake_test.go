@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/test/check"
 )
 
 // onEveryRung runs a test with each kind of hook that the kernel offers, in a scene of its own.
@@ -36,13 +37,8 @@ func TestProcessKilledInConnectLeavesNothing(t *testing.T) {
 		s.await("SYN_SENT", 0)
 		rec, counters := s.finish(0)
 		s.wantRows(rec, map[string]int{"client ESTABLISHED": up + 1, "server ESTABLISHED": up + 1, "listener LISTEN": 1})
-		if counters.SynSent != up+1+hanging {
-			t.Errorf("%d SYNs, want %d", counters.SynSent, up+1+hanging)
-		}
 		s.wantUp(counters, up+1, up+1)
-		if s.hooked(kernel.HookConnect) && counters.ConnectCalls != up+1+hanging {
-			t.Errorf("%d calls of connect, want %d", counters.ConnectCalls, up+1+hanging)
-		}
+		s.wantCalls(counters, up+1+hanging, up+1+hanging)
 		s.wantGone(rec, counters, hanging, 0) // those that hung were never established
 	})
 }
@@ -80,9 +76,7 @@ func TestFailedConnectsAreNoEndpoints(t *testing.T) {
 		}
 		rec, counters := s.finish(0)
 		s.wantRows(rec, map[string]int{})
-		if counters.SynSent != n {
-			t.Errorf("%d SYNs, want %d", counters.SynSent, n)
-		}
+		s.wantSYNs(counters, n)
 		s.wantUp(counters, 0, 0)
 		s.wantGone(rec, counters, 2*n, 0)
 	})
@@ -117,15 +111,11 @@ func TestSocketsMayConnectOrListenAfterAConnectThatFailed(t *testing.T) {
 		}
 		rec, counters := s.finish(0)
 		s.wantPairs(rec, n)
-		if counters.SynSent != n {
-			t.Errorf("%d SYNs, want %d", counters.SynSent, n)
-		}
+		s.wantSYNs(counters, n)
 		s.wantUp(counters, n, n)
 		s.wantGone(rec, counters, n, 0)
-		calls := uint64(failures*(2*n+1) + n)
-		if s.hooked(kernel.HookConnect) && counters.ConnectCalls != calls {
-			t.Errorf("%d calls of connect, want %d", counters.ConnectCalls, calls)
-		}
+		calls := failures*(2*n+1) + n
+		s.wantCalls(counters, n, calls)
 	})
 }
 
@@ -182,7 +172,7 @@ func (s *scene) checkAccepts(n int) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if counters.Accepts != uint64(n) || s.witness.accepts != n {
+	if !check.Short(int(counters.Accepts), n, s.skipped(counters)) || s.witness.accepts != int(counters.Accepts) {
 		s.t.Errorf("%d accepts counted and %d reported, want %d", counters.Accepts, s.witness.accepts, n)
 	}
 	s.checkServerPID(n)
@@ -283,7 +273,8 @@ func TestConnectionsNotYetAcceptedHaveNoFile(t *testing.T) {
 	s.wantObjects(rec, kernel.RoleClient, "ESTABLISHED", inSets(t, n, 1))
 	s.wantObjects(rec, kernel.RoleServer, "ESTABLISHED", map[string]int{"tcp_sock": n, "socket_alloc": accepted, "file": accepted,
 		"dentry": accepted, "epitem": 0})
-	if counters.ServerEstablished != n || s.hooked(kernel.HookAccept) && counters.Accepts != accepted {
+	skipped := s.skipped(counters)
+	if !check.Short(int(counters.ServerEstablished), n, skipped) || s.hooked(kernel.HookAccept) && !check.Short(int(counters.Accepts), accepted, skipped) {
 		t.Errorf("%+v, want %d established and %d accepted", counters, n, accepted)
 	}
 }

@@ -141,6 +141,23 @@ func (s *scene) wantUp(c loader.Counters, clients, servers int) {
 	}
 }
 
+// wantSYNs wants so many to have been sent, but for runs of the program that the kernel has left out.
+func (s *scene) wantSYNs(c loader.Counters, n int) {
+	s.t.Helper()
+	if !check.Short(int(c.SynSent), n, s.skipped(c)) {
+		s.t.Errorf("%d SYNs, want %d, less %d skipped at most", c.SynSent, n, s.skipped(c))
+	}
+}
+
+// wantCalls wants so many SYNs, and so many calls of connect where it has a hook of its own.
+func (s *scene) wantCalls(c loader.Counters, syns, calls int) {
+	s.t.Helper()
+	s.wantSYNs(c, syns)
+	if s.hooked(kernel.HookConnect) && !check.Short(int(c.ConnectCalls), calls, s.skipped(c)) {
+		s.t.Errorf("%d calls of connect, want %d, less %d skipped at most", c.ConnectCalls, calls, s.skipped(c))
+	}
+}
+
 // finish ends the trace and holds its recording against what the kernel lists and against the witness. untraced is
 // how many of the sockets still there were connected before the trace began.
 func (s *scene) finish(untraced int) (*recording.Machine, loader.Counters) {

@@ -401,7 +401,12 @@ func TestTwoNetupsAtOnce(t *testing.T) {
 	line := "netup --dev eth0 --ips 3 --journal " + journal + " --cidr "
 	first := h.begins(t, line+"192.168.1.200/24")
 	first.until(t, "the first asks", first.locks)
+	first.signal(t, syscall.SIGSTOP) // the second may take longer to begin than the first to end
+	if !first.locks() {
+		t.Fatal("the first had ended before it was stopped")
+	}
 	h.connprof(t, journal, line+"192.168.1.210/24").refuses(t, exitFailed, "another connprof is at work", "wait")
+	first.signal(t, syscall.SIGCONT)
 	first.wait(t).exits(t, exitDone)
 	if got := h.addresses(t); !slices.Equal(got, []string{"192.168.1.200/24", "192.168.1.201/24", "192.168.1.202/24"}) {
 		t.Errorf("eth0 has %v", got)

@@ -431,7 +431,7 @@ type testEvent struct {
 
 func testEvents(t *testing.T, output string) []testEvent {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "tool", "test2json")
+	cmd := exec.CommandContext(t.Context(), "go", "tool", "test2json", "-t") // with what each took
 	cmd.Stdin = strings.NewReader(output)
 	text, err := cmd.Output()
 	if err != nil {
