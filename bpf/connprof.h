@@ -209,7 +209,7 @@ _Static_assert(sizeof(struct site) == 32, "site is read as 32 bytes");
 #define SITE_PROBES 16
 
 struct site_table {
-	__u64 full; /* events that found no place */
+	__u64 full;    /* events that found no place */
 	__u64 unnamed; /* a cache whose name is not in the map yet; 0: none */
 	__u64 until_sample;
 	struct site sites[SITES];

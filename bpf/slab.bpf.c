@@ -97,7 +97,7 @@ static __always_inline void count_site(struct site_table *t, __u64 call_site, __
 			t->unnamed = unnamed;
 	}
 	__u32 mixed = ((__u32)call_site + role * 131 + kind * 37) * 2654435769U; /* 2^32 / golden ratio */
-	__u32 at = mixed >> 16, step = (mixed >> 6) | 1; /* odd: it comes by every place */
+	__u32 at = mixed >> 16, step = (mixed >> 6) | 1;			 /* odd: it comes by every place */
 
 	for (int i = 0; i < SITE_PROBES; i++) {
 		struct site *s = &t->sites[(at + i * step) & (SITES - 1)];

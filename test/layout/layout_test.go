@@ -147,7 +147,10 @@ var heavy = map[string][]string{
 	"github.com/expr-lang/expr":       {"internal/filter"},
 	"crypto/tls":                      {"internal/remote"},
 	"html/template":                   {"internal/report"},
-	"net/http":                        {"tools/ownservers/nethttp"},
+	"net/http":                        {"tools/ownservers/nethttp", "internal/exporter", "test/cli"},
+
+	"github.com/prometheus/client_golang":    {"internal/exporter"},
+	"github.com/prometheus/exporter-toolkit": {"internal/exporter"},
 }
 
 func TestOnlyTheirOwnersKnowTheHeavyPackages(t *testing.T) {
