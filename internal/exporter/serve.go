@@ -20,9 +20,10 @@ const (
 	scrapeTimeout = 9 * time.Second
 	// mostScrapes is how many scrapes are answered at a time.
 	mostScrapes = 16
-	// DefaultProfile is how long a profile takes where no seconds are asked for, MostProfile how long one may.
+	// DefaultProfile is how long a profile takes where no seconds are asked for.
 	DefaultProfile = 10 * time.Second
-	MostProfile    = 5 * time.Minute
+	// MostProfile is how long one may take.
+	MostProfile = 5 * time.Minute
 )
 
 // Config is what is served.

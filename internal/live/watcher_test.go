@@ -139,10 +139,14 @@ func TestAWatchersMapHoldsNothingOfWhatHasEnded(t *testing.T) {
 		}
 	}
 	look()
-	c := countsWhen(t, w, func(c *Counts) bool { return c.Errors[kernelRefused(t)] >= rounds })
+	countsWhen(t, w, func(c *Counts) bool { return c.Errors[kernelRefused(t)] >= rounds })
 	look()
 	for _, what := range []string{"once", "again"} {
-		if c, _ = w.Counts(); c.Errors[kernelRefused(t)] < rounds {
+		c, err := w.Counts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Errors[kernelRefused(t)] < rounds {
 			t.Errorf("%s: %d refused are counted, want at least %d", what, c.Errors[kernelRefused(t)], rounds)
 		}
 	}

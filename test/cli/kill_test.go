@@ -17,7 +17,7 @@ const (
 
 // Whatever is killed, whenever: nothing is left, and the next run works.
 func TestRandomKillsLeaveNothingBehind(t *testing.T) {
-	moments := 30
+	moments := 18
 	if testing.Short() { // on an emulated CPU
 		moments = 6
 	}
