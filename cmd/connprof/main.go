@@ -88,7 +88,7 @@ and accounts for the slab memory that every connection costs, object by object a
 		return usageError{fmt.Errorf("%s; see %s --help", plainFlagError(err), cmd.CommandPath())}
 	})
 	root.PersistentFlags().Bool("no-color", false, "no colours (also: NO_COLOR in the environment)")
-	root.AddCommand(newRun(), newSnapshot(), newRecord(), newExport(), newReport(), newDiff(), newCheck(), newServe(), newNetup(), newNetdown(), newVersion())
+	root.AddCommand(newRun(), newSnapshot(), newRecord(), newTop(), newExport(), newReport(), newDiff(), newCheck(), newServe(), newNetup(), newNetdown(), newVersion())
 	addCompletion(root)
 	checkArgs(root)
 	return root
