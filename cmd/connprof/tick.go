@@ -29,9 +29,14 @@ type tick struct {
 	Pages    int64    `json:"tcp_mem_pages"`
 	Limits   [3]int64 `json:"tcp_mem_limits"`
 	// Opens and Closes are ends of connections a second in the Seconds since the last tick, of the whole host; nil in the first.
-	Seconds float64     `json:"seconds,omitempty"`
-	Opens   *float64    `json:"opens_per_second,omitempty"`
-	Closes  *float64    `json:"closes_per_second,omitempty"`
+	Seconds float64  `json:"seconds,omitempty"`
+	Opens   *float64 `json:"opens_per_second,omitempty"`
+	Closes  *float64 `json:"closes_per_second,omitempty"`
+	// Losses is what this look and the counting have missed: with any, the figures are too low.
+	Losses uint64 `json:"losses"`
+	// LookCPU is what this look has cost connprof, in seconds, RSS its resident memory.
+	LookCPU float64     `json:"look_cpu_seconds"`
+	RSS     uint64      `json:"rss_bytes"`
 	Owners  []tickOwner `json:"owners"`
 }
 
@@ -69,6 +74,7 @@ func (k *ticker) look(w *live.Watcher) (*tick, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.Losses += now.Lost
 	if last := k.counts; last != nil {
 		seconds := (now.Elapsed - last.Elapsed).Seconds()
 		opens, closes := format.Ratio(float64(now.Opened-last.Opened), seconds), format.Ratio(float64(now.Closed-last.Closed), seconds)
@@ -84,7 +90,8 @@ func (k *ticker) tick(m *recording.Machine) (*tick, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tick{Schema: tickSchema, Time: time.Now().UTC(), States: map[string]int{}, Owners: []tickOwner{}}
+	t := &tick{Schema: tickSchema, Time: time.Now().UTC(), States: map[string]int{}, Owners: []tickOwner{},
+		Losses: m.Losses.Total(), LookCPU: m.Cost.CPUSeconds, RSS: m.Cost.ProfilerRSSBytes}
 	if b := m.Books; b != nil {
 		t.HostSlab, t.Pages, t.Limits = b.Slab.TotalBytes, b.Pages.Kernel, [3]int64{b.Pages.LimitLow, b.Pages.LimitPressure, b.Pages.LimitHigh}
 	}
@@ -118,11 +125,14 @@ const ownerWidth = 26
 // text is a tick as a table of so many owners, 80 columns wide.
 func (t *tick) text(most int) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s  %s sockets  slab %s (%s of Slab)  buffers %s\n", t.Time.Local().Format(time.TimeOnly), format.Count(t.Sockets),
+	fmt.Fprintf(&b, "%s  %s  slab %s (%s of Slab)  buffers %s\n", t.Time.Local().Format(time.TimeOnly), format.Plural(t.Sockets, "socket", "sockets"),
 		format.Size(float64(t.Slab)), format.Percent(float64(t.Slab), float64(t.HostSlab)), format.Size(float64(t.Buffers)))
 	fmt.Fprintf(&b, "tcp_mem %s of %s, %s, %s pages", format.Count(t.Pages), format.Count(t.Limits[0]), format.Count(t.Limits[1]), format.Count(t.Limits[2]))
 	if t.Opens != nil {
 		fmt.Fprintf(&b, "  opens %.1f/s  closes %.1f/s", *t.Opens, *t.Closes)
+	}
+	if t.Losses > 0 {
+		fmt.Fprintf(&b, "\n%s lost: the figures are too low", format.Plural(int(t.Losses), "event or socket", "events or sockets"))
 	}
 	fmt.Fprintf(&b, "\n%-*s %8s %8s %9s %9s %9s %5s\n", ownerWidth, "owner", "sockets", "change", "slab", "buffers", "unread", "idle")
 	for _, o := range t.Owners[:min(most, len(t.Owners))] {

@@ -13,6 +13,8 @@ import (
 type topTick struct {
 	Schema  string         `json:"schema"`
 	Sockets int            `json:"sockets"`
+	Losses  uint64         `json:"losses"`
+	RSS     uint64         `json:"rss_bytes"`
 	States  map[string]int `json:"states"`
 	Seconds float64        `json:"seconds"`
 	Opens   float64        `json:"opens_per_second"`
@@ -43,6 +45,9 @@ func TestTopLooksOnceAtAKnownSetOfSockets(t *testing.T) {
 	}
 	if fmt.Sprint(tick.States) != fmt.Sprint(states) || tick.Sockets != sockets || owned != sockets || unread != zooUnread*unreadEach {
 		t.Errorf("want %d sockets, %v, %d bytes unread: %v", sockets, states, zooUnread*unreadEach, r)
+	}
+	if tick.Losses != 0 || tick.RSS < 1<<20 {
+		t.Errorf("%d lost, and connprof has %d bytes of memory", tick.Losses, tick.RSS)
 	}
 	table := connprof(t, "top", "-c", "2", "-i", "1ms", "--by", "state", "--netns", netns).exits(t, exitDone)
 	if n := strings.Count(table.stdout, fmt.Sprintf(" %d sockets ", sockets)); n != 2 {
