@@ -101,11 +101,12 @@ func TestAServerOfYourOwn(t *testing.T) {
 // What a server takes for a connection is told as it is: one that keeps 64 KiB for each has grown by that, and by its goroutines.
 func TestWhatAServerTakesInUserSpaceIsTold(t *testing.T) {
 	const n, each, most = 500, 64 << 10, 40 << 10
+	const least = n * each * 95 / 100 // what the runtime had free before, or gives back meanwhile, is no growth
 	m, _ := withServer(t, against(t, n, []string{fmt.Sprintf("hoard=%d", each)}), n, 1)
 	g := m.Load.Server.Growth
 	for what, bytes := range map[string]int64{"PSS": g.PSSBytes, "anonymous": g.AnonymousBytes, "RSS": g.RSSBytes} {
-		if bytes < n*each || bytes > n*(each+most) {
-			t.Errorf("%s has grown by %d bytes a connection, want %d to %d", what, bytes/n, each, each+most)
+		if bytes < least || bytes > n*(each+most) {
+			t.Errorf("%s has grown by %d bytes a connection, want %d to %d", what, bytes/n, least/n, each+most)
 		}
 	}
 }
