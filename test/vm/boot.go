@@ -194,6 +194,12 @@ func verdict(runErr, streamErr error, r *Result, commands int) error {
 		orUnknown(r.Boot.Release), cause, len(r.Commands), commands, r.Seconds, lastLines(r.Console, 25))
 }
 
+// panickedBeforeInit tells whether the kernel never came to run a program. QEMU 7.2 has emulated a cmpxchg16b of 6.12's SLUB wrongly
+// once, 0.35 s after the start: EFLAGS had the lower half of RAX.
+func (r *Result) panickedBeforeInit() bool {
+	return r.Boot.Release == "" && kernelPanic(r.Console) != ""
+}
+
 func kernelPanic(console string) string {
 	const mark = "Kernel panic - not syncing"
 	i := strings.Index(console, mark)

@@ -87,3 +87,19 @@ func TestLastLinesAreReadable(t *testing.T) {
 		t.Errorf("last lines are %q, want %q", got, want)
 	}
 }
+
+func TestOnlyAPanicBeforeInitIsTheEmulators(t *testing.T) {
+	const panicked = "[    0.353149] Kernel panic - not syncing: Fatal exception in interrupt\n"
+	for _, c := range []struct {
+		result Result
+		before bool
+	}{
+		{Result{Console: panicked}, true},
+		{Result{Console: panicked, Boot: wire.Boot{Release: "6.12.1"}}, false},
+		{Result{Console: "[    0.1] Linux version 6.12.1\n"}, false},
+	} {
+		if got := c.result.panickedBeforeInit(); got != c.before {
+			t.Errorf("%+v: %v, want %v", c.result, got, c.before)
+		}
+	}
+}

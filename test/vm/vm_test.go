@@ -188,6 +188,10 @@ func bootKernel(t *testing.T, version, label string, config Config) *Result {
 	ctx, cancel := untilDeadline(t)
 	defer cancel()
 	result, err := Boot(ctx, config)
+	if result != nil && result.panickedBeforeInit() {
+		t.Logf("%s: %v\nIt panicked before init, where nothing of connprof has run. It boots once more.", label, err)
+		result, err = Boot(ctx, config)
+	}
 	if result == nil {
 		t.Fatal(err)
 	}
