@@ -19,7 +19,7 @@ import (
 var testPackages = []testPackage{
 	// The main job, with 20 addresses as well, has its growth explained on every kernel.
 	{folder: "test/cli", run: "Netup|Netdown|Growth|ASnapshot|TheMetricsAre|OpensAndCloses|AServerOfYourOwn|SeveralProcesses|SaidOnAConnection", skip: "BadInput|Help",
-		once: "TestGrowthOfRunsBetweenTwoHostsIsExplained/20_addresses|SeveralProcesses|SaidOnAConnection|TestASnapshotIsShown|TestCheckCountsMore",
+		once:     "TestGrowthOfRunsBetweenTwoHostsIsExplained/20_addresses|SeveralProcesses|SaidOnAConnection|TestASnapshotIsShown|TestCheckCountsMore",
 		parallel: waiting},
 	{folder: "netcfg", parallel: waiting}, {folder: "load"}, {folder: "loader"}, {folder: "internal/limits"},
 	{folder: "internal/account", kernels: []string{onceOn}}, // pure Go: the same everywhere
