@@ -31,7 +31,8 @@ static __always_inline bool remember_cache(const struct kmem_cache *cache)
 	info.object_size = BPF_CORE_READ(cache, object_size);
 	info.oo = BPF_CORE_READ(cache, oo.x);
 	info.flags = BPF_CORE_READ(cache, flags);
-	long err = bpf_map_update_elem(&caches, &key, &info, BPF_NOEXIST);
+	/* An int: before d7ba4cc900bf (6.4) the upper half of what comes back is 0 where the kernel calls the map directly. */
+	int err = bpf_map_update_elem(&caches, &key, &info, BPF_NOEXIST);
 
 	if (err == -EBUSY)
 		return false;

@@ -48,7 +48,7 @@ Owners are units, containers and pods; no process, no peer. It changes nothing o
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:9876", "serve at this `ADDRESS:PORT`")
-	flags.DurationVar(&f.interval, "interval", 15*time.Second, "how long a look serves all scrapes; no more than the interval of Prometheus")
+	flags.DurationVar(&f.interval, "interval", 15*time.Second, "the interval of Prometheus: a look serves all scrapes for two thirds of it")
 	flags.StringVar(&f.webConfig, "web-config", "", "TLS and basic auth from this `FILE`, in the format of Prometheus' exporters")
 	flags.BoolVar(&f.walkOnly, "walk-only", false, "attach nothing to the kernel; leaves out opens, closes and failures")
 	f.choice.add(flags)
@@ -81,7 +81,7 @@ func (f *exportFlags) check(cmd *cobra.Command) (err error) {
 func (f *exportFlags) run(parent context.Context) error {
 	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// What could be read anew is read for each connection. A terminal that goes ends it all the same: its output goes with it.
+	// What could be read anew is read for each connection, so that SIGHUP has nothing to do.
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	defer signal.Stop(again)

@@ -80,7 +80,7 @@ func (l *Looks) take(now *look) {
 	now.sight, now.err = l.see()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last, l.going, l.until = now, nil, time.Now().Add(l.source.Pause(l.interval))
+	l.last, l.going, l.until = now, nil, time.Now().Add(l.source.Pause(l.interval*2/3)) // a scrape an interval later is not to get the same
 	close(now.done)
 }
 

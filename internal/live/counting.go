@@ -109,13 +109,16 @@ func (w *Watcher) Counts() (*Counts, error) {
 	}
 	c := &Counts{Elapsed: time.Since(w.counting.begun), Opened: total.Opened, Closed: total.Closed + total.ClosedBefore, Failed: total.Failed,
 		Lost: total.MapFull + total.RowsFull, Processes: map[int]ProcessCount{}, Arrived: map[ListenerPlace]uint64{}}
-	var over []kernel.OpenerID
+	type ended struct {
+		id  kernel.OpenerID
+		row kernel.OpenerCounts
+	}
+	var over []ended
 	now := w.counting.retired
 	err = p.Openers(func(id kernel.OpenerID, row *kernel.OpenerCounts) {
 		now.add(row)
 		if w.over(id, row) {
-			over = append(over, id)
-			w.counting.retired.add(row)
+			over = append(over, ended{id, *row})
 			return
 		}
 		if netns, port, is := id.Listener(); is {
@@ -133,10 +136,11 @@ func (w *Watcher) Counts() (*Counts, error) {
 		return nil, err
 	}
 	c.Errors, c.Lifetimes = now.errors, now.lifetimes
-	for _, id := range over {
-		if err := p.ForgetOpener(id); err != nil {
+	for i := range over {
+		if err := p.ForgetOpener(over[i].id); err != nil {
 			return nil, err
 		}
+		w.counting.retired.add(&over[i].row)
 	}
 	return c, nil
 }

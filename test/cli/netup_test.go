@@ -181,6 +181,9 @@ func (h hosts) labelled(t *testing.T, device string) (list, labels []string) {
 			return err
 		}
 		all, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+		for errors.Is(err, netlink.ErrDumpInterrupted) { // addresses came or went meanwhile: the kernel asks for another look
+			all, err = netlink.AddrList(link, netlink.FAMILY_ALL)
+		}
 		for _, a := range all {
 			if !a.IP.IsLinkLocalUnicast() {
 				list, labels = append(list, a.IPNet.String()), append(labels, a.Label)
