@@ -102,6 +102,9 @@ func (f *exportFlags) run(parent context.Context) error {
 	}
 	looks := exporter.NewLooks(watcher, f.interval)
 	if _, err := looks.Get(ctx); err != nil { // what cannot be had is said at once
+		if ctx.Err() != nil {
+			return nil // it was told to end
+		}
 		return fmt.Errorf("export: %w", err)
 	}
 	log.Info("serving", "at", "http://"+l.Addr().String()+"/metrics")
@@ -119,8 +122,7 @@ func (f *exportFlags) profile(ctx context.Context, d time.Duration, w io.Writer)
 	if err != nil {
 		return err
 	}
-	shown, err := report.NewWith(&recording.Recording{Schema: recording.Schema, Created: time.Now().UTC(), Version: version(),
-		Command: commandLine(), Kind: recording.KindRecord, Interrupted: interrupted, Machines: []*recording.Machine{m}}, report.Options{})
+	shown, err := report.NewWith(recordingOf(recording.KindRecord, m, interrupted), report.Options{})
 	if err != nil {
 		return err
 	}

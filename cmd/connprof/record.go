@@ -139,8 +139,7 @@ func (f *recordFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return fmt.Errorf("record: %w", err)
 	}
-	return f.deliver(cmd, &recording.Recording{Schema: recording.Schema, Created: time.Now().UTC(), Version: version(),
-		Command: commandLine(), Kind: recording.KindRecord, Interrupted: interrupted, Machines: []*recording.Machine{machine}}, view)
+	return f.deliver(cmd, recordingOf(recording.KindRecord, machine, interrupted), view)
 }
 
 // open opens all that is written, so that nothing begins where something could not be written.

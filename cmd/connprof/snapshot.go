@@ -80,8 +80,7 @@ func (f *snapshotFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return fmt.Errorf("snapshot: %w", err)
 	}
-	return f.deliver(cmd, &recording.Recording{Schema: recording.Schema, Created: time.Now().UTC(), Version: version(),
-		Command: commandLine(), Kind: recording.KindSnapshot, Machines: []*recording.Machine{machine}}, view)
+	return f.deliver(cmd, recordingOf(recording.KindSnapshot, machine, ""), view)
 }
 
 // open opens all that is written, so that nothing begins where something could not be written.
@@ -112,6 +111,12 @@ func (f *snapshotFlags) look() (m *recording.Machine, err error) {
 		return to.err
 	})
 	return m, err
+}
+
+// recordingOf is what a look at this host leaves.
+func recordingOf(kind recording.Kind, m *recording.Machine, interrupted string) *recording.Recording {
+	return &recording.Recording{Schema: recording.Schema, Created: time.Now().UTC(), Version: version(), Command: commandLine(), Kind: kind,
+		Interrupted: interrupted, Machines: []*recording.Machine{m}}
 }
 
 // deliver writes and shows what was found.

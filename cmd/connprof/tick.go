@@ -74,7 +74,7 @@ func (k *ticker) look(w *live.Watcher) (*tick, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.Losses += now.Lost
+	t.Losses += now.Lost + now.Skipped
 	if last := k.counts; last != nil {
 		seconds := (now.Elapsed - last.Elapsed).Seconds()
 		opens, closes := format.Ratio(float64(now.Opened-last.Opened), seconds), format.Ratio(float64(now.Closed-last.Closed), seconds)

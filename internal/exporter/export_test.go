@@ -27,6 +27,7 @@ type host struct {
 	going  int
 	groups []recording.Group
 	pause  time.Duration
+	asked  time.Duration // the interval of the last Pause
 	err    error
 	// held has a look wait until it is closed; nil: it does not.
 	held chan struct{}
@@ -54,7 +55,10 @@ func (h *host) Look() (*recording.Machine, error) {
 	return &recording.Machine{Groups: groups, Books: &recording.Books{}, Look: &recording.Look{Tracked: 7, TrackedMax: 100}}, nil
 }
 
-func (h *host) Pause(time.Duration) time.Duration { return h.pause }
+func (h *host) Pause(interval time.Duration) time.Duration {
+	h.asked = interval
+	return h.pause
+}
 
 func (h *host) Counts() (*live.Counts, error) {
 	c := &live.Counts{Opened: 12, Closed: 5, Failed: 2, Lost: 1}
@@ -99,6 +103,10 @@ func TestALookServesUntilThePauseIsOver(t *testing.T) {
 	}
 	if h.looks != 1 {
 		t.Errorf("%d looks within the pause, want 1", h.looks)
+	}
+	// Else the next scrape, an interval later, would get the same look as often as it comes a moment too soon.
+	if h.asked >= time.Second || h.asked < time.Second/2 {
+		t.Errorf("one look in %v is asked for, where scrapes come every second", h.asked)
 	}
 	looks.until = time.Now()
 	if _, err := looks.Get(t.Context()); err != nil || h.looks != 2 {
@@ -261,5 +269,12 @@ func TestAProfileThatFailsSaysWhy(t *testing.T) {
 	c := Config{Profile: func(context.Context, time.Duration, io.Writer) error { return errors.New("no hooks here") }}
 	if code, body := get(t, c, "/debug/pprof/connections"); code != http.StatusInternalServerError || !strings.Contains(body, "no hooks here") {
 		t.Errorf("%d: %s", code, body)
+	}
+}
+
+func TestALabelThatIsNoTextFailsTheScrapeAlone(t *testing.T) {
+	h := &host{groups: []recording.Group{{Unit: "a\xff", State: "ESTABLISHED", Count: 1}}}
+	if code, body := get(t, Config{Looks: NewLooks(h, time.Second)}, "/metrics"); code != http.StatusInternalServerError {
+		t.Errorf("%d: %.200s", code, body)
 	}
 }

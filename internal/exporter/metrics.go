@@ -51,7 +51,7 @@ var (
 	opens    = desc("opens_total", "Ends of connections opened by connect() or accepted since the exporter has started.")
 	closes   = desc("closes_total", "Ends of connections closed since the exporter has started, those that were open before among them.")
 	failures = desc("connect_failures_total", "Connections that did not come up since the exporter has started.", "error")
-	lost     = desc("losses_total", "What the exporter's programs had no place for.", "reason")
+	lost     = desc("losses_total", "Opens that had no place in a map (map_full), runs of programs that the kernel left out (skipped).", "reason")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -64,7 +64,7 @@ func (s *Sight) Describe(to chan<- *prometheus.Desc) { prometheus.DescribeByColl
 // Collect gives the metrics of one look.
 func (s *Sight) Collect(to chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+		to <- metric(d, prometheus.GaugeValue, v, labels)
 	}
 	s.collectOwners(gauge)
 	s.collectHost(gauge)
@@ -73,14 +73,24 @@ func (s *Sight) Collect(to chan<- prometheus.Metric) {
 		return
 	}
 	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+		to <- metric(d, prometheus.CounterValue, float64(v), labels)
 	}
 	counter(opens, s.Counts.Opened)
 	counter(closes, s.Counts.Closed)
 	counter(lost, s.Counts.Lost, "map_full")
+	counter(lost, s.Counts.Skipped, "skipped")
 	for e := kernel.OpenError(1); e < kernel.OpenErrors; e++ {
 		counter(failures, s.Counts.Errors[e], e.String())
 	}
+}
+
+// metric is one series. A label that Prometheus does not take fails the scrape, and not the exporter.
+func metric(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels []string) prometheus.Metric {
+	m, err := prometheus.NewConstMetric(d, kind, v, labels...)
+	if err != nil {
+		return prometheus.NewInvalidMetric(d, err)
+	}
+	return m
 }
 
 // owner is whose sockets they are: never a process or a peer, whose number has no bound.

@@ -27,6 +27,8 @@ type Counts struct {
 	Arrived map[ListenerPlace]uint64
 	// Lost is how many opens found no place in the programs' maps: they are in no other figure.
 	Lost uint64
+	// Skipped is how many runs of programs the kernel has left out, by its own count: what happened then is in no figure.
+	Skipped uint64
 }
 
 // ProcessCount is what one process has opened by connect() or accept(), and what of that is closed.
@@ -107,7 +109,11 @@ func (w *Watcher) Counts() (*Counts, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Counts{Elapsed: time.Since(w.counting.begun), Opened: total.Opened, Closed: total.Closed + total.ClosedBefore, Failed: total.Failed,
+	programs, err := p.Counters()
+	if err != nil {
+		return nil, err
+	}
+	c := &Counts{Skipped: programs.RecursionMisses, Elapsed: time.Since(w.counting.begun), Opened: total.Opened, Closed: total.Closed + total.ClosedBefore, Failed: total.Failed,
 		Lost: total.MapFull + total.RowsFull, Processes: map[int]ProcessCount{}, Arrived: map[ListenerPlace]uint64{}}
 	type ended struct {
 		id  kernel.OpenerID

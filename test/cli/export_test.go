@@ -172,7 +172,8 @@ func TestOpensAndClosesAreCountedBetweenScrapes(t *testing.T) {
 		failures = rise("connprof_connect_failures_total", `error="ECONNREFUSED"`)
 		return opens >= 2*pairs+refused && closes >= 2*pairs+refused && failures >= refused
 	})
-	if lost := sum(e.scrape(t), "connprof_losses_total"); lost != 0 {
+	// What the kernel has skipped on a busy host is counted beside it.
+	if lost := sum(e.scrape(t), "connprof_losses_total", `reason="map_full"`); lost != 0 {
 		t.Errorf("%v lost", lost)
 	}
 }
