@@ -212,17 +212,36 @@ static __always_inline bool is_late(__u64 opener)
 	return opener >> 32 == OPENER_LATE;
 }
 
-/* Enters a connection. Of one whose sock is entered already the end was not seen, or the program connects it anew. */
-static __always_inline void enter(struct open_counters *c, struct sock *sk, __u64 opener, enum role role)
+/* Counts the end of a connection whose sock has come to another one: the end was not seen, or the program connects it anew. */
+static __always_inline void replace(struct open_counters *c, __u64 key)
 {
-	__u64 key = (__u64)sk;
 	struct open_socket *old = bpf_map_lookup_elem(&open_sockets, &key);
 
 	if (old && !is_late(old->opener)) {
 		COUNT(c->replaced);
 		count_close(c, old, !old->error);
 	}
-	struct open_socket o = {.nanoseconds = bpf_ktime_get_ns(), .opener = opener, .role = role};
+}
+
+/* What opens and does not count may have the memory of one that did. */
+static __always_inline void pass(struct open_counters *c, struct sock *sk)
+{
+	__u64 key = (__u64)sk;
+
+	replace(c, key);
+	bpf_map_delete_elem(&open_sockets, &key);
+}
+
+/* Enters a connection. */
+static __always_inline void enter(struct open_counters *c, struct sock *sk, __u64 opener, enum role role)
+{
+	__u64 key = (__u64)sk;
+
+	replace(c, key);
+	struct open_socket o = {.nanoseconds = bpf_ktime_get_ns(),
+				.opener = opener,
+				.role = role,
+				.peer_port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport))};
 
 	if (bpf_map_update_elem(&open_sockets, &key, &o, BPF_ANY))
 		COUNT(c->map_full);
@@ -261,8 +280,10 @@ static __always_inline void on_connect(struct open_counters *c, struct sock *sk,
 		enter(c, sk, OPENER(OPENER_LATE, 0), ROLE_CLIENT);
 		return;
 	}
-	if (!counts())
+	if (!counts()) {
+		pass(c, sk);
 		return;
+	}
 	__u64 id = current_opener(c, ROLE_CLIENT, &row);
 
 	if (row)
@@ -280,8 +301,10 @@ static __always_inline void on_arrival(struct open_counters *c, struct sock *sk,
 		enter(c, sk, OPENER(OPENER_LATE, 0), ROLE_SERVER);
 		return;
 	}
-	if (!listener_counts(netns, port))
+	if (!listener_counts(netns, port)) {
+		pass(c, sk);
 		return;
+	}
 	__u64 id = OPENER(OPENER_LISTENER | port, netns);
 	struct opener *row = row_of(id, 0, ROLE_SERVER, false);
 

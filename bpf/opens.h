@@ -59,7 +59,9 @@ struct open_socket {
 	enum open_error error;
 	enum role role;
 	__u8 accepted;
-	__u8 pad[5];
+	__u8 pad;
+	__u16 peer_port; /* host byte order; tells it from another connection that has the sock's memory later */
+	__u8 pad2[2];
 };
 _Static_assert(sizeof(struct open_socket) == 24, "open_socket is read as 24 bytes");
 

@@ -73,7 +73,9 @@ type OpensOpenSocket struct {
 	Error       OpensOpenError
 	Role        uint8
 	Accepted    uint8
-	Pad         [5]uint8
+	Pad         uint8
+	PeerPort    uint16
+	Pad2        [2]uint8
 }
 
 type OpensOpener struct {

@@ -83,7 +83,7 @@ func (p *Probes) OpenSocket(sock uint64) (kernel.OpenSocket, bool) {
 
 func openSocket(s *bpf.OpensOpenSocket) kernel.OpenSocket {
 	return kernel.OpenSocket{Opened: time.Duration(s.Nanoseconds), Opener: kernel.OpenerID(s.Opener), Error: kernel.OpenError(s.Error),
-		Role: kernel.Role(s.Role)}
+		Role: kernel.Role(s.Role), PeerPort: s.PeerPort}
 }
 
 // AllowCopies says how many stacks may have been copied in all.

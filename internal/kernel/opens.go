@@ -128,6 +128,14 @@ type OpenSocket struct {
 	Opener OpenerID
 	Error  OpenError // connect() failed, and the sock is still there
 	Role   Role
+	// PeerPort tells it from another connection that has the sock's memory once it is closed.
+	PeerPort uint16
+}
+
+// Same tells whether an endpoint of the same sock is this connection, as far as its peer's port tells. One that is no longer connected
+// has none.
+func (s *OpenSocket) Same(e *Endpoint) bool {
+	return e.Remote.Port() == s.PeerPort || e.Remote.Port() == 0
 }
 
 // Service is where clients' connections went to.

@@ -78,6 +78,9 @@ func (r *record) countLive() error {
 	}
 	return r.probes.OpenSockets(func(sock uint64, s kernel.OpenSocket) {
 		_, met := r.seen[sock]
+		if _, other := r.others[sock]; other {
+			met = false
+		}
 		old, known := r.open[sock]
 		if n := r.rows.byID[old.Opener]; known && n != 0 && !met && old.Opened == s.Opened {
 			r.rows.list[n-1].vanished++

@@ -206,9 +206,16 @@ func codeOf(p *path) string {
 	return b.String()
 }
 
+// opened is the connection that an endpoint is, if it was seen to open. A close that the kernel has kept from the programs leaves the
+// entry of a sock whose memory is another connection's by now.
+func (r *record) opened(e *kernel.Endpoint) (s kernel.OpenSocket, is bool) {
+	s, is = r.open[e.Sock]
+	return s, is && s.Same(e)
+}
+
 // openerOf is the number of who opened an endpoint, 0 for what is no connection.
 func (r *record) openerOf(e *kernel.Endpoint) uint32 {
-	if s, opened := r.open[e.Sock]; opened {
+	if s, opened := r.opened(e); opened {
 		return r.rows.byID[s.Opener]
 	}
 	if !connected(e) {
@@ -217,7 +224,7 @@ func (r *record) openerOf(e *kernel.Endpoint) uint32 {
 	if _, before := r.before[e.Sock]; before {
 		return r.rows.before
 	}
-	if s, opened := r.probes.OpenSocket(e.Sock); opened && s.Opener.Late() {
+	if s, opened := r.probes.OpenSocket(e.Sock); opened && s.Opener.Late() && s.Same(e) {
 		return r.rows.late
 	}
 	return r.rows.unseen
@@ -226,9 +233,16 @@ func (r *record) openerOf(e *kernel.Endpoint) uint32 {
 // mostPeers is how many peers of an opener are counted, and shownPeers how many are recorded.
 const mostPeers, shownPeers = 1000, 10
 
+// sight notes any endpoint of the walk, asked for or not.
+func (r *record) sight(e *kernel.Endpoint) {
+	if s, entered := r.open[e.Sock]; entered && !s.Same(e) {
+		r.others[e.Sock] = struct{}{}
+	}
+}
+
 // meet notes an endpoint of the walk. It tells whether it is asked for.
 func (r *record) meet(e *kernel.Endpoint) bool {
-	if s, opened := r.open[e.Sock]; opened {
+	if s, opened := r.opened(e); opened {
 		r.flows.count(e, s.Role)
 	}
 	n := r.openerOf(e)

@@ -60,6 +60,7 @@ type record struct {
 	asked     asked
 	listening listening
 	open      map[uint64]kernel.OpenSocket // at the end
+	others    map[uint64]struct{}          // the socks that are of another connection by then
 	rows      openerRows
 	flows     flows
 	// interrupted is why it ended early.
@@ -167,7 +168,7 @@ func (r *record) close() error {
 			r.note("%v: stacks are missing", r.paths.err)
 		}
 	}
-	r.open = map[uint64]kernel.OpenSocket{}
+	r.open, r.others = map[uint64]kernel.OpenSocket{}, map[uint64]struct{}{}
 	if err := r.probes.OpenSockets(func(sock uint64, s kernel.OpenSocket) {
 		if !s.Opener.Late() {
 			r.open[sock] = s

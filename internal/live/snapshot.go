@@ -266,6 +266,9 @@ func (l *look) visit(e *kernel.Endpoint) error {
 		return nil
 	}
 	l.seen[e.Sock] = struct{}{}
+	if l.of != nil {
+		l.of.sight(e)
+	}
 	if e.Passed {
 		l.ledger.Pass(e)
 		return nil
