@@ -24,6 +24,7 @@ type Command struct {
 	Credential *syscall.Credential // whose it is to be; nil: connprof's own
 	Environ    []string            // nil: connprof's own
 	pid        int
+	process    *os.Process
 	started    chan error
 	over       chan struct{} // closed when it ends and has left no daemon; nothing it left open is closed yet
 	once       sync.Once
@@ -60,12 +61,15 @@ func (c *Command) run() {
 		c.started <- guard.NewStartError(c.Args[0], err)
 		return
 	}
-	c.pid = cmd.Process.Pid
-	// Where it cannot be held, its end is seen all the same, and what it left open is closed by then.
-	_ = ptrace(unix.PTRACE_SEIZE, c.pid, 0, unix.PTRACE_O_TRACEEXIT)
+	c.pid, c.process = cmd.Process.Pid, cmd.Process
+	_ = c.seize()
 	c.started <- nil
 	c.wait()
 }
+
+// seize has the kernel hold the command at its end. Where it cannot be held, its end is seen all the same, and what it left open is
+// closed by then.
+func (c *Command) seize() error { return ptrace(unix.PTRACE_SEIZE, c.pid, 0, unix.PTRACE_O_TRACEEXIT) }
 
 func ptrace(request, pid int, address, data uintptr) error {
 	if _, _, e := unix.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(pid), address, data, 0, 0); e != 0 {
@@ -108,6 +112,11 @@ func (c *Command) awaitDaemons() {
 func (c *Command) resume(status unix.WaitStatus) {
 	switch event := uint32(status) >> 16; event {
 	case unix.PTRACE_EVENT_EXIT:
+		if goesOn(c.pid) {
+			_ = ptrace(unix.PTRACE_CONT, c.pid, 0, 0)
+			c.seizeAgain()
+			return
+		}
 		if end, err := unix.PtraceGetEventMsg(c.pid); err == nil {
 			c.ended(statusOf(unix.WaitStatus(end)))
 		}
@@ -124,6 +133,17 @@ func (c *Command) resume(status unix.WaitStatus) {
 		}
 	default:
 		_ = ptrace(unix.PTRACE_CONT, c.pid, 0, uintptr(status.StopSignal()))
+	}
+}
+
+// seizeAgain is for a command whose first thread has ended and that goes on. If another thread is executing a program, that takes the
+// first one's number over as soon as it is gone.
+func (c *Command) seizeAgain() {
+	for range 100 {
+		if err := c.seize(); !errors.Is(err, unix.EPERM) { // which a thread that has ended is answered with
+			return
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -169,7 +189,7 @@ func (c *Command) End() {
 		return
 	}
 	close(c.release)
-	c.signal(unix.SIGTERM)
+	c.signal(unix.SIGTERM) // who ends already does not get it
 	select {
 	case <-c.gone:
 	case <-time.After(commandPatience):
@@ -179,9 +199,7 @@ func (c *Command) End() {
 }
 
 func (c *Command) signal(s unix.Signal) {
-	if c.Status() == "" {
-		_ = unix.Kill(c.pid, s)
-	}
+	_ = c.process.Signal(s) // by its pidfd: nobody else gets it
 	for _, daemon := range childrenOf(os.Getpid()) {
 		if daemon != c.pid {
 			_ = unix.Kill(daemon, s)

@@ -56,7 +56,7 @@ func (p *Process) perfName(address uint64) (string, bool) {
 	}
 	if now := p.store.now(); now.Sub(p.perf.read) >= rereadAfter {
 		p.perf.read = now
-		p.perf.err = p.perf.reread(p.store.gate, filepath.Join(p.dir(), "root"), p.inside)
+		p.perf.err = p.perf.reread(p.store.gate, filepath.Join(p.living(), "root"), p.inside)
 		p.store.bound(p)
 		return p.perf.find(address)
 	}

@@ -47,7 +47,29 @@ func (s *Store) Process(pid int) (*Process, error) {
 	return p, nil
 }
 
-func (p *Process) dir() string { return filepath.Join(p.store.options.Proc, strconv.Itoa(p.pid)) }
+func (p *Process) dir() string { return p.store.dirOf(strconv.Itoa(p.pid)) }
+
+func (s *Store) dirOf(number string) string { return filepath.Join(s.options.Proc, number) }
+
+// living is the directory of a thread that still has the process's memory and files: the first one can end before the others, and has
+// neither from then on. /proc has each thread by its number, though it lists only the first ones.
+func (p *Process) living() string {
+	if hasProgram(p.dir()) {
+		return p.dir()
+	}
+	threads, _ := os.ReadDir(filepath.Join(p.dir(), "task"))
+	for _, t := range threads {
+		if dir := p.store.dirOf(t.Name()); hasProgram(dir) {
+			return dir
+		}
+	}
+	return p.dir()
+}
+
+func hasProgram(dir string) bool {
+	_, err := os.Readlink(filepath.Join(dir, "exe"))
+	return !vanished(err)
+}
 
 // Refresh reads the mappings anew: after exec, after dlopen, and where a number may have been used again. If nothing has
 // changed it keeps what it has. If the process has ended it keeps all, and the error wraps ErrGone.
@@ -103,7 +125,7 @@ func (p *Process) readMaps() ([]*mapping, uint64, error) {
 		err  error
 	}
 	results := make(chan result, 1)
-	name := filepath.Join(p.dir(), "maps")
+	name := filepath.Join(p.living(), "maps")
 	if err := p.store.gate.do(func() {
 		f, err := os.Open(name)
 		if err != nil {

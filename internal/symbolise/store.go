@@ -137,7 +137,8 @@ func (s *Store) open(p *Process, m *mapping) (*file, error) {
 	if p.spent > mostEffort {
 		return nil, fmt.Errorf("read %s: the process's files take %s already, which is all that is given to one", m.name(), p.spent)
 	}
-	opened, err := s.gate.open(func() (*os.File, identity, error) { return openMapped(p.dir(), m.copy()) })
+	dir := p.living()
+	opened, err := s.gate.open(func() (*os.File, identity, error) { return openMapped(dir, m.copy()) })
 	if err != nil {
 		if errors.Is(err, errSlow) {
 			p.slow, s.slow[m.device] = true, true
@@ -148,7 +149,7 @@ func (s *Store) open(p *Process, m *mapping) (*file, error) {
 	if f != nil {
 		opened.Close()
 	} else {
-		f = newFile(opened, s, filepath.Join(p.dir(), "root"), m.name())
+		f = newFile(opened, s, filepath.Join(dir, "root"), m.name())
 		s.files[opened.id] = f
 		s.shrink(f)
 	}

@@ -8,18 +8,25 @@ import (
 
 // Programs of Go are all at the same addresses: what a process was before it executed another one says nothing of that.
 func TestAProgramThatBecomesAnotherIsNamedAsThat(t *testing.T) {
+	for _, thread := range []string{"first", "other"} {
+		t.Run("by its "+thread+" thread", func(t *testing.T) { becomesAnother(t, thread) })
+	}
+}
+
+func becomesAnother(t *testing.T, thread string) {
 	const first = 40
 	s := newServer(t, here).serve(silent)
 	shop := compiled(t, "shop", byGo("shop"))
-	r := newRecord(t, "--duration", forever, "--", compiled(t, "execs", byGo("execs")), s.port(), strconv.Itoa(first), shop, s.port(),
-		strconv.Itoa(opens), seconds())
+	r := newRecord(t, "--duration", forever, "--", compiled(t, "execs", byGo("execs")), thread, s.port(), strconv.Itoa(first), shop,
+		s.port(), strconv.Itoa(opens), seconds())
 	r.tell(t)
 	r.says(t, "done")
 	pids := descendants(r.pid())
 	want := all
 	want.opened, want.closed = want.opened+first, want.closed+first
 	s.saw(t, want.opened, want.closed)
-	m := r.ends(t)
+	r.stdin.Close() // it ends, and is held until the record has seen what it has left open
+	m := r.exits(t, exitDone).read(t)
 	if got := total(m.Record); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}

@@ -72,6 +72,8 @@ var programs = []leaky{
 		leak: cLeak, pool: cPool, poll: cPoll, whole: true, reaches: []string{"main", cLeak, "connect"}, more: hasLines},
 	{name: "C with threads", command: single("leak-threads", byCompiler("gcc", "leak.c", "-O2", "-DTHREADS", "-pthread")),
 		leak: cLeak, pool: cPool, poll: cPoll, whole: true, reaches: []string{"one_path", cLeak, "connect"}},
+	{name: "C whose first thread has ended", command: single("leak-leaderless", byCompiler("gcc", "leak.c", "-O2", "-DLEADERLESS", "-pthread")),
+		leak: cLeak, pool: cPool, poll: cPoll, whole: true, reaches: []string{"rest", cLeak, "connect"}},
 	{name: "C with workers", command: single("leak-forks", byCompiler("gcc", "leak.c", "-O2", "-DFORKS")),
 		leak: cLeak, pool: cPool, poll: cPoll, whole: true, workers: 3, reaches: []string{"_start", "main", "work", cLeak, "connect"}},
 	{name: "C in a library loaded later", command: withLibrary,

@@ -6,8 +6,8 @@
  * says "done" when all are open, and ends with standard input.
  *
  * It is compiled in several ways. THREADS: each path has a thread of its own. FORKS: workers do all of it, each as often as
- * said. DAEMON: a child that says "daemon PID" does all of it, and the process ends. LIBRARY: it is a library with the function
- * leak_main().
+ * said. DAEMON: a child that says "daemon PID" does all of it, and the process ends. LEADERLESS: the first thread ends, and another one
+ * does all of it. LIBRARY: it is a library with the function leak_main().
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -161,14 +161,26 @@ static void until_line(void)
 		;
 }
 
+/* rest does all and waits for the end. */
+static void *rest(void *unused)
+{
+	char c;
+
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	all_paths();
+	if (dprintf(1, "done\n") < 0)
+		fail("write");
+	while (read(0, &c, 1) > 0)
+		;
+	return unused;
+}
+
 #ifdef LIBRARY
 int leak_main(int argc, char **argv)
 #else
 int main(int argc, char **argv)
 #endif
 {
-	char c;
-
 	if (argc != 4)
 		return 2;
 	port = atoi(argv[1]);
@@ -184,11 +196,13 @@ int main(int argc, char **argv)
 	if (dprintf(1, "daemon %d\n", (int)getpid()) < 0)
 		fail("write");
 #endif
-	clock_gettime(CLOCK_MONOTONIC, &begun);
-	all_paths();
-	if (dprintf(1, "done\n") < 0)
-		fail("write");
-	while (read(0, &c, 1) > 0)
-		;
+#ifdef LEADERLESS
+	pthread_t other;
+
+	if (pthread_create(&other, NULL, rest, NULL))
+		fail("pthread_create");
+	pthread_exit(NULL);
+#endif
+	rest(NULL);
 	return 0;
 }

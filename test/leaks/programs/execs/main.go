@@ -1,12 +1,15 @@
-// Command execs opens connections, keeps them, and becomes another program, which is at the same addresses.
+// Command execs opens connections, keeps them, and becomes another program, which is at the same addresses. A thread calls for that:
+// the first one, or another one, for which the kernel ends the first one first.
 //
-//	execs PORT OPENS PROGRAM ARG...
+//	execs first|other PORT OPENS PROGRAM ARG...
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 )
@@ -20,20 +23,27 @@ func openAsItself(port string) error {
 	return err
 }
 
+func init() { runtime.LockOSThread() } // main is the first thread's, and no other goroutine is
+
 func main() {
-	if len(os.Args) < 4 {
-		fail(fmt.Errorf("usage: execs PORT OPENS PROGRAM ARG..."))
+	if len(os.Args) < 5 {
+		fail(errors.New("usage: execs first|other PORT OPENS PROGRAM ARG..."))
 	}
-	opens, err := strconv.Atoi(os.Args[2])
+	opens, err := strconv.Atoi(os.Args[3])
 	if err != nil {
 		fail(err)
 	}
 	for range opens {
-		if err := openAsItself(os.Args[1]); err != nil {
+		if err := openAsItself(os.Args[2]); err != nil {
 			fail(err)
 		}
 	}
-	fail(syscall.Exec(os.Args[3], os.Args[3:], os.Environ())) // the connections are closed on it
+	become := func() { fail(syscall.Exec(os.Args[4], os.Args[4:], os.Environ())) } // the connections are closed on it
+	if os.Args[1] == "other" {
+		go become()
+		select {}
+	}
+	become()
 }
 
 func fail(err error) {
