@@ -20,6 +20,8 @@ type Grouping struct {
 	Opener func(*kernel.Endpoint) uint32
 	Live   bool // with what a walk that was asked for it has found: kernel.Live
 	Most   int  // rows that are listed one by one; 0: DefaultGroups
+	// Ranks chooses the groups of which the costliest endpoints are listed; nil: all.
+	Ranks func(*recording.Group) bool
 }
 
 // DefaultGroups is how many rows of groups keep a recording small and leave nothing out that someone would look for.
@@ -82,6 +84,8 @@ type groups struct {
 	// bound is how many are kept. Beyond it the groups that are met first stay, and the others lose their listener or
 	// service; beyond twice as many, all else is one group.
 	bound int
+	// ranked is what Grouping.Ranks said.
+	ranked map[partKey]bool
 }
 
 // maxGroups bounds what a walk keeps in memory: 900 bytes a group.

@@ -35,7 +35,8 @@ func (w *walked) rank(e *kernel.Endpoint, of *tally, pid uint32) {
 	}
 	if w.groups.by.Live {
 		r.endpoint.Idle, r.endpoint.Age = secondsOf(e.Live.Idle), secondsOf(e.Live.Age)
-		r.endpoint.UnreadBytes = uint64(e.UnreadData())
+		r.endpoint.UnreadBytes, r.endpoint.UnackedBytes = uint64(e.UnreadData()), uint64(e.Live.Unacked)
+		r.endpoint.RxBytes, r.endpoint.TxBytes = uint64(e.Buffers.Rmem)+uint64(e.Buffers.Backlog), uint64(e.Buffers.Wmem)
 	}
 	for k, n := range e.Objects {
 		if n > 0 {
@@ -46,6 +47,25 @@ func (w *walked) rank(e *kernel.Endpoint, of *tally, pid uint32) {
 		heap.Pop(h)
 	}
 	heap.Push(h, r)
+}
+
+// ranks tells whether the endpoints of a group are asked for one by one.
+func (w *walked) ranks(key rowKey, group uint32) bool {
+	g := &w.groups
+	if g.by.Ranks == nil || g.ids == nil {
+		return true
+	}
+	at := partKey{key, g.keys[group]}
+	asked, known := g.ranked[at]
+	if !known {
+		row := at.describe()
+		asked = g.by.Ranks(&row)
+		if g.ranked == nil {
+			g.ranked = map[partKey]bool{}
+		}
+		g.ranked[at] = asked
+	}
+	return asked
 }
 
 // PageBytes is the slab pages that one endpoint's objects occupy, a shared bind bucket counted whole.

@@ -105,24 +105,26 @@ func (l *Ledger) Visit(e *kernel.Endpoint, caches *Caches) kernel.Role {
 		w.unclaimed++
 	}
 	s.countAddress(e.Local.Addr(), role)
-	t, objects := w.enter(s, e, role, caches)
+	t, group, objects := w.enter(s, e, role, caches)
 	if objects == 0 || e.Truncated {
 		w.skipped++
 	}
-	w.rank(e, t, o.pid)
+	if w.ranks(t.key.rowKey, group) {
+		w.rank(e, t, o.pid)
+	}
 	return role
 }
 
-// enter adds an endpoint to its tallies. It gives the one of all groups, and the number of the endpoint's objects.
-func (w *walked) enter(s *space, e *kernel.Endpoint, role kernel.Role, caches *Caches) (t *tally, objects int) {
+// enter adds an endpoint to its tallies. It gives the one of all groups, the number of its group, and that of its objects.
+func (w *walked) enter(s *space, e *kernel.Endpoint, role kernel.Role, caches *Caches) (t *tally, group uint32, objects int) {
 	key := tallyKey{rowKey: rowKey{role, e.State}, v6: e.Local.Addr().Is6(), cache: e.Cache, head: e.SKBHeadBytes}
 	t = w.whole.of(key)
 	if t.costs == nil {
 		t.costs = costsOf(e, caches)
 	}
 	objects = w.whole.enter(t, e)
-	if id := w.groups.of(s, e, role); id > 0 {
-		key.group = id
+	if group = w.groups.of(s, e, role); group > 0 {
+		key.group = group
 		part := w.parts.of(key)
 		part.costs = t.costs
 		w.parts.enter(part, e)
@@ -131,7 +133,7 @@ func (w *walked) enter(s *space, e *kernel.Endpoint, role kernel.Role, caches *C
 		}
 	}
 	w.sums.add(e)
-	return t, objects
+	return t, group, objects
 }
 
 // Pass enters an endpoint that is not asked for: it counts in the books, which are the whole host's, and as a listener whose

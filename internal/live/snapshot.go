@@ -31,6 +31,8 @@ type Options struct {
 	NoCalibrate bool
 	// Endpoints gets one CSV row an endpoint; nil for none.
 	Endpoints io.Writer
+	// Ranks chooses the groups whose costliest sockets are listed one by one; nil: all.
+	Ranks func(*recording.Group) bool
 	// Calibration is the file that a calibration is kept in; empty for CalibrationFile.
 	Calibration string
 }
@@ -237,7 +239,7 @@ func (l *look) begin() {
 	l.ledger = account.NewLedger(0)
 	l.places = &places{}
 	by := account.Grouping{Owners: l.groupOwners(), Netns: true, Listener: true, Service: true, Live: true,
-		Peer: slices.Contains(l.options.By, "peer")}
+		Peer: slices.Contains(l.options.By, "peer"), Ranks: l.options.Ranks}
 	if l.of != nil {
 		by.Opener = l.of.openerOf
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/connprof/connprof/internal/filter"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/loader"
 )
@@ -34,6 +35,16 @@ func (w *Watcher) Close() error {
 	}
 	return errors.Join(w.StopCounting(), w.probes.Close())
 }
+
+// Choose has the looks from now on take the sockets alone that a filter is true of, beside what Options.Choice.Plain chooses; nil
+// chooses all of those.
+func (w *Watcher) Choose(f *filter.Filter) { w.options.Choice.Filter = f }
+
+// Divide has the looks from now on divided by keys, as Options.By.
+func (w *Watcher) Divide(by []string) { w.options.By = by }
+
+// Rank is Options.Ranks of the looks from now on.
+func (w *Watcher) Rank(ranks func(*recording.Group) bool) { w.options.Ranks = ranks }
 
 // Look looks at all TCP sockets of the host, and holds them against the kernel's books.
 func (w *Watcher) Look() (*recording.Machine, error) { return w.look(time.Now(), cpuTime()) }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/kernel"
+	"github.com/connprof/connprof/internal/recording"
 )
 
 func TestTheNextLookComesNoSoonerThanTenTimesTheLast(t *testing.T) {
@@ -191,5 +192,41 @@ func dialAndAccept(t *testing.T, l net.Listener) func() {
 	return func() {
 		client.Close()
 		server.Close()
+	}
+}
+
+// The sockets that are listed one by one are those of the groups that were asked for.
+func TestRankedSocketsAreThoseAskedFor(t *testing.T) {
+	w := newWatcher(t)
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	defer dialAndAccept(t, l)()
+	mine := func(state string) map[string]bool {
+		w.Rank(func(g *recording.Group) bool { return g.PID == os.Getpid() && g.State == state })
+		m, err := w.Look()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]bool{}
+		for _, e := range m.Top {
+			if e.PID != os.Getpid() || e.State != state {
+				t.Errorf("%s: listed is %+v", state, e)
+			}
+			found[e.Local] = true
+		}
+		return found
+	}
+	at := l.Addr().String()
+	if got := mine("LISTEN"); !got[at] {
+		t.Errorf("listening at %s: %v", at, got)
+	}
+	if got := mine("ESTABLISHED"); !got[at] || len(got) < 2 {
+		t.Errorf("both ends of a connection at %s: %v", at, got)
+	}
+	if got := mine("SYN_SENT"); len(got) != 0 {
+		t.Errorf("in no such state: %v", got)
 	}
 }

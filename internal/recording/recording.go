@@ -337,13 +337,18 @@ type TopEndpoint struct {
 	Owner     OwnerKind   `json:"owner,omitempty"`
 	Container string      `json:"container,omitempty"`
 	// Idle and Age are nil where they are not known. An age is a lower bound: the kernel keeps no time of birth.
-	Idle        *float64       `json:"idle_seconds,omitempty"`
-	Age         *float64       `json:"age_seconds,omitempty"`
-	UnreadBytes uint64         `json:"unread_bytes,omitempty"`
-	Objects     map[string]int `json:"objects"`
-	ObjectBytes uint64         `json:"object_bytes"`
-	PageBytes   uint64         `json:"page_bytes"`
-	BufferBytes uint64         `json:"buffer_bytes"`
+	Idle        *float64 `json:"idle_seconds,omitempty"`
+	Age         *float64 `json:"age_seconds,omitempty"`
+	UnreadBytes uint64   `json:"unread_bytes,omitempty"`
+	// UnackedBytes is data that the peer has not acknowledged or not yet been sent; RxBytes and TxBytes are its queues, by the kernel's
+	// accounting.
+	UnackedBytes uint64         `json:"unacked_bytes,omitempty"`
+	RxBytes      uint64         `json:"rx_bytes,omitempty"`
+	TxBytes      uint64         `json:"tx_bytes,omitempty"`
+	Objects      map[string]int `json:"objects"`
+	ObjectBytes  uint64         `json:"object_bytes"`
+	PageBytes    uint64         `json:"page_bytes"`
+	BufferBytes  uint64         `json:"buffer_bytes"`
 }
 
 // Losses counts everything the measurement knows it missed. All zero is the normal case.

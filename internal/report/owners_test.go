@@ -193,3 +193,53 @@ func TestGrowthIsSortedByWhatIsAsked(t *testing.T) {
 		}
 	}
 }
+
+// What an owner is divided into adds up to it, and is that of a later look as well.
+func TestAnOwnerIsDividedAgain(t *testing.T) {
+	m := sample.Live().Machines[0]
+	rows, err := OwnersAgain(m, Options{By: []string{"process"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := sample.Later().Machines[0]
+	for i := range rows {
+		r := &rows[i]
+		states, err := Within(m, []string{"process"}, r.ID(), Options{By: []string{"state"}, Sort: "sockets"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sum Bytes
+		n := 0
+		for j := range states {
+			n += states[j].Sockets
+			sum.add(&states[j].Bytes)
+			if j > 0 && states[j].Sockets > states[j-1].Sockets {
+				t.Errorf("%s: states are not sorted by sockets", r.Name())
+			}
+		}
+		if n != r.Sockets || sum != r.Bytes || len(states) != len(r.States) {
+			t.Errorf("%s: %d sockets and %+v in %d states, want %d and %+v in %d", r.Name(), n, sum, len(states), r.Sockets, r.Bytes,
+				len(r.States))
+		}
+		is, err := Of(later, []string{"process"}, r.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n = 0
+		for j := range later.Groups {
+			if is(&later.Groups[j]) {
+				n += later.Groups[j].Count
+			}
+		}
+		want := r.Sockets + map[string]int{"leaky": 900, "orphans": -37}[r.Name()]
+		if n != want {
+			t.Errorf("%s has %d sockets later, want %d", r.Name(), n, want)
+		}
+	}
+	if _, err := Of(m, []string{"no such key"}, ""); err == nil {
+		t.Error("a key that there is not is taken")
+	}
+	if _, err := Within(m, []string{"process"}, rows[0].ID(), Options{Sort: "no such order"}); err == nil {
+		t.Error("an order that there is not is taken")
+	}
+}
