@@ -19,10 +19,13 @@ import (
 
 const lostPeer = "lost the peer: "
 
-// ramping starts a run whose ramp takes 4 s, and waits until it is under way.
+// rampRate is slow enough for eight pairs of hosts at once on two processors.
+const rampRate = "1k"
+
+// ramping starts a run whose ramp takes 20 s, and waits until it is under way.
 func (p pair) ramping(t *testing.T, args ...string) *child {
 	t.Helper()
-	run := p.run(t, append([]string{"--ips", "1", "--conns", "20k", "--rate", crashRate}, args...)...)
+	run := p.run(t, append([]string{"--ips", "1", "--conns", "20k", "--rate", rampRate}, args...)...)
 	run.untilUp(t, crashConns)
 	return run
 }

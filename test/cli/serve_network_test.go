@@ -158,7 +158,11 @@ func TestNetworksThatAreCut(t *testing.T) {
 // has an account of its own end.
 func (p pair) bothLose(t *testing.T, serve, run *child) (near, far *recording.Machine) {
 	t.Helper()
-	run.wait(t).complains(t, exitFailed, silent, "the report has this end only")
+	r := run.wait(t)
+	r.complains(t, exitFailed, silent, "the report has this end only")
+	if t.Failed() {
+		t.Logf("the run says:\n%s\non near %s; on far %s; softnet_stat\n%s", r.stderr, networkOf(t, p.near), networkOf(t, p.far), softnet(t))
+	}
 	serve.tells(t, "session 1 failed with ", silent)
 	near = oneEnd(t, run.cmd.Dir+"/rec.json", kernel.RoleClient)
 	far = oneEnd(t, serve.cmd.Dir+"/server-1.json", kernel.RoleServer)
