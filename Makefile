@@ -61,7 +61,7 @@ test-busy: busy-tools ## test-measure while wrk opens 2,000 connections a second
 
 # The packages that need no kernel of their own. What looks at the kernel that runs is left to make test.
 UNIT = $(addprefix ./,$(addsuffix /...,$(wildcard internal/account internal/filter internal/kernel internal/limits internal/owner internal/privilege \
-	internal/recording internal/remote/peer internal/report internal/sockfilter internal/symbolise bpf test/docs test/layout test/vm/wire tools)))
+	internal/recording internal/remote/peer internal/report internal/screen internal/sockfilter internal/symbolise internal/top bpf test/docs test/layout test/vm/wire tools)))
 NEEDS_ROOT = ^Test(RunningKernels|RootMayRun)
 
 test-unit: ## the tests that need no root, in seconds
@@ -169,7 +169,7 @@ record-tools:
 	$(call install,/usr/bin/python3-config,python3-dev)
 	$(call install,haproxy,haproxy)
 	$(call install,redis-server,redis-server)
-	$(call install,redis-server,redis-server)
+	$(call install,tmux,tmux)
 	@test -x /usr/sbin/nginx || $(AS_ROOT) apt-get install -y -qq --no-install-recommends nginx-light
 	$(call install,node,nodejs)
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/connprof/connprof/internal/live"
 	"github.com/connprof/connprof/internal/report"
+	"github.com/connprof/connprof/internal/top"
 )
 
 // topFlags is what connprof top is asked for.
@@ -25,6 +26,7 @@ type topFlags struct {
 	count    int
 	once     bool
 	json     bool
+	screen   bool // for a person
 }
 
 // defaultInterval is the time between two looks.
@@ -35,9 +37,10 @@ func newTop() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "Show again and again whose connections hold how much kernel memory",
-		Long: `Look at every TCP socket of the host again and again, and print what has changed: sockets, slab and buffers by owner, and
-what the host opens and closes a second. Looking takes no more than a tenth of a processor: the next look comes no sooner than ten
-times as long as the last one took. It is there to be read by scripts and people alike, and ends at Ctrl-C.`,
+		Long: `Look at every TCP socket of the host again and again, and show what has changed: sockets, slab and buffers by owner, and
+what is opened and closed a second. On a terminal it is a screen with keys, ? lists them. Where there is none, and with --once, --count
+or --json, it prints a table or a line for each look. Looking takes no more than a tenth of a processor: the next look comes no sooner
+than ten times as long as the last one took.`,
 		Example: `  sudo connprof top
   sudo connprof top -c 10 -i 1s
   sudo connprof top --by container --sort sockets -n 5
@@ -62,7 +65,8 @@ func (f *topFlags) check(cmd *cobra.Command) (view report.Options, err error) {
 	if err := checkEmpty(cmd.Flags()); err != nil {
 		return view, err
 	}
-	switch counted := cmd.Flags().Changed("count"); {
+	counted := cmd.Flags().Changed("count")
+	switch {
 	case f.interval <= 0:
 		return view, fmt.Errorf("--interval %s: want a time above 0, such as 2s", f.interval)
 	case f.count < 0:
@@ -70,6 +74,7 @@ func (f *topFlags) check(cmd *cobra.Command) (view report.Options, err error) {
 	case f.once && counted:
 		return view, errors.New("--once and --count exclude each other: --once is --count 1")
 	}
+	f.screen = interactive() && !f.once && !counted && !f.json
 	if f.once {
 		f.count = 1
 	}
@@ -102,7 +107,11 @@ func (f *topFlags) run(cmd *cobra.Command) (err error) {
 		return fmt.Errorf("top: %w", err)
 	}
 	defer func() { err = errors.Join(err, watcher.Close()) }()
-	if err := f.watch(ctx, stop, watcher, view); err != nil {
+	do := f.watch
+	if f.screen {
+		do = f.show
+	}
+	if err := do(ctx, stop, watcher, view); err != nil {
 		return fmt.Errorf("top: %w", err)
 	}
 	return nil
@@ -115,15 +124,15 @@ func (f *topFlags) watch(ctx context.Context, stop <-chan struct{}, w *live.Watc
 			return err
 		}
 	}
-	ticks := newTicker(view)
+	ticks := top.NewTicker(view.By, view.Sort)
 	for n := 1; ; n++ {
-		t, err := ticks.look(w)
+		t, err := ticks.Look(w)
 		if err != nil {
 			return err
 		}
-		out, err := t.text(f.view.rows), error(nil)
+		out, err := t.Text(f.view.rows), error(nil)
 		if f.json {
-			out, err = t.json()
+			out, err = t.Line()
 		}
 		if err != nil {
 			return err

@@ -1,23 +1,25 @@
-package main
+// Package top makes ticks of looks at a host: what is there now, what has changed, and what is opened and closed a second.
+package top
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
+	"cmp"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/connprof/connprof/internal/format"
+	"github.com/connprof/connprof/internal/kernel"
 	"github.com/connprof/connprof/internal/live"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/report"
 )
 
-// tickSchema is the version of a tick's JSON. Fields may come to it; what they mean stays.
-const tickSchema = "connprof.top/1"
+// Schema is the version of a tick's JSON. Fields may come to it; what they mean stays.
+const Schema = "connprof.top/1"
 
-// tick is one look of connprof top. Sizes are bytes. Owners are in the order that was asked for.
-type tick struct {
+// Tick is one look of connprof top. Sizes are bytes. Owners are in the order that was asked for.
+type Tick struct {
 	Schema  string         `json:"schema"`
 	Time    time.Time      `json:"time"`
 	Sockets int            `json:"sockets"` // of the chosen ones, as all that has no other word
@@ -25,9 +27,14 @@ type tick struct {
 	Slab    uint64         `json:"slab_bytes"`
 	Buffers uint64         `json:"buffer_bytes"`
 	// HostSlab is Slab in /proc/meminfo, Pages what the protocol has taken of tcp_mem, and Limits the three of that.
-	HostSlab uint64   `json:"host_slab_bytes,omitempty"`
-	Pages    int64    `json:"tcp_mem_pages"`
-	Limits   [3]int64 `json:"tcp_mem_limits"`
+	// Available is MemAvailable there, 0 where it was not read.
+	HostSlab  uint64   `json:"host_slab_bytes,omitempty"`
+	Available uint64   `json:"host_available_bytes,omitempty"`
+	Pages     int64    `json:"tcp_mem_pages"`
+	Limits    [3]int64 `json:"tcp_mem_limits"`
+	// Queued is the host's connections that nobody has accepted, Full how many listeners' queues have no place left.
+	Queued int `json:"accept_queued"`
+	Full   int `json:"accept_queues_full"`
 	// Opens and Closes are ends of connections a second in the Seconds since the last tick, of the whole host; nil in the first.
 	Seconds float64  `json:"seconds,omitempty"`
 	Opens   *float64 `json:"opens_per_second,omitempty"`
@@ -35,12 +42,15 @@ type tick struct {
 	// Losses is what this look and the counting have missed: with any, the figures are too low.
 	Losses uint64 `json:"losses"`
 	// LookCPU is what this look has cost connprof, in seconds, RSS its resident memory.
-	LookCPU float64     `json:"look_cpu_seconds"`
-	RSS     uint64      `json:"rss_bytes"`
-	Owners  []tickOwner `json:"owners"`
+	LookCPU float64 `json:"look_cpu_seconds"`
+	RSS     uint64  `json:"rss_bytes"`
+	Owners  []Owner `json:"owners"`
+	// Machine is the look itself.
+	Machine *recording.Machine `json:"-"`
 }
 
-type tickOwner struct {
+// Owner is one owner's sockets, or what else they are divided by.
+type Owner struct {
 	Names   []string `json:"names"`
 	Where   string   `json:"where,omitempty"`
 	Sockets int      `json:"sockets"`
@@ -49,103 +59,226 @@ type tickOwner struct {
 	Buffers uint64   `json:"buffer_bytes"`
 	Unread  uint64   `json:"unread_bytes"`
 	Idle    *float64 `json:"idle_seconds,omitempty"` // the longest
+	// Opens and Closes are what its processes have opened and accepted since the last tick, and closed of that, a second; nil where that
+	// is not counted, and where it is not processes that the sockets are divided by.
+	Opens  *float64 `json:"opens_per_second,omitempty"`
+	Closes *float64 `json:"closes_per_second,omitempty"`
+	// Grows says that the sockets have become more in the last ticks, and never fewer.
+	Grows bool `json:"-"`
+	// ID is the same for the same owner in each tick with the same keys.
+	ID   string `json:"-"`
+	pids []int
 }
 
-// ticker makes ticks of looks: it knows the first one and the counts of the last.
-type ticker struct {
-	view   report.Options
-	first  map[string]int // sockets by OwnerRow.ID; nil before the first tick
-	counts *live.Counts
+// Name is the names of all keys together.
+func (o *Owner) Name() string { return strings.Join(o.Names, " · ") }
+
+// All is slab pages and buffers.
+func (o *Owner) All() float64 { return float64(o.Slab) + float64(o.Buffers) }
+
+// Each is what a socket holds, slab pages and buffers.
+func (o *Owner) Each() float64 { return format.Ratio(o.All(), float64(o.Sockets)) }
+
+// Counts and ProcessCount are what the looks' host has opened and closed.
+type (
+	Counts       = live.Counts
+	ProcessCount = live.ProcessCount
+)
+
+// Ticker makes ticks of looks: it knows the first one, and the last ones' figures.
+type Ticker struct {
+	by     []string
+	sort   string
+	first  map[string]int   // sockets by Owner.ID; nil before the first tick
+	recent map[string][]int // sockets by Owner.ID in the last ticks, the oldest first
+	counts *Counts
 }
 
-func newTicker(view report.Options) *ticker { return &ticker{view: view} }
+// NewTicker makes one for owners divided by keys and sorted by an order of Orders.
+func NewTicker(by []string, order string) *Ticker { return &Ticker{by: by, sort: order} }
 
-// look looks once, and reads what has been opened and closed where that is counted.
-func (k *ticker) look(w *live.Watcher) (*tick, error) {
+// Divide has the ticks from now on divided by other keys. Changes count from the next tick.
+func (k *Ticker) Divide(by []string) { k.by, k.first, k.recent = by, nil, nil }
+
+// Restart has changes count from the next tick on.
+func (k *Ticker) Restart() { k.Divide(k.by) }
+
+// Sort has the ticks from now on sorted by an order of Orders.
+func (k *Ticker) Sort(order string) { k.sort = order }
+
+// Look looks once, and reads what has been opened and closed where that is counted.
+func (k *Ticker) Look(w *live.Watcher) (*Tick, error) {
 	m, err := w.Look()
 	if err != nil {
 		return nil, err
 	}
-	t, err := k.tick(m)
-	if err != nil || !w.Counting() {
-		return t, err
+	var counts *Counts
+	if w.Counting() {
+		if counts, err = w.Counts(); err != nil {
+			return nil, err
+		}
 	}
-	now, err := w.Counts()
+	t, err := k.Tick(m, counts)
 	if err != nil {
 		return nil, err
 	}
-	t.Losses += now.Lost + now.Skipped
-	if last := k.counts; last != nil {
-		seconds := (now.Elapsed - last.Elapsed).Seconds()
-		opens, closes := format.Ratio(float64(now.Opened-last.Opened), seconds), format.Ratio(float64(now.Closed-last.Closed), seconds)
-		t.Seconds, t.Opens, t.Closes = seconds, &opens, &closes
-	}
-	k.counts = now
-	return t, nil
+	info, err := kernel.ReadMeminfo()
+	t.Available = info["MemAvailable"]
+	return t, err
 }
 
-// tick is a look without rates.
-func (k *ticker) tick(m *recording.Machine) (*tick, error) {
-	rows, err := report.OwnersAgain(m, k.view)
+// Tick makes one of a look, and of what has been opened and closed so far; nil where that is not counted.
+func (k *Ticker) Tick(m *recording.Machine, counts *Counts) (*Tick, error) {
+	rows, err := report.OwnersAgain(m, report.Options{By: k.by})
 	if err != nil {
 		return nil, err
 	}
-	t := &tick{Schema: tickSchema, Time: time.Now().UTC(), States: map[string]int{}, Owners: []tickOwner{},
+	t := &Tick{Schema: Schema, Time: time.Now().UTC(), States: map[string]int{}, Owners: make([]Owner, 0, len(rows)), Machine: m,
 		Losses: m.Losses.Total(), LookCPU: m.Cost.CPUSeconds, RSS: m.Cost.ProfilerRSSBytes}
 	if b := m.Books; b != nil {
 		t.HostSlab, t.Pages, t.Limits = b.Slab.TotalBytes, b.Pages.Kernel, [3]int64{b.Pages.LimitLow, b.Pages.LimitPressure, b.Pages.LimitHigh}
 	}
-	begins := k.first == nil
-	if begins {
-		k.first = map[string]int{}
+	if m.Look != nil {
+		for i := range m.Look.Listeners {
+			l := &m.Look.Listeners[i]
+			t.Queued += l.Queue
+			if l.Queue > l.Backlog {
+				t.Full++
+			}
+		}
 	}
 	for i := range rows {
 		r := &rows[i]
-		if begins {
-			k.first[r.ID()] = r.Sockets
-		}
 		t.Sockets, t.Slab, t.Buffers = t.Sockets+r.Sockets, t.Slab+r.Slab, t.Buffers+r.Buffers
 		for _, s := range r.States {
 			t.States[s.State] += s.Count
 		}
-		t.Owners = append(t.Owners, tickOwner{r.Names, r.Where, r.Sockets, r.Sockets - k.first[r.ID()], r.Slab, r.Buffers, r.Unread, r.Idle})
+		t.Owners = append(t.Owners, OwnerOf(r))
 	}
+	k.compare(t)
+	k.rate(t, counts)
+	Sort(t.Owners, k.sort)
 	return t, nil
 }
 
-// json is a tick as a line.
-func (t *tick) json() ([]byte, error) {
-	b, err := json.Marshal(t)
-	return append(b, '\n'), err
+// OwnerOf is a row without what only several looks tell.
+func OwnerOf(r *report.OwnerRow) Owner {
+	return Owner{Names: r.Names, Where: r.Where, Sockets: r.Sockets, Slab: r.Slab, Buffers: r.Buffers, Unread: r.Unread, Idle: r.Idle,
+		ID: r.ID(), pids: r.PIDs()}
 }
 
-// ownerWidth is the columns of an owner's name.
-const ownerWidth = 26
+// recentTicks is how many ticks tell that something grows.
+const recentTicks = 5
 
-// text is a tick as a table of so many owners, 80 columns wide.
-func (t *tick) text(most int) []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s  %s  slab %s (%s of Slab)  buffers %s\n", t.Time.Local().Format(time.TimeOnly), format.Plural(t.Sockets, "socket", "sockets"),
-		format.Size(float64(t.Slab)), format.Percent(float64(t.Slab), float64(t.HostSlab)), format.Size(float64(t.Buffers)))
-	fmt.Fprintf(&b, "tcp_mem %s of %s, %s, %s pages", format.Count(t.Pages), format.Count(t.Limits[0]), format.Count(t.Limits[1]), format.Count(t.Limits[2]))
-	if t.Opens != nil {
-		fmt.Fprintf(&b, "  opens %.1f/s  closes %.1f/s", *t.Opens, *t.Closes)
+// compare holds a tick against those before it.
+func (k *Ticker) compare(t *Tick) {
+	begins := k.first == nil
+	if begins {
+		k.first, k.recent = map[string]int{}, map[string][]int{}
 	}
-	if t.Losses > 0 {
-		fmt.Fprintf(&b, "\n%s lost: the figures are too low", format.Plural(int(t.Losses), "event or socket", "events or sockets"))
-	}
-	fmt.Fprintf(&b, "\n%-*s %8s %8s %9s %9s %9s %5s\n", ownerWidth, "owner", "sockets", "change", "slab", "buffers", "unread", "idle")
-	for _, o := range t.Owners[:min(most, len(t.Owners))] {
-		name, idle := format.Shorten(strings.Join(o.Names, " · "), ownerWidth), "-"
-		if o.Idle != nil {
-			idle = format.Span(*o.Idle)
+	recent := make(map[string][]int, len(t.Owners)) // who is gone is forgotten
+	for i := range t.Owners {
+		o := &t.Owners[i]
+		if begins {
+			k.first[o.ID] = o.Sockets
 		}
-		fmt.Fprintf(&b, "%s%s %8s %8s %9s %9s %9s %5s\n", name, strings.Repeat(" ", max(ownerWidth-format.Columns(name), 0)), format.Count(o.Sockets),
-			format.Signed(int64(o.Change)), format.Size(float64(o.Slab)), format.Size(float64(o.Buffers)), format.Size(float64(o.Unread)), idle)
+		o.Change = o.Sockets - k.first[o.ID]
+		past := append(k.recent[o.ID], o.Sockets)
+		past = past[max(0, len(past)-recentTicks):]
+		recent[o.ID] = past
+		o.Grows = len(past) > 1 && slices.IsSorted(past) && past[0] < past[len(past)-1]
 	}
-	if more := len(t.Owners) - most; more > 0 {
-		fmt.Fprintf(&b, "and %s\n", format.Plural(more, "other", "others"))
+	k.recent = recent
+}
+
+// rate works out what was opened and closed since the last tick.
+func (k *Ticker) rate(t *Tick, now *Counts) {
+	last := k.counts
+	if k.counts = now; now == nil {
+		return
 	}
-	b.WriteByte('\n')
-	return b.Bytes()
+	t.Losses += now.Lost + now.Skipped
+	if last == nil || now.Elapsed < last.Elapsed { // counting began anew
+		return
+	}
+	t.Seconds = (now.Elapsed - last.Elapsed).Seconds()
+	perSecond := func(now, last uint64) *float64 {
+		r := format.Ratio(float64(now-min(last, now)), t.Seconds)
+		return &r
+	}
+	t.Opens, t.Closes = perSecond(now.Opened, last.Opened), perSecond(now.Closed, last.Closed)
+	if !ofProcesses(k.by) {
+		return
+	}
+	for i := range t.Owners {
+		o := &t.Owners[i]
+		var a, b ProcessCount
+		for _, pid := range o.pids {
+			a.Opened, a.Closed = a.Opened+last.Processes[pid].Opened, a.Closed+last.Processes[pid].Closed
+			b.Opened, b.Closed = b.Opened+now.Processes[pid].Opened, b.Closed+now.Processes[pid].Closed
+		}
+		if len(o.pids) > 0 {
+			o.Opens, o.Closes = perSecond(b.Opened, a.Opened), perSecond(b.Closed, a.Closed)
+		}
+	}
+}
+
+// ofProcesses tells whether all sockets of a process are in one row of these keys.
+func ofProcesses(by []string) bool {
+	return len(by) == 1 && slices.Contains([]string{"process", "pid", "comm", "uid", "cgroup", "container"}, by[0])
+}
+
+// order is something that owners can be sorted by, the most first.
+type order struct {
+	name string
+	of   func(*Owner) float64
+}
+
+var orders = []order{
+	{"bytes", (*Owner).All},
+	{"sockets", func(o *Owner) float64 { return float64(o.Sockets) }},
+	{"slab", func(o *Owner) float64 { return float64(o.Slab) }},
+	{"buffers", func(o *Owner) float64 { return float64(o.Buffers) }},
+	{"unread", func(o *Owner) float64 { return float64(o.Unread) }},
+	{"idle", func(o *Owner) float64 { return orLess(o.Idle) }},
+	{"change", func(o *Owner) float64 { return float64(o.Change) }},
+	{"each", (*Owner).Each},
+	{"opens", func(o *Owner) float64 { return orLess(o.Opens) }},
+	{"closes", func(o *Owner) float64 { return orLess(o.Closes) }},
+}
+
+func orLess(v *float64) float64 {
+	if v == nil {
+		return -1
+	}
+	return *v
+}
+
+// Orders are the names of what owners can be sorted by: those of report.OwnerOrders, and what only several looks tell.
+func Orders() []string {
+	names := make([]string, len(orders))
+	for i, o := range orders {
+		names[i] = o.name
+	}
+	return names
+}
+
+// Sort sorts owners by one of Orders, the most first; what is the same in it goes by bytes, sockets, and then by name.
+func Sort(owners []Owner, name string) {
+	of := orders[max(slices.IndexFunc(orders, func(o order) bool { return o.name == name }), 0)].of
+	slices.SortStableFunc(owners, func(a, b Owner) int {
+		return cmp.Or(cmp.Compare(of(&b), of(&a)), cmp.Compare(b.All(), a.All()), cmp.Compare(b.Sockets, a.Sockets),
+			strings.Compare(a.Name(), b.Name()), strings.Compare(a.ID, b.ID))
+	})
+}
+
+// List names what is counted and says how many there are of each, the most first.
+func List(counts map[string]int) string {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
+	})
+	for i, name := range names {
+		names[i] = format.Count(counts[name]) + " " + name
+	}
+	return strings.Join(names, ", ")
 }

@@ -149,6 +149,7 @@ var heavy = map[string][]string{
 	"html/template":                   {"internal/report"},
 	"net/http":                        {"tools/ownservers/nethttp", "internal/exporter", "test/cli"},
 
+	"charm.land":                             {"internal/screen"},
 	"github.com/prometheus/client_golang":    {"internal/exporter"},
 	"github.com/prometheus/exporter-toolkit": {"internal/exporter"},
 }
