@@ -1,10 +1,14 @@
 package exporter
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -242,5 +246,101 @@ func TestTheRulesAreOfWhatIsServed(t *testing.T) {
 	}
 	if seen < 6 {
 		t.Errorf("%d rules", seen)
+	}
+}
+
+const (
+	parcaFile = "../../contrib/parca/parca.yaml"
+	alloyFile = "../../contrib/alloy/config.alloy"
+)
+
+// asked is what a collector of profiles asks for, by the profile's name: a path, "" where it is switched off.
+type asked struct {
+	paths             map[string]string
+	interval, timeout time.Duration
+	delta             bool // that of connections: it says for how many seconds
+}
+
+func parcaAsks(t *testing.T) asked {
+	t.Helper()
+	text, err := os.ReadFile(parcaFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Scrapes []struct {
+			Interval  time.Duration `yaml:"scrape_interval"`
+			Timeout   time.Duration `yaml:"scrape_timeout"`
+			Profiling struct {
+				Pprof map[string]struct {
+					Enabled, Delta bool
+					Path           string
+				} `yaml:"pprof_config"`
+			} `yaml:"profiling_config"`
+		} `yaml:"scrape_configs"`
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil || len(file.Scrapes) != 1 {
+		t.Fatalf("%s: %v: %+v", parcaFile, err, file)
+	}
+	s := file.Scrapes[0]
+	a := asked{map[string]string{}, s.Interval, s.Timeout, s.Profiling.Pprof["connections"].Delta}
+	for name, p := range s.Profiling.Pprof {
+		if a.paths[name] = p.Path; p.Enabled != (p.Path != "") {
+			t.Errorf("%s: %+v", name, p)
+		}
+	}
+	return a
+}
+
+var (
+	alloyProfile = regexp.MustCompile(`(?s)profile\.(?:custom "(\w+)"|(\w+)) \{(.*?)\}`)
+	alloyPath    = regexp.MustCompile(`(?s)enabled = true.*path += "(.*?)"`)
+	alloyScrape  = regexp.MustCompile(`(?s)pyroscope\.scrape .*?scrape_interval += "(\w+)".*?scrape_timeout += "(\w+)"`)
+)
+
+func alloyAsks(t *testing.T) asked {
+	t.Helper()
+	text, err := os.ReadFile(alloyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := alloyScrape.FindSubmatch(text)
+	if times == nil {
+		t.Fatalf("%s says no interval", alloyFile)
+	}
+	a := asked{paths: map[string]string{}}
+	var errs [2]error
+	a.interval, errs[0] = time.ParseDuration(string(times[1]))
+	a.timeout, errs[1] = time.ParseDuration(string(times[2]))
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range alloyProfile.FindAllSubmatch(text, -1) {
+		name := string(p[1]) + string(p[2])
+		a.paths[name] = ""
+		if path := alloyPath.FindSubmatch(p[3]); path != nil {
+			a.paths[name] = string(path[1])
+		}
+		a.delta = a.delta || name == "connections" && strings.Contains(string(p[3]), "delta   = true")
+	}
+	return a
+}
+
+// Parca and Alloy ask Go programs for five profiles unless they are told not to; and give up after their own time.
+func TestCollectorsOfProfilesAskForWhatIsServed(t *testing.T) {
+	c := Config{Profile: func(context.Context, time.Duration, io.Writer) error { return nil }}
+	for collector, a := range map[string]asked{"Parca": parcaAsks(t), "Alloy": alloyAsks(t)} {
+		for _, name := range []string{"memory", "block", "goroutine", "mutex", "process_cpu"} {
+			if path, said := a.paths[name]; !said || path != "" {
+				t.Errorf("%s asks for a profile %s", collector, name)
+			}
+		}
+		path := a.paths["connections"]
+		if code, body := get(t, c, path+fmt.Sprintf("?seconds=%.0f", a.interval.Seconds())); path == "" || code != http.StatusOK {
+			t.Errorf("%s asks for %q: %d %s", collector, path, code, body)
+		}
+		if !a.delta || a.timeout <= a.interval+scrapeTimeout {
+			t.Errorf("%s: %+v", collector, a)
+		}
 	}
 }
