@@ -11,13 +11,13 @@ import (
 	"github.com/connprof/connprof/internal/kernel"
 )
 
-var lifetime = desc("connection_lifetime_seconds", "How long ends of connections were open that were opened and closed since the exporter "+
-	"has started. The sum is of the middles of the buckets that the kernel's side counts in, which no lifetime is an eighth away from.")
+var lifetime = desc("connection_lifetime_seconds", "How long ends of connections were open that were opened and closed since "+
+	"the exporter has started. The sum is good to an eighth.")
 
 const (
-	// lifetimeSchema has buckets that grow by 2^(1/8). The programs count in quarters of an octave of microseconds that are equally wide:
-	// they grow by 1.14 to 1.25, and no native buckets have their bounds. These are narrower than each step, so that no two steps fall
-	// into one, and the middle of a step says which it is.
+	// lifetimeSchema has buckets that grow by 2^(1/8). The programs count in quarters of an octave of microseconds, equally wide:
+	// they grow by 1.14 to 1.25, and no native buckets have their bounds. These are narrower than each step, so that no two steps
+	// fall into one, and the middle of a step says which it is.
 	lifetimeSchema = 3
 	perOctave      = 1 << lifetimeSchema
 	// lifetimeZero is a bound of buckets of every schema, just below a microsecond, which the programs count as none.
@@ -26,8 +26,8 @@ const (
 	firstClassic, lastClassic, classicOctaves = 6, 36, 2
 )
 
-// lifetimes is the histogram of lifetimes, as native buckets and as classic ones. The classic ones are exact: their bounds are those of
-// steps.
+// lifetimes is the histogram of lifetimes, as native buckets and as classic ones. The classic ones are exact: their bounds are
+// those of steps.
 func (s *Sight) lifetimes() prometheus.Metric {
 	native, zero, count, sum := nativeLifetimes(&s.Counts.Lifetimes)
 	m, err := prometheus.NewConstNativeHistogram(lifetime, count, sum, native, nil, zero, lifetimeSchema, lifetimeZero,

@@ -19,7 +19,8 @@ func lived(t *testing.T, microseconds ...uint64) *dto.Histogram {
 	for _, v := range microseconds {
 		c.Lifetimes[min(kernel.Step(v), kernel.LifetimeSteps-1)]++
 	}
-	rows := gather(t, &Sight{Machine: &recording.Machine{}, Counts: c, At: time.Unix(7200, 0)}, "connprof_connection_lifetime_seconds")
+	s := &Sight{Machine: &recording.Machine{}, Counts: c, At: time.Unix(7200, 0)}
+	rows := gather(t, s, "connprof_connection_lifetime_seconds")
 	if len(rows) != 1 {
 		t.Fatalf("%d histograms", len(rows))
 	}

@@ -43,12 +43,12 @@ var (
 	tracked        = desc("tracked_entries", "Connection tracking's entries in the exporter's network namespace.")
 	trackedLimit   = desc("tracked_entries_limit", "net.netfilter.nf_conntrack_max.")
 	unreachable    = desc("sockets_unreachable", "Sockets that the kernel counts and that no table and no process has.")
-	unexplained    = desc("unexplained_bytes", "Slab of the host in bytes, by /proc/meminfo, less what the walk finds that sockets hold: "+
-		"positive, and most of it is not TCP's.")
-	unexplainedTCP = desc("unexplained_tcp_memory_bytes", "TCP's memory for queues in bytes, by the protocol's own counter, less the sum "+
-		"of the sockets' accounts by the walk: negative where queues have grown between the two.")
-	unexplainedSocks = desc("unexplained_socks", "Active objects of the slab caches TCP and TCPv6 in /proc/slabinfo less the sockets of "+
-		"the walk: what CPUs keep in stock is among them; negative where sockets came up between the two.")
+	unexplained    = desc("unexplained_bytes", "Slab of the host in bytes, by /proc/meminfo, less what the walk finds that sockets "+
+		"hold: positive, and most of it is not TCP's.")
+	unexplainedTCP = desc("unexplained_tcp_memory_bytes", "TCP's memory for queues in bytes, by the protocol's own counter, less "+
+		"the sum of the sockets' accounts by the walk: negative where queues have grown between the two.")
+	unexplainedSocks = desc("unexplained_socks", "Active objects of the slab caches TCP and TCPv6 in /proc/slabinfo less the "+
+		"sockets of the walk: what CPUs keep in stock is among them; negative where sockets came up between the two.")
 	walkSkipped = desc("walk_skipped_endpoints", "Sockets that the last walk met and could not follow.")
 	walkSeconds = desc("walk_duration_seconds", "How long the last walk over all sockets took.")
 	lookTime    = desc("look_timestamp_seconds", "When the last look at the host ended, in Unix time.")

@@ -14,20 +14,22 @@ type selector struct {
 	labels []string
 }
 
-// query is what an expression of Prometheus' asks for. grouped are the labels in by, without, on, ignoring, group_left and group_right.
+// query is what an expression of Prometheus' asks for. grouped are the labels in by, without, on and the like.
 type query struct {
 	selectors []selector
 	grouped   []string
 }
 
 // tokens of the language: strings, names, numbers with durations, operators and what encloses. A template's variable is a name.
-var tokens = regexp.MustCompile(`"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\$?[a-zA-Z_:][a-zA-Z0-9_:]*|[0-9][0-9a-zA-Z.]*|=~|!~|!=|==|<=|>=|\S`)
+var tokens = regexp.MustCompile(`"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|` +
+	`\$?[a-zA-Z_:][a-zA-Z0-9_:]*|[0-9][0-9a-zA-Z.]*|=~|!~|!=|==|<=|>=|\S`)
 
 var (
 	name        = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:]*$`)
 	groupings   = []string{"by", "without", "on", "ignoring", "group_left", "group_right"}
 	keywords    = []string{"and", "or", "unless", "bool", "offset", "inf", "nan"}
-	aggregators = []string{"sum", "min", "max", "avg", "count", "group", "stddev", "stdvar", "topk", "bottomk", "quantile", "count_values"}
+	aggregators = []string{"sum", "min", "max", "avg", "count", "group", "stddev", "stdvar", "topk", "bottomk", "quantile",
+		"count_values"}
 )
 
 // parse finds what an expression names. Whether it is a sound expression is promtool's to say.

@@ -78,8 +78,8 @@ const zooPort = 4321
 
 func (z *zoo) fill() error {
 	return z.open([]zooStep{{1, z.listen}, {zooEstablished, z.established}, {zooUnread, z.unread}, {zooCloseWait, z.closeWait},
-		{zooTimeWait, z.timeWait}, {1, z.inFlight}, {zooUnbound, func() error { _, err := z.socket(); return err }}, {zooBound, z.bound},
-		{zooUnaccepted, z.unaccepted}})
+		{zooTimeWait, z.timeWait}, {1, z.inFlight},
+		{zooUnbound, func() error { _, err := z.socket(); return err }}, {zooBound, z.bound}, {zooUnaccepted, z.unaccepted}})
 }
 
 func (z *zoo) listen() (err error) {

@@ -41,7 +41,8 @@ func TestPromtoolFindsNothingInWhatIsScraped(t *testing.T) {
 	if status != http.StatusOK {
 		t.Fatalf("%d: %s", status, body)
 	}
-	for _, metric := range []string{"connections", "accept_queue_limit", "unexplained_bytes", "connection_lifetime_seconds_bucket", "losses_total"} {
+	for _, metric := range []string{"connections", "accept_queue_limit", "unexplained_bytes", "connection_lifetime_seconds_bucket",
+		"losses_total"} {
 		if !bytes.Contains(body, []byte("\nconnprof_"+metric+"{")) && !bytes.Contains(body, []byte("\nconnprof_"+metric+" ")) {
 			t.Errorf("connprof_%s is not there", metric)
 		}
@@ -61,7 +62,8 @@ var alertName = regexp.MustCompile(`(?m)^      - alert: (\w+)$`)
 // Each alert comes when it should and at no other time, as rules_test.yml has it; and that has each alert.
 func TestTheRulesAlertWhenTheyShould(t *testing.T) {
 	dir := filepath.Join(contrib, "prometheus")
-	for _, args := range [][]string{{"check", "rules", "rules.yml"}, {"check", "config", "prometheus.yml"}, {"test", "rules", "rules_test.yml"}} {
+	for _, args := range [][]string{{"check", "rules", "rules.yml"}, {"check", "config", "prometheus.yml"},
+		{"test", "rules", "rules_test.yml"}} {
 		args[2] = filepath.Join(dir, args[2])
 		if said, err := promtool(t, nil, args...); err != nil {
 			t.Errorf("promtool %q: %v: %s", args, err, said)
@@ -73,7 +75,8 @@ func TestTheRulesAlertWhenTheyShould(t *testing.T) {
 		t.Errorf("%d alerts", len(names))
 	}
 	changed := t.TempDir()
-	for file, text := range map[string][]byte{"rules.yml": alertName.ReplaceAll(rules, []byte("      - alert: Not$1")), "rules_test.yml": cases} {
+	renamed := alertName.ReplaceAll(rules, []byte("      - alert: Not$1"))
+	for file, text := range map[string][]byte{"rules.yml": renamed, "rules_test.yml": cases} {
 		if err := os.WriteFile(filepath.Join(changed, file), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
