@@ -29,7 +29,7 @@ export BPF2GO_STRIP = $(STRIP)
 export BPF2GO_CFLAGS = -O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 
 .PHONY: help build run test test-unit test-measure test-busy test-page test-vm scenario-table bench bench-overhead bench-record bench-scale bench-snapshot \
-	generate check-generated lint golangci format-c diagram images generate-tools bench-tools busy-tools server-tools servers-page own-servers page-tools record-tools vm-tools image-tools clean
+	generate check-generated lint golangci format-c diagram images generate-tools bench-tools busy-tools server-tools servers-page own-servers page-tools record-tools prometheus-tools vm-tools image-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ build: ## build ./connprof
 run: build ## the main job: profile CONNS (20k) connections from 20 addresses, and draw them in connprof.html
 	$(SUDO) ./connprof run --ips 20 --conns $(CONNS) --html connprof.html
 
-test: record-tools ## all tests against the kernel that runs here (as root; one package at a time, for they measure the host's slab)
+test: record-tools prometheus-tools ## all tests against the kernel that runs here (as root; one package at a time, for they measure the host's slab)
 	$(GO) test -p 1 -count=1 -timeout 40m -exec '$(SUDO)' ./...
 
 test-measure: ## those of the tests that count connections and their objects, and hold trace against walk
@@ -172,6 +172,13 @@ record-tools:
 	$(call install,tmux,tmux)
 	@test -x /usr/sbin/nginx || $(AS_ROOT) apt-get install -y -qq --no-install-recommends nginx-light
 	$(call install,node,nodejs)
+
+# Debian's Prometheus would start with its package. It stays masked: systemctl unmask prometheus. Where another init starts services,
+# RUNLEVEL says that this is no time for it. What is there already stays as it is.
+prometheus-tools:
+	@{ command -v promtool && command -v prometheus; } >/dev/null || { unit=/etc/systemd/system/prometheus.service; \
+	{ test -e $$unit || test ! -d /etc/systemd/system || $(AS_ROOT) ln -s /dev/null $$unit; } && $(AS_ROOT) apt-get update -qq && \
+	$(AS_ROOT) env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus; }
 
 image-tools:
 	$(call install,chromium,chromium fonts-dejavu-core)

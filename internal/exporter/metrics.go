@@ -43,10 +43,16 @@ var (
 	tracked        = desc("tracked_entries", "Connection tracking's entries in the exporter's network namespace.")
 	trackedLimit   = desc("tracked_entries_limit", "net.netfilter.nf_conntrack_max.")
 	unreachable    = desc("sockets_unreachable", "Sockets that the kernel counts and that no table and no process has.")
-	walkSkipped    = desc("walk_skipped_endpoints", "Sockets that the last walk met and could not follow.")
-	walkSeconds    = desc("walk_duration_seconds", "How long the last walk over all sockets took.")
-	lookTime       = desc("look_timestamp_seconds", "When the last look at the host ended, in Unix time.")
-	mapBytes       = desc("bpf_map_bytes", "Memory of the exporter's BPF maps.")
+	unexplained    = desc("unexplained_bytes", "Slab of the host in bytes, by /proc/meminfo, less what the walk finds that sockets "+
+		"hold: positive, and most of it is not TCP's.")
+	unexplainedTCP = desc("unexplained_tcp_memory_bytes", "TCP's memory for queues in bytes, by the protocol's own counter, less "+
+		"the sum of the sockets' accounts by the walk: negative where queues have grown between the two.")
+	unexplainedSocks = desc("unexplained_socks", "Active objects of the slab caches TCP and TCPv6 in /proc/slabinfo less the "+
+		"sockets of the walk: what CPUs keep in stock is among them; negative where sockets came up between the two.")
+	walkSkipped = desc("walk_skipped_endpoints", "Sockets that the last walk met and could not follow.")
+	walkSeconds = desc("walk_duration_seconds", "How long the last walk over all sockets took.")
+	lookTime    = desc("look_timestamp_seconds", "When the last look at the host ended, in Unix time.")
+	mapBytes    = desc("bpf_map_bytes", "Memory of the exporter's BPF maps.")
 
 	opens    = desc("opens_total", "Ends of connections opened by connect() or accepted since the exporter has started.")
 	closes   = desc("closes_total", "Ends of connections closed since the exporter has started, those that were open before among them.")
@@ -75,6 +81,7 @@ func (s *Sight) Collect(to chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
 		to <- metric(d, prometheus.CounterValue, float64(v), labels)
 	}
+	to <- s.lifetimes()
 	counter(opens, s.Counts.Opened)
 	counter(closes, s.Counts.Closed)
 	counter(lost, s.Counts.Lost, "map_full")
@@ -177,6 +184,14 @@ func (s *Sight) collectHost(gauge func(*prometheus.Desc, float64, ...string)) {
 		gauge(tcpMemoryLimit, float64(b.Pages.LimitHigh)*page, "high")
 		gauge(slabBytes, float64(b.Slab.TotalBytes))
 		gauge(unreachable, float64(b.Sockets.Unreachable))
+		gauge(unexplainedTCP, b.Pages.Remainder()*page)
+		// A book that could not be read is 0: it explains nothing.
+		if b.Slab.TotalBytes > 0 {
+			gauge(unexplained, float64(b.Slab.Remainder()))
+		}
+		if b.TCPSocks.Slabinfo > 0 {
+			gauge(unexplainedSocks, float64(b.TCPSocks.Remainder()))
+		}
 	}
 	if l := s.Machine.Look; l != nil {
 		gauge(orphans, float64(l.Orphans))

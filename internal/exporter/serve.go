@@ -50,13 +50,19 @@ func Handler(c Config) http.Handler {
 	return mux
 }
 
-// metrics answers a scrape with what one look has found.
-func (c *Config) metrics() http.Handler {
+// own is the exporter's own metrics.
+func (c *Config) own() *prometheus.Registry {
 	own := prometheus.NewRegistry()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "connprof_build_info", Help: "The exporter's version.",
 		ConstLabels: prometheus.Labels{"version": c.Version}})
 	build.Set(1)
 	own.MustRegister(build, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+	return own
+}
+
+// metrics answers a scrape with what one look has found.
+func (c *Config) metrics() http.Handler {
+	own := c.own()
 	slots := make(chan struct{}, mostScrapes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {

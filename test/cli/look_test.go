@@ -39,6 +39,16 @@ const (
 // newZoo opens them. Two zoos have the same addresses.
 func newZoo(t *testing.T) *zoo {
 	t.Helper()
+	z := emptyZoo(t)
+	if err := z.network.Do(z.fill); err != nil {
+		t.Fatal(err)
+	}
+	return z
+}
+
+// emptyZoo is the network alone.
+func emptyZoo(t *testing.T) *zoo {
+	t.Helper()
 	network, err := netcfg.NewPrivate(netcfg.Config{ClientAddresses: 1, Sockets: 1000})
 	if err != nil {
 		t.Fatal(err)
@@ -50,9 +60,6 @@ func newZoo(t *testing.T) *zoo {
 		}
 		network.Close()
 	})
-	if err := network.Do(z.fill); err != nil {
-		t.Fatal(err)
-	}
 	return z
 }
 
@@ -70,20 +77,27 @@ func (z *zoo) socket() (int, error) {
 const zooPort = 4321
 
 func (z *zoo) fill() error {
-	var err error
+	return z.open([]zooStep{{1, z.listen}, {zooEstablished, z.established}, {zooUnread, z.unread}, {zooCloseWait, z.closeWait},
+		{zooTimeWait, z.timeWait}, {1, z.inFlight},
+		{zooUnbound, func() error { _, err := z.socket(); return err }}, {zooBound, z.bound}, {zooUnaccepted, z.unaccepted}})
+}
+
+func (z *zoo) listen() (err error) {
 	if z.listener, err = z.socket(); err != nil {
 		return err
 	}
 	z.address = netip.AddrPortFrom(z.network.Server, zooPort)
 	z.to = &unix.SockaddrInet4{Port: zooPort, Addr: z.network.Server.As4()}
-	if err := errors.Join(unix.Bind(z.listener, z.to), unix.Listen(z.listener, 64)); err != nil {
-		return err
-	}
-	steps := []struct {
-		times int
-		do    func() error
-	}{{zooEstablished, z.established}, {zooUnread, z.unread}, {zooCloseWait, z.closeWait}, {zooTimeWait, z.timeWait}, {1, z.inFlight},
-		{zooUnbound, func() error { _, err := z.socket(); return err }}, {zooBound, z.bound}, {zooUnaccepted, z.unaccepted}}
+	return errors.Join(unix.Bind(z.listener, z.to), unix.Listen(z.listener, 64))
+}
+
+// zooStep opens so many of a kind.
+type zooStep struct {
+	times int
+	do    func() error
+}
+
+func (z *zoo) open(steps []zooStep) error {
 	for i, step := range steps {
 		for range step.times {
 			if err := step.do(); err != nil {
