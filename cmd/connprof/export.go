@@ -12,10 +12,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/moby/sys/capability"
 	"github.com/spf13/cobra"
 
 	"github.com/connprof/connprof/internal/exporter"
 	"github.com/connprof/connprof/internal/live"
+	"github.com/connprof/connprof/internal/privilege"
 	"github.com/connprof/connprof/internal/recording"
 	"github.com/connprof/connprof/internal/report"
 	"github.com/connprof/connprof/internal/report/export"
@@ -78,6 +80,14 @@ func (f *exportFlags) check(cmd *cobra.Command) (err error) {
 	return nil
 }
 
+// exportKeeps is what looks and profiles need once all is loaded that is loaded once.
+var exportKeeps = []capability.Cap{
+	capability.CAP_BPF,             // maps, and the programs of a profile
+	capability.CAP_PERFMON,         // the same
+	capability.CAP_DAC_READ_SEARCH, // slabinfo, and the files of programs
+	capability.CAP_SYS_PTRACE,      // where other processes have their code
+}
+
 func (f *exportFlags) run(parent context.Context) error {
 	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -106,6 +116,9 @@ func (f *exportFlags) run(parent context.Context) error {
 			return nil // it was told to end
 		}
 		return fmt.Errorf("export: %w", err)
+	}
+	if err := privilege.Keep(exportKeeps...); err != nil {
+		log.Warn("the exporter goes on with all capabilities that it was started with", "why", err)
 	}
 	log.Info("serving", "at", "http://"+l.Addr().String()+"/metrics")
 	// The kernel takes the programs away with the process: a look that does not end holds nobody up.

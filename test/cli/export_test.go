@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/pprof/profile"
+	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/kernel"
 )
@@ -252,4 +253,32 @@ func TestAnExporterAsksForThePassword(t *testing.T) {
 	if status, _ := e.get(t, "/metrics"); status != http.StatusUnauthorized {
 		t.Errorf("without a password: %d", status)
 	}
+}
+
+// Once it serves, none of its threads can do more than looks and profiles need.
+func TestAnExporterGivesUpWhatItDoesNotNeed(t *testing.T) {
+	e := startExporter(t)
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*/status", e.cmd.Process.Pid))
+	if err != nil || len(threads) < 2 {
+		t.Fatalf("%v: %d threads", err, len(threads))
+	}
+	const keeps = 1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_SYS_PTRACE
+	for _, file := range threads {
+		status := string(readFile(t, file))
+		for _, set := range []string{"CapEff", "CapPrm"} {
+			if got := after(status, set+":\t"); got != fmt.Sprintf("%016x", uint64(keeps)) {
+				t.Errorf("%s: %s is %s, want %016x", file, set, got, uint64(keeps))
+			}
+		}
+	}
+	if e.scrape(t)["connprof_unexplained_bytes"] == 0 {
+		t.Error("it has no books any more")
+	}
+}
+
+// after is what a line says behind a word.
+func after(text, word string) string {
+	_, rest, _ := strings.Cut(text, word)
+	line, _, _ := strings.Cut(rest, "\n")
+	return line
 }
