@@ -29,7 +29,7 @@ export BPF2GO_STRIP = $(STRIP)
 export BPF2GO_CFLAGS = -O2 -g -Wall -Werror -mcpu=v3 -I/usr/include/$(shell gcc -print-multiarch 2>/dev/null)
 
 .PHONY: help build run test test-unit test-measure test-busy test-page test-vm scenario-table bench bench-overhead bench-record bench-scale bench-snapshot \
-	generate check-generated lint golangci format-c diagram images generate-tools bench-tools busy-tools server-tools servers-page own-servers page-tools record-tools prometheus-tools vm-tools image-tools clean
+	generate check-generated lint golangci format-c diagram images generate-tools bench-tools busy-tools server-tools servers-page own-servers page-tools record-tools prometheus-tools package-tools packages deb test-packages vm-tools image-tools clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,14 @@ scenario-table: build vm-tools ## every scenario in the virtual machines and on 
 	$(SUDO) ./connprof run --scenario all --conns 20k -o $(SCENARIOS)/host.json
 	$(GO) run ./tools/table --scenarios docs/results/scenarios.md $(SCENARIOS)/*.json
 
+packages: ## packages for Debian and Fedora and a tarball in dist/, for ARCH (amd64)
+	packaging/packages.sh $(or $(ARCH),amd64) dist
+
+deb: packages ## the same
+
+test-packages: package-tools ## makes the packages twice, installs, upgrades and purges them, and runs the exporter as the service does
+	$(GO) test -tags packages -count=1 -timeout 30m -exec '$(SUDO)' ./test/packages
+
 bench: bench-tools ## every benchmark once (BENCHTIME=5x for more)
 	$(GO) test -p 1 -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1x) -exec '$(SUDO)' ./...
 
@@ -116,7 +124,7 @@ CLANG_FORMAT ?= clang-format-14
 
 lint: ## formatting, vet, who imports whom, links of the docs, the diagram, and no test that could skip itself
 	@test -z "$$(gofmt -l .)" || { gofmt -d . | head -50; exit 1; }
-	$(GO) vet ./... && $(GO) vet -tags vm ./... && $(GO) vet -tags browser ./internal/report/html
+	$(GO) vet ./... && $(GO) vet -tags vm ./... && $(GO) vet -tags browser ./internal/report/html && $(GO) vet -tags packages ./test/packages && $(GO) vet -tags man ./cmd/connprof
 	@! grep -rnE '\bt\.(Skip|Skipf|SkipNow)\(' --include='*_test.go' . || \
 	{ echo "a test skips itself: have it check what the kernel offers instead" >&2; exit 1; }
 	$(GO) test -count=1 ./test/layout ./test/docs
@@ -179,6 +187,10 @@ prometheus-tools:
 	@{ command -v promtool && command -v prometheus; } >/dev/null || { unit=/etc/systemd/system/prometheus.service; \
 	{ test -e $$unit || test ! -d /etc/systemd/system || $(AS_ROOT) ln -s /dev/null $$unit; } && $(AS_ROOT) apt-get update -qq && \
 	$(AS_ROOT) env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus; }
+
+package-tools:
+	$(call install,lintian,lintian)
+	$(call install,systemd-analyze,systemd)
 
 image-tools:
 	$(call install,chromium,chromium fonts-dejavu-core)

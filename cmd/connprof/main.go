@@ -90,6 +90,7 @@ and accounts for the slab memory that every connection costs, object by object a
 	root.PersistentFlags().Bool("no-color", false, "no colours (also: NO_COLOR in the environment)")
 	root.AddCommand(newRun(), newSnapshot(), newRecord(), newTop(), newExport(), newReport(), newDiff(), newCheck(), newServe(), newNetup(), newNetdown(), newVersion())
 	addCompletion(root)
+	addMore(root)
 	checkArgs(root)
 	return root
 }

@@ -95,7 +95,7 @@ func (f *topFlags) check(cmd *cobra.Command) (view report.Options, err error) {
 	return view, nil
 }
 
-func (f *topFlags) run(cmd *cobra.Command) (err error) {
+func (f *topFlags) run(cmd *cobra.Command) error {
 	view, err := f.check(cmd)
 	if err != nil {
 		return usageError{fmt.Errorf("top: %w", err)}
@@ -106,12 +106,12 @@ func (f *topFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return fmt.Errorf("top: %w", err)
 	}
-	defer func() { err = errors.Join(err, watcher.Close()) }()
-	do := f.watch
 	if f.screen {
-		do = f.show
+		err = f.show(ctx, stop, watcher, view)
+	} else {
+		err = errors.Join(f.watch(ctx, stop, watcher, view), watcher.Close())
 	}
-	if err := do(ctx, stop, watcher, view); err != nil {
+	if err != nil {
 		return fmt.Errorf("top: %w", err)
 	}
 	return nil
