@@ -31,15 +31,19 @@ mv "$stage/completion/zsh" "$stage/completion/_connprof"
 mv "$stage/completion/fish" "$stage/completion/connprof.fish"
 { printf 'connprof: https://github.com/connprof/connprof\n\n'; cat LICENSE; } >"$stage/copyright"
 gzip -9nc CHANGELOG.md >"$stage/changelog.gz"
+cp -r contrib packaging/connprof-export.service packaging/connprof-export.default "$stage"
 
-# Whoever makes them may have any umask.
+# Whoever makes them may have any umask, and has cloned at some time.
 find "$stage" -type d -exec chmod 755 {} + && find "$stage" -type f -exec chmod 644 {} + && chmod 755 "$stage/connprof"
-export ARCH=$arch VERSION=$version DATE=$date STAGE=$stage
+find "$stage" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+config=$(mktemp --suffix=.yaml)
+trap 'rm -rf "$stage" "$config"' EXIT
+sed "s|\${ARCH}|$arch|; s|\${VERSION}|$version|; s|\${DATE}|$date|; s|\${STAGE}|$stage|g" packaging/nfpm.yaml >"$config"
 for kind in deb rpm; do
-  go tool -modfile=tools/packages.mod nfpm package --config packaging/nfpm.yaml --packager "$kind" --target "$out" >/dev/null
+  go tool -modfile=tools/packages.mod nfpm package --config "$config" --packager "$kind" --target "$out" >/dev/null
 done
 name=connprof-$version-linux-$arch
 tar --create --file=- --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --mode='u=rwX,go=rX' \
-  --transform="s,^\./,$name/," -C "$stage" ./connprof ./man ./completion | gzip -9n >"$out/$name.tar.gz"
+  --transform="s,^\./,$name/," -C "$stage" ./connprof ./man ./completion ./contrib | gzip -9n >"$out/$name.tar.gz"
 go version -m "$stage/connprof" | sed "1s,.*,$name:," >"$out/$name.sbom.txt"
 (cd "$out" && sha256sum -- *"$version"*"$arch"*.deb *.rpm "$name".tar.gz "$name".sbom.txt >"$name.sha256")

@@ -37,6 +37,14 @@ func output(t *testing.T, cmd *exec.Cmd) string {
 	return string(out)
 }
 
+// cloned is a clone of what is committed: what is not says so in the program, and makes other packages.
+func cloned(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "clone")
+	output(t, exec.Command("git", "clone", "--quiet", "../..", dir))
+	return dir
+}
+
 // made makes the packages of an architecture, of a version if it is not empty.
 func made(t *testing.T, arch, version string) (dir string) {
 	t.Helper()
@@ -89,7 +97,7 @@ func amd64(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		output(t, exec.Command("../../packaging/packages.sh", "amd64", dir))
+		output(t, exec.Command(cloned(t)+"/packaging/packages.sh", "amd64", dir))
 		folder = dir
 	}
 	return folder
@@ -98,10 +106,8 @@ func amd64(t *testing.T) string {
 func TestPackagesAreTheSameToTheByte(t *testing.T) {
 	first := amd64(t)
 	// From another directory, by someone with another umask.
-	clone := filepath.Join(t.TempDir(), "elsewhere")
-	output(t, exec.Command("git", "clone", "--quiet", "../..", clone))
 	again := t.TempDir()
-	output(t, exec.Command("sh", "-c", "umask 077 && "+clone+"/packaging/packages.sh amd64 "+again))
+	output(t, exec.Command("sh", "-c", "umask 077 && "+cloned(t)+"/packaging/packages.sh amd64 "+again))
 	entries, err := os.ReadDir(first)
 	if err != nil || len(entries) != 5 {
 		t.Fatalf("%v: %v", err, entries)
