@@ -29,8 +29,15 @@ done
 mv "$stage/completion/bash" "$stage/completion/connprof.bash"
 mv "$stage/completion/zsh" "$stage/completion/_connprof"
 mv "$stage/completion/fish" "$stage/completion/connprof.fish"
-{ printf 'connprof: https://github.com/connprof/connprof\n\n'; cat LICENSE; } >"$stage/copyright"
-gzip -9nc CHANGELOG.md >"$stage/changelog.gz"
+{
+  printf 'connprof: https://github.com/connprof/connprof\n\n'
+  cat LICENSE
+  printf '\nOn Debian systems the text of the GNU General Public License, version 2, is in /usr/share/common-licenses/GPL-2.\n'
+} >"$stage/copyright"
+maintainer=$(sed -n 's/^maintainer: //p' packaging/nfpm.yaml)
+printf 'connprof (%s) unstable; urgency=medium\n\n  * What is new is in CHANGELOG.md.\n\n -- %s  %s\n' "$version" "$maintainer" \
+  "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")" | gzip -9n >"$stage/changelog.gz"
+gzip -9nc CHANGELOG.md >"$stage/CHANGELOG.md.gz"
 cp -r contrib packaging/connprof-export.service packaging/connprof-export.default "$stage"
 
 # Whoever makes them may have any umask, and has cloned at some time.

@@ -144,7 +144,7 @@ func TestAPackageForAnotherArchitecture(t *testing.T) {
 // lintian knows what a package of Debian has to be.
 func TestLintianFindsNoError(t *testing.T) {
 	deb := one(t, amd64(t), "*.deb")
-	said := output(t, exec.Command("lintian", "--allow-root", "--fail-on", "error", "--no-tag-display-limit", "--suppress-tags",
+	said := output(t, exec.Command("lintian", "--allow-root", "--fail-on", "error", "--tag-display-limit", "0", "--suppress-tags",
 		"statically-linked-binary", deb)) // as Go's are
 	t.Log(said)
 }
