@@ -101,6 +101,9 @@ type target struct {
 	stop    string // why the server wants no more connections
 	last    load.Progress
 	moved   time.Time // when handshakes last made progress
+	// resent is kernel.SYNsSentAgain a while after that, once it is watched.
+	resent  int64
+	watched bool
 }
 
 // Times that the other end gets, on top of what the network takes.
@@ -271,6 +274,9 @@ func (t *target) talk(e *load.Engine) {
 // unanswered is how long handshakes may go without an answer: longer than the silence by which a lost peer is known.
 const unanswered = 12 * time.Second
 
+// settled is when the handshakes that wait are those that may be unanswered: the kernel sends a SYN again after 1 s, and again.
+const settled = time.Second
+
 // silent is a silence on the control connection from which an end that does not answer handshakes may be gone, or the network.
 const silent = 3 * time.Second
 
@@ -287,9 +293,17 @@ func (t *target) Stop(engine *load.Engine) string {
 	p := engine.Progress()
 	waiting := p.Attempted - p.Established - p.Failed
 	if p.Established != t.last.Established || p.Failed != t.last.Failed || waiting == 0 {
-		t.last, t.moved = p, time.Now()
+		t.last, t.moved, t.watched = p, time.Now(), false
 	}
-	if time.Since(t.moved) < unanswered || t.link.Silence() > silent { // the link says when a silent peer is lost
+	still := time.Since(t.moved)
+	if still > settled && !t.watched {
+		t.resent, t.watched = kernel.SYNsSentAgain(), true
+	}
+	if still < unanswered || t.link.Silence() > silent { // the link says when a silent peer is lost
+		return ""
+	}
+	// Where the kernel has not sent a SYN again for each, this end is too busy to see their answers.
+	if again := kernel.SYNsSentAgain(); again >= 0 && again < t.resent+int64(waiting) {
 		return ""
 	}
 	return fmt.Sprintf("%d handshakes have had no answer for %v; a firewall that drops SYNs is the likely cause, or NAT: let "+
