@@ -8,6 +8,7 @@
 #include "kernel.h"
 #include "process.h"
 #include "scope.h"
+#include "openerror.h"
 #include "openstack.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
@@ -212,8 +213,9 @@ static __always_inline bool is_late(__u64 opener)
 	return opener >> 32 == OPENER_LATE;
 }
 
-/* Counts the end of a connection whose sock has come to another one: the end was not seen, or the program connects it anew. */
-static __always_inline void replace(struct open_counters *c, __u64 key)
+/* Counts the end of a connection whose sock has come to another one: the end was not seen, or the program connects it anew. Tells
+ * whether there was one. */
+static __always_inline bool replace(struct open_counters *c, __u64 key)
 {
 	struct open_socket *old = bpf_map_lookup_elem(&open_sockets, &key);
 
@@ -221,6 +223,7 @@ static __always_inline void replace(struct open_counters *c, __u64 key)
 		COUNT(c->replaced);
 		count_close(c, old, !old->error);
 	}
+	return old;
 }
 
 /* What opens and does not count may have the memory of one that did. */
@@ -228,8 +231,8 @@ static __always_inline void pass(struct open_counters *c, struct sock *sk)
 {
 	__u64 key = (__u64)sk;
 
-	replace(c, key);
-	bpf_map_delete_elem(&open_sockets, &key);
+	if (replace(c, key)) /* seldom: deleting what is not there takes the map's lock all the same */
+		bpf_map_delete_elem(&open_sockets, &key);
 }
 
 /* Enters a connection. */
@@ -318,35 +321,6 @@ static __always_inline void on_arrival(struct open_counters *c, struct sock *sk,
 		COUNT(row->arrived);
 	}
 	enter(c, sk, id, ROLE_SERVER);
-}
-
-/* include/uapi/asm-generic/errno.h and errno-base.h */
-static __always_inline enum open_error error_of(struct sock *sk)
-{
-	switch (BPF_CORE_READ(sk, sk_err)) {
-	case 0:
-		/* close() and shutdown() say so before; of connect()'s own failures finding no port is the one that leaves no sequence
-		 * number behind. */
-		if (BPF_CORE_READ((struct tcp_sock *)sk, write_seq))
-			return ERROR_GIVEN_UP;
-		return ERROR_NO_ADDRESS;
-	case 111:
-		return ERROR_REFUSED;
-	case 110:
-		return ERROR_TIMED_OUT;
-	case 104:
-		return ERROR_RESET;
-	case 101:
-		return ERROR_NO_NETWORK;
-	case 113:
-		return ERROR_NO_HOST;
-	case 1:
-	case 13:
-		return ERROR_NOT_PERMITTED;
-	case 4:
-		return ERROR_INTERRUPTED;
-	}
-	return ERROR_OTHER;
 }
 
 static __always_inline void on_failure(struct sock *sk, __u32 netns)

@@ -82,10 +82,11 @@ func (f *exportFlags) check(cmd *cobra.Command) (err error) {
 
 // exportKeeps is what looks and profiles need once all is loaded that is loaded once.
 var exportKeeps = []capability.Cap{
-	capability.CAP_BPF,             // maps, and the programs of a profile
-	capability.CAP_PERFMON,         // the same
-	capability.CAP_DAC_READ_SEARCH, // slabinfo, and the files of programs
-	capability.CAP_SYS_PTRACE,      // where other processes have their code
+	capability.CAP_BPF,                // maps, and the programs of a profile
+	capability.CAP_PERFMON,            // the same
+	capability.CAP_DAC_READ_SEARCH,    // slabinfo, and the files of programs
+	capability.CAP_SYS_PTRACE,         // where other processes have their code
+	capability.CAP_CHECKPOINT_RESTORE, // libraries that have been replaced or deleted since, by /proc/PID/map_files
 }
 
 func (f *exportFlags) run(parent context.Context) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 
 // interactive tells whether there is a person at both ends.
 func interactive() bool {
-	return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("TERM") != "dumb"
+	return term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())) && knownTerminal()
 }
 
 // screenHost is the host as the screen looks at it. The lock is for the end, when a look may still be under way.
@@ -49,7 +50,7 @@ func (h *screenHost) Look(a screen.Ask) (*top.Tick, error) {
 	if err := count(); err != nil {
 		return nil, err
 	}
-	if fmt.Sprint(a.By) != fmt.Sprint(h.asked.By) {
+	if !slices.Equal(a.By, h.asked.By) {
 		h.watcher.Divide(a.By)
 		h.ticks.Divide(a.By)
 	}

@@ -85,7 +85,7 @@ type groups struct {
 	// service; beyond twice as many, all else is one group.
 	bound int
 	// ranked is what Grouping.Ranks said.
-	ranked map[partKey]bool
+	ranked map[rankedKey]bool
 }
 
 // maxGroups bounds what a walk keeps in memory: 900 bytes a group.

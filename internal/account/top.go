@@ -49,19 +49,25 @@ func (w *walked) rank(e *kernel.Endpoint, of *tally, pid uint32) {
 	heap.Push(h, r)
 }
 
+// rankedKey is a group by its number, in one role and state.
+type rankedKey struct {
+	rowKey
+	group uint32
+}
+
 // ranks tells whether the endpoints of a group are asked for one by one.
 func (w *walked) ranks(key rowKey, group uint32) bool {
 	g := &w.groups
 	if g.by.Ranks == nil || g.ids == nil {
 		return true
 	}
-	at := partKey{key, g.keys[group]}
+	at := rankedKey{key, group}
 	asked, known := g.ranked[at]
 	if !known {
-		row := at.describe()
+		row := partKey{key, g.keys[group]}.describe()
 		asked = g.by.Ranks(&row)
 		if g.ranked == nil {
-			g.ranked = map[partKey]bool{}
+			g.ranked = map[rankedKey]bool{}
 		}
 		g.ranked[at] = asked
 	}

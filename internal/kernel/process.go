@@ -99,14 +99,20 @@ func StartStack(pid int) uint64 {
 	if err != nil {
 		return 0
 	}
-	const first, field = 3, 28 // after the name, which may have anything in it; proc_pid_stat(5)
-	rest := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(rest) <= field-first {
-		return 0
-	}
-	address, err := strconv.ParseUint(rest[field-first], 10, 64)
+	address, err := strconv.ParseUint(statField(text, 28), 10, 64)
 	if err != nil {
 		return 0
 	}
 	return address
+}
+
+// statField is a field of /proc/PID/stat by its number in proc_pid_stat(5), from the third one on; empty where the text has no such.
+// The second one is a name, which may have anything in it.
+func statField(text []byte, number int) string {
+	const first = 3
+	rest := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if number < first || len(rest) <= number-first {
+		return ""
+	}
+	return rest[number-first]
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/connprof/connprof/internal/guard"
+	"github.com/connprof/connprof/internal/kernel"
 )
 
 // Command is a program that a record starts and watches. The kernel holds it at its end, before its files are closed, until the record
@@ -112,7 +113,7 @@ func (c *Command) awaitDaemons() {
 func (c *Command) resume(status unix.WaitStatus) {
 	switch event := uint32(status) >> 16; event {
 	case unix.PTRACE_EVENT_EXIT:
-		if goesOn(c.pid) {
+		if kernel.GoesOn(c.pid) {
 			_ = ptrace(unix.PTRACE_CONT, c.pid, 0, 0)
 			c.seizeAgain()
 			return

@@ -21,7 +21,9 @@ type Counts struct {
 	Errors [kernel.OpenErrors]uint64
 	// Lifetimes is a histogram of the ends that were opened and closed meanwhile, in the steps of kernel.Lifetimes.
 	Lifetimes [kernel.LifetimeSteps]uint64
-	// Processes is what each has opened and accepted, by PID, as long as it runs or anything of it is open.
+	// Processes is what each has opened and accepted, by PID, as long as it runs or anything of it is open. What nobody was seen to
+	// accept is that of the process which listened there in the last look: all of it where accept() cannot be hooked, and else what
+	// waits. Of several processes that listen at one port it is one's.
 	Processes map[int]ProcessCount
 	// Arrived is what came in at each port that is listened at, whoever accepted it.
 	Arrived map[ListenerPlace]uint64
@@ -31,7 +33,7 @@ type Counts struct {
 	Skipped uint64
 }
 
-// ProcessCount is what one process has opened by connect() or accept(), and what of that is closed.
+// ProcessCount is the ends of connections that one process has opened, and what of that is closed.
 type ProcessCount struct {
 	Comm                   string
 	Opened, Closed, Failed uint64
@@ -113,8 +115,8 @@ func (w *Watcher) Counts() (*Counts, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Counts{Skipped: programs.RecursionMisses, Elapsed: time.Since(w.counting.begun), Opened: total.Opened, Closed: total.Closed + total.ClosedBefore, Failed: total.Failed,
-		Lost: total.MapFull + total.RowsFull, Processes: map[int]ProcessCount{}, Arrived: map[ListenerPlace]uint64{}}
+	c := &Counts{Elapsed: time.Since(w.counting.begun), Opened: total.Opened, Closed: total.Closed + total.ClosedBefore,
+		Failed: total.Failed, Lost: total.MapFull + total.RowsFull, Skipped: programs.RecursionMisses, Processes: map[int]ProcessCount{}, Arrived: map[ListenerPlace]uint64{}}
 	type ended struct {
 		id  kernel.OpenerID
 		row kernel.OpenerCounts
@@ -127,16 +129,22 @@ func (w *Watcher) Counts() (*Counts, error) {
 			over = append(over, ended{id, *row})
 			return
 		}
+		pid := int(row.PID)
 		if netns, port, is := id.Listener(); is {
 			c.Arrived[ListenerPlace{netns, port}] += row.Arrived
-		} else if row.PID != 0 {
-			n := c.Processes[int(row.PID)]
-			n.Comm = row.Comm
-			n.Opened += row.Opened
-			n.Closed += row.Closed
-			n.Failed += row.Failed
-			c.Processes[int(row.PID)] = n
+			pid = w.listening[place{netns, port}]
 		}
+		if pid == 0 {
+			return
+		}
+		n := c.Processes[pid]
+		if row.Comm != "" {
+			n.Comm = row.Comm
+		}
+		n.Opened += row.Opened
+		n.Closed += row.Closed
+		n.Failed += row.Failed
+		c.Processes[pid] = n
 	})
 	if err != nil {
 		return nil, err

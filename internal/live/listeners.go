@@ -15,15 +15,14 @@ const mostListeners = 1000
 // listeners gathers listening sockets with their accept queues.
 type listeners struct {
 	all    []recording.Listener
-	places map[place]struct{} // of all of them
+	places map[place]int // of all of them, with a process that has it; 0: none is known
 }
 
 // add enters a listener. Beyond twice the bound those with the emptiest queues go.
 func (l *listeners) add(owners account.Owners, places account.Places, e *kernel.Endpoint) {
 	if l.places == nil {
-		l.places = map[place]struct{}{}
+		l.places = map[place]int{}
 	}
-	l.places[place{e.Netns, e.Local.Port()}] = struct{}{}
 	row := recording.Listener{Netns: e.Netns, Address: e.Local.String(), Queue: int(e.Live.AcceptQueue), Backlog: int(e.Live.AcceptMax)}
 	who := owners.Owner(e.File)
 	if who == nil && places != nil {
@@ -35,6 +34,8 @@ func (l *listeners) add(owners account.Owners, places account.Places, e *kernel.
 			row.PID = who.PIDs[0]
 		}
 	}
+	at := place{e.Netns, e.Local.Port()}
+	l.places[at] = max(l.places[at], row.PID) // of several that share the port, always the same one
 	l.all = append(l.all, row)
 	if len(l.all) > 2*mostListeners {
 		l.all = l.list()

@@ -17,7 +17,7 @@ type Watcher struct {
 	probes      *loader.Probes
 	took        time.Duration // what the last look took
 	counting    *counting     // nil while nothing is counted
-	listening   map[place]struct{}
+	listening   map[place]int // as listeners.places, by the last look; nil before it
 }
 
 // NewWatcher loads what looks take. Options.Endpoints is for one look only.
@@ -61,7 +61,7 @@ func (w *Watcher) look(begun time.Time, usage time.Duration) (*recording.Machine
 		return nil, err
 	}
 	if w.listening = l.queues.places; w.listening == nil {
-		w.listening = map[place]struct{}{}
+		w.listening = map[place]int{}
 	}
 	err := l.finish()
 	w.took = time.Since(started)

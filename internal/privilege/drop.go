@@ -1,6 +1,7 @@
 package privilege
 
 import (
+	"errors"
 	"fmt"
 	"syscall"
 	"unsafe"
@@ -28,6 +29,9 @@ func Keep(caps ...capability.Cap) error {
 	}
 	// Pid 0 of the header is the calling thread.
 	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&sets[0])), 0); e != 0 {
+		if e == unix.ENOTSUP {
+			return errors.New("give up capabilities: Go does that for all threads only in a program without the C library: build it with CGO_ENABLED=0")
+		}
 		return fmt.Errorf("give up capabilities: %w", e)
 	}
 	return nil

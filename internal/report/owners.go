@@ -199,6 +199,14 @@ func OwnerOrders() []string {
 	return names
 }
 
+// OwnerOrder is one of OwnerOrders by its name: what rows are sorted by, the most first; nil where there is none of that name.
+func OwnerOrder(name string) func(*OwnerRow) float64 {
+	if o := orderOf(name); o.name == name {
+		return o.of
+	}
+	return nil
+}
+
 // orderOf is an order by its name, else the first.
 func orderOf(name string) ownerOrder {
 	return ownerOrders[max(slices.IndexFunc(ownerOrders, func(o ownerOrder) bool { return o.name == name }), 0)]
@@ -207,8 +215,11 @@ func orderOf(name string) ownerOrder {
 // sortOwners sorts rows by one of the orders; what is the same in it goes by bytes, and then by name.
 func sortOwners(rows []OwnerRow, order string) {
 	of := orderOf(order).of
-	slices.SortStableFunc(rows, func(a, b OwnerRow) int {
-		return cmp.Or(cmp.Compare(of(&b), of(&a)), cmp.Compare(b.All(), a.All()), cmp.Compare(b.Sockets, a.Sockets),
-			strings.Compare(a.Name(), b.Name()), strings.Compare(a.id, b.id))
-	})
+	slices.SortStableFunc(rows, func(a, b OwnerRow) int { return cmp.Or(cmp.Compare(of(&b), of(&a)), CompareOwners(&a, &b)) })
+}
+
+// CompareOwners orders what is the same in an order: by bytes, sockets, and then by name.
+func CompareOwners(a, b *OwnerRow) int {
+	return cmp.Or(cmp.Compare(b.All(), a.All()), cmp.Compare(b.Sockets, a.Sockets), strings.Compare(a.Name(), b.Name()),
+		strings.Compare(a.id, b.id))
 }

@@ -71,7 +71,7 @@ func (m *Model) ids() (ids []string) {
 	switch l := m.here(); l.kind {
 	case owners:
 		for i := range m.tick.Owners {
-			ids = append(ids, m.tick.Owners[i].ID)
+			ids = append(ids, m.tick.Owners[i].ID())
 		}
 	case states:
 		for _, r := range m.stateRows(l) {
@@ -98,7 +98,7 @@ func ownerRows(list []top.Owner) []row {
 		if o.Where != "" { // tells those of one name apart
 			name += "  " + o.Where
 		}
-		rows[i] = row{o.ID, []string{name, format.Count(o.Sockets), format.Signed(int64(o.Change)), size(o.Slab), size(o.Buffers), size(o.Unread),
+		rows[i] = row{o.ID(), []string{name, format.Count(o.Sockets), format.Signed(int64(o.Change)), size(o.Slab), size(o.Buffers), size(o.Unread),
 			format.Compact(o.Each()), rate(o.Opens), rate(o.Closes), span(o.Idle)}, o.Grows}
 	}
 	return rows

@@ -285,6 +285,13 @@ func TestTabDividesAndSSorts(t *testing.T) {
 	s.has("sorted by bytes")
 	other := newStage(t, 80, 24, 1, Options{By: []string{"uid", "state"}})
 	other.has("by uid, state")
+	// A look divided by peer has no listeners: they come with the next one.
+	other = newStage(t, 80, 24, 1, Options{By: []string{"peer"}})
+	other.m.tick.Machine.Look.By = []string{"peer"}
+	other.keys("tab", "tab", "tab")
+	if text := other.text(); !strings.Contains(text, "by listener") || strings.Contains(text, "no listener") {
+		t.Errorf("a look by peer is divided by listener:\n%s", text)
+	}
 }
 
 func TestAFilterChooses(t *testing.T) {
@@ -299,6 +306,9 @@ func TestAFilterChooses(t *testing.T) {
 	}
 	s.keys(`"`)
 	s.keys("enter")
+	if text := s.text(); !strings.Contains(text, "Looking") || strings.Contains(text, "ESTABLISHED") {
+		t.Errorf("figures of all sockets stand below the filter:\n%s", text)
+	}
 	s.again()
 	if s.m.typing || s.host.asks[len(s.host.asks)-1].Filter == nil {
 		t.Errorf("the filter is not asked for:\n%s", s.text())
@@ -397,6 +407,16 @@ func TestTheEndsOfAScreen(t *testing.T) {
 			t.Errorf("%s: %v", name, s.m.err)
 		}
 	}
+}
+
+// What is lost does not hide that memory will be short, nor the other way round.
+func TestAllThatShouldBeKnownFirstIsSaid(t *testing.T) {
+	s := newStage(t, 132, 40, 40, Options{})
+	s.has("at this growth tcp_mem is full in 6 d")
+	s.m.tick.Losses = 3
+	s.has("at this growth tcp_mem is full in 6 d; 3 events or sockets were lost")
+	s.m.tick.Pages = s.m.tick.Limits[1] + 1
+	s.has("tcp_mem is above its second limit", "3 events or sockets were lost")
 }
 
 func TestSteadyGrowthIsForetold(t *testing.T) {

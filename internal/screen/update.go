@@ -139,7 +139,7 @@ func (m *Model) press(key string) tea.Cmd {
 	case "enter", "right", "l":
 		return m.enter()
 	case "esc", "left", "h", "backspace":
-		return m.leave()
+		m.path = m.path[:max(len(m.path)-1, 1)]
 	case "tab":
 		return m.regroup(1)
 	case "shift+tab":
@@ -210,10 +210,10 @@ func (m *Model) choose(source string) tea.Cmd {
 	return m.begin()
 }
 
-// restart forgets what the looks so far have told of the figures: they are other sockets' from now on.
+// restart forgets what the looks so far have told: it is other sockets that are chosen from now on.
 func (m *Model) restart() {
-	m.path = m.path[:1]
-	*m.here() = level{kind: owners}
+	m.toOwners()
+	m.tick = nil
 	for _, h := range []*history{&m.sockets, &m.slab, &m.buffers, &m.memory} {
 		*h = history{}
 	}
@@ -222,19 +222,25 @@ func (m *Model) restart() {
 // regroup divides the owners by other keys. What is there already is divided at once, what only several looks tell comes with the next.
 func (m *Model) regroup(by int) tea.Cmd {
 	m.grouping = (m.grouping + by + len(m.groupings)) % len(m.groupings)
-	m.path = m.path[:1]
-	*m.here() = level{kind: owners}
-	if m.tick != nil {
-		if rows, err := report.OwnersAgain(m.tick.Machine, report.Options{By: m.by()}); err == nil {
-			m.tick.Owners = nil
-			for i := range rows {
-				m.tick.Owners = append(m.tick.Owners, top.OwnerOf(&rows[i]))
-			}
-			top.Sort(m.tick.Owners, m.sort)
-		}
+	m.toOwners()
+	if m.tick == nil {
+		return m.begin()
 	}
+	rows, err := report.OwnersAgain(m.tick.Machine, report.Options{By: m.by()})
+	if look := (&recording.Recording{Machines: []*recording.Machine{m.tick.Machine}}); err != nil || report.Divides(look, m.by()) != nil {
+		m.tick = nil // only the next look can be divided so
+		return m.begin()
+	}
+	m.tick.Owners = nil
+	for i := range rows {
+		m.tick.Owners = append(m.tick.Owners, top.Owner{OwnerRow: rows[i]})
+	}
+	top.Sort(m.tick.Owners, m.sort)
 	return m.begin()
 }
+
+// toOwners goes up to the list of owners, and to its beginning.
+func (m *Model) toOwners() { m.path = []level{{kind: owners}} }
 
 // resort sorts the table by the next order.
 func (m *Model) resort() {
@@ -278,14 +284,6 @@ func (m *Model) enter() tea.Cmd {
 	}
 	m.path = append(m.path, next)
 	return m.begin()
-}
-
-// leave goes up.
-func (m *Model) leave() tea.Cmd {
-	if len(m.path) > 1 {
-		m.path = m.path[:len(m.path)-1]
-	}
-	return nil
 }
 
 // marked is the row of the cursor; where what was marked is gone, the first one that is shown.

@@ -137,41 +137,38 @@ func meter(n, limit int64, width int) string {
 	return strings.Repeat("█", full) + strings.Repeat("░", width-full)
 }
 
-// warning is what should be known first.
+// warning is what should be known first: that memory is short, or will be, and that figures are too low.
 func (m *Model) warning() string {
 	t := m.tick
-	switch {
-	case t.Losses > 0:
-		return warns.Render(m.fit(format.Plural(int(t.Losses), "event or socket was", "events or sockets were") + " lost: the figures are too low"))
-	case t.Limits[1] > 0 && t.Pages > t.Limits[1]:
-		return warns.Render(m.fit("tcp_mem is above its second limit: the kernel shrinks the sockets' buffers"))
+	var parts []string
+	if t.Limits[1] > 0 && t.Pages > t.Limits[1] {
+		parts = append(parts, "tcp_mem is above its second limit: the kernel shrinks the sockets' buffers")
+	} else if what, in := m.fullFirst(); what != "" {
+		parts = append(parts, fmt.Sprintf("at this growth %s is full in %s", what, format.Span(in.Seconds())))
 	}
-	type end struct {
-		what string
-		in   time.Duration
+	if t.Losses > 0 {
+		parts = append(parts, format.Plural(int(t.Losses), "event or socket was", "events or sockets were")+" lost: the figures are too low")
 	}
-	var first *end
-	for _, e := range []struct {
-		what  string
-		of    *history
-		limit float64
-	}{{"tcp_mem", &m.pages, float64(t.Limits[2])}, {"memory", &m.memory, m.memory.last() + float64(t.Available)}} {
-		if in, grows := e.of.full(e.limit); grows && e.limit > 0 && (first == nil || in < first.in) {
-			first = &end{e.what, in}
-		}
-	}
-	if first == nil {
+	if len(parts) == 0 {
 		return ""
 	}
-	return warns.Render(m.fit(fmt.Sprintf("at this growth %s is full in %s", first.what, format.Span(first.in.Seconds()))))
+	return warns.Render(m.fit(strings.Join(parts, "; ")))
 }
 
-// last is the newest value.
-func (h *history) last() float64 {
-	if len(h.values) == 0 {
-		return 0
+// fullFirst is what is full first if it goes on to grow as steadily as it does, and when; empty where nothing does.
+func (m *Model) fullFirst() (what string, in time.Duration) {
+	t := m.tick
+	if t.Limits[2] > 0 {
+		if at, grows := m.pages.full(float64(t.Limits[2])); grows {
+			what, in = "tcp_mem", at
+		}
 	}
-	return h.values[len(h.values)-1]
+	if t.Available > 0 {
+		if at, grows := m.memory.full(float64(t.Slab) + float64(t.Buffers) + float64(t.Available)); grows && (what == "" || at < in) {
+			what, in = "memory", at
+		}
+	}
+	return what, in
 }
 
 // where is where one is.
@@ -394,8 +391,9 @@ var helpLines = []string{
 	"w            write a recording of what is shown; connprof report reads it",
 	"q            end",
 	"",
-	"A row with ▲ has grown in the last looks. change is since the first look.",
-	"opens/s and closes/s are the owner's own ends; those of the head are the host's.",
+	"A row with ▲ has grown in the last looks. change is since the first look that",
+	"was divided so. An owner's opens/s and closes/s are those of its processes that",
+	"have sockets now; those of the head are the whole host's.",
 	"The lists of sockets have the 100 costliest.",
 	"",
 	"any key      back",

@@ -10,6 +10,22 @@ import (
 	"github.com/connprof/connprof/internal/format"
 )
 
+// MarshalJSON has the fields that scripts read.
+func (o Owner) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Names   []string `json:"names"`
+		Where   string   `json:"where,omitempty"`
+		Sockets int      `json:"sockets"`
+		Change  int      `json:"change"`
+		Slab    uint64   `json:"slab_bytes"`
+		Buffers uint64   `json:"buffer_bytes"`
+		Unread  uint64   `json:"unread_bytes"`
+		Idle    *float64 `json:"idle_seconds,omitempty"` // the longest
+		Opens   *float64 `json:"opens_per_second,omitempty"`
+		Closes  *float64 `json:"closes_per_second,omitempty"`
+	}{o.Names, o.Where, o.Sockets, o.Change, o.Slab, o.Buffers, o.Unread, o.Idle, o.Opens, o.Closes})
+}
+
 // Line is a tick as a line of JSON.
 func (t *Tick) Line() ([]byte, error) {
 	b, err := json.Marshal(t)

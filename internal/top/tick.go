@@ -32,14 +32,15 @@ type Tick struct {
 	Available uint64   `json:"host_available_bytes,omitempty"`
 	Pages     int64    `json:"tcp_mem_pages"`
 	Limits    [3]int64 `json:"tcp_mem_limits"`
-	// Queued is the host's connections that nobody has accepted, Full how many listeners' queues have no place left.
+	// Queued is the connections that nobody has accepted, in the fullest queues of the namespaces that were looked at; Full is how many
+	// listeners' queues have no place left.
 	Queued int `json:"accept_queued"`
 	Full   int `json:"accept_queues_full"`
 	// Opens and Closes are ends of connections a second in the Seconds since the last tick, of the whole host; nil in the first.
 	Seconds float64  `json:"seconds,omitempty"`
 	Opens   *float64 `json:"opens_per_second,omitempty"`
 	Closes  *float64 `json:"closes_per_second,omitempty"`
-	// Losses is what this look and the counting have missed: with any, the figures are too low.
+	// Losses is what this look has missed, and the counting since it began: with any, the figures are too low.
 	Losses uint64 `json:"losses"`
 	// LookCPU is what this look has cost connprof, in seconds, RSS its resident memory.
 	LookCPU float64 `json:"look_cpu_seconds"`
@@ -51,33 +52,14 @@ type Tick struct {
 
 // Owner is one owner's sockets, or what else they are divided by.
 type Owner struct {
-	Names   []string `json:"names"`
-	Where   string   `json:"where,omitempty"`
-	Sockets int      `json:"sockets"`
-	Change  int      `json:"change"` // of Sockets, since the first tick
-	Slab    uint64   `json:"slab_bytes"`
-	Buffers uint64   `json:"buffer_bytes"`
-	Unread  uint64   `json:"unread_bytes"`
-	Idle    *float64 `json:"idle_seconds,omitempty"` // the longest
-	// Opens and Closes are what its processes have opened and accepted since the last tick, and closed of that, a second; nil where that
-	// is not counted, and where it is not processes that the sockets are divided by.
-	Opens  *float64 `json:"opens_per_second,omitempty"`
-	Closes *float64 `json:"closes_per_second,omitempty"`
+	report.OwnerRow
+	Change int // of Sockets, since the first tick
+	// Opens and Closes are the ends that its processes have opened since the last tick, and closed of that, a second; nil where that is
+	// not counted, and where it is not processes that the sockets are divided by.
+	Opens, Closes *float64
 	// Grows says that the sockets have become more in the last ticks, and never fewer.
-	Grows bool `json:"-"`
-	// ID is the same for the same owner in each tick with the same keys.
-	ID   string `json:"-"`
-	pids []int
+	Grows bool
 }
-
-// Name is the names of all keys together.
-func (o *Owner) Name() string { return strings.Join(o.Names, " · ") }
-
-// All is slab pages and buffers.
-func (o *Owner) All() float64 { return float64(o.Slab) + float64(o.Buffers) }
-
-// Each is what a socket holds, slab pages and buffers.
-func (o *Owner) Each() float64 { return format.Ratio(o.All(), float64(o.Sockets)) }
 
 // Counts and ProcessCount are what the looks' host has opened and closed.
 type (
@@ -153,18 +135,12 @@ func (k *Ticker) Tick(m *recording.Machine, counts *Counts) (*Tick, error) {
 		for _, s := range r.States {
 			t.States[s.State] += s.Count
 		}
-		t.Owners = append(t.Owners, OwnerOf(r))
+		t.Owners = append(t.Owners, Owner{OwnerRow: *r})
 	}
 	k.compare(t)
 	k.rate(t, counts)
 	Sort(t.Owners, k.sort)
 	return t, nil
-}
-
-// OwnerOf is a row without what only several looks tell.
-func OwnerOf(r *report.OwnerRow) Owner {
-	return Owner{Names: r.Names, Where: r.Where, Sockets: r.Sockets, Slab: r.Slab, Buffers: r.Buffers, Unread: r.Unread, Idle: r.Idle,
-		ID: r.ID(), pids: r.PIDs()}
 }
 
 // recentTicks is how many ticks tell that something grows.
@@ -180,12 +156,12 @@ func (k *Ticker) compare(t *Tick) {
 	for i := range t.Owners {
 		o := &t.Owners[i]
 		if begins {
-			k.first[o.ID] = o.Sockets
+			k.first[o.ID()] = o.Sockets
 		}
-		o.Change = o.Sockets - k.first[o.ID]
-		past := append(k.recent[o.ID], o.Sockets)
+		o.Change = o.Sockets - k.first[o.ID()]
+		past := append(k.recent[o.ID()], o.Sockets)
 		past = past[max(0, len(past)-recentTicks):]
-		recent[o.ID] = past
+		recent[o.ID()] = past
 		o.Grows = len(past) > 1 && slices.IsSorted(past) && past[0] < past[len(past)-1]
 	}
 	k.recent = recent
@@ -213,11 +189,12 @@ func (k *Ticker) rate(t *Tick, now *Counts) {
 	for i := range t.Owners {
 		o := &t.Owners[i]
 		var a, b ProcessCount
-		for _, pid := range o.pids {
+		pids := o.PIDs()
+		for _, pid := range pids {
 			a.Opened, a.Closed = a.Opened+last.Processes[pid].Opened, a.Closed+last.Processes[pid].Closed
 			b.Opened, b.Closed = b.Opened+now.Processes[pid].Opened, b.Closed+now.Processes[pid].Closed
 		}
-		if len(o.pids) > 0 {
+		if len(pids) > 0 {
 			o.Opens, o.Closes = perSecond(b.Opened, a.Opened), perSecond(b.Closed, a.Closed)
 		}
 	}
@@ -234,15 +211,10 @@ type order struct {
 	of   func(*Owner) float64
 }
 
+// orders are those that report has not.
 var orders = []order{
-	{"bytes", (*Owner).All},
-	{"sockets", func(o *Owner) float64 { return float64(o.Sockets) }},
-	{"slab", func(o *Owner) float64 { return float64(o.Slab) }},
-	{"buffers", func(o *Owner) float64 { return float64(o.Buffers) }},
-	{"unread", func(o *Owner) float64 { return float64(o.Unread) }},
-	{"idle", func(o *Owner) float64 { return orLess(o.Idle) }},
 	{"change", func(o *Owner) float64 { return float64(o.Change) }},
-	{"each", (*Owner).Each},
+	{"each", func(o *Owner) float64 { return o.Each() }},
 	{"opens", func(o *Owner) float64 { return orLess(o.Opens) }},
 	{"closes", func(o *Owner) float64 { return orLess(o.Closes) }},
 }
@@ -256,19 +228,23 @@ func orLess(v *float64) float64 {
 
 // Orders are the names of what owners can be sorted by: those of report.OwnerOrders, and what only several looks tell.
 func Orders() []string {
-	names := make([]string, len(orders))
-	for i, o := range orders {
-		names[i] = o.name
+	names := report.OwnerOrders()
+	for _, o := range orders {
+		names = append(names, o.name)
 	}
 	return names
 }
 
-// Sort sorts owners by one of Orders, the most first; what is the same in it goes by bytes, sockets, and then by name.
+// Sort sorts owners by one of Orders, the most first.
 func Sort(owners []Owner, name string) {
-	of := orders[max(slices.IndexFunc(orders, func(o order) bool { return o.name == name }), 0)].of
+	of := func(o *Owner) float64 { return o.All() }
+	if row := report.OwnerOrder(name); row != nil {
+		of = func(o *Owner) float64 { return row(&o.OwnerRow) }
+	} else if at := slices.IndexFunc(orders, func(o order) bool { return o.name == name }); at >= 0 {
+		of = orders[at].of
+	}
 	slices.SortStableFunc(owners, func(a, b Owner) int {
-		return cmp.Or(cmp.Compare(of(&b), of(&a)), cmp.Compare(b.All(), a.All()), cmp.Compare(b.Sockets, a.Sockets),
-			strings.Compare(a.Name(), b.Name()), strings.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(of(&b), of(&a)), report.CompareOwners(&a.OwnerRow, &b.OwnerRow))
 	})
 }
 

@@ -37,13 +37,19 @@ func startExporter(t *testing.T, args ...string) exporter {
 
 func (e exporter) get(t *testing.T, path string) (status int, body []byte) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.url+path, nil)
+	return e.child.get(t, e.url+path)
+}
+
+// get asks a child that serves.
+func (c *child) get(t *testing.T, url string) (status int, body []byte) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
-		t.Fatalf("%v: %s", err, e.stderr.String())
+		t.Fatalf("%v: %s", err, c.stderr.String())
 	}
 	defer answer.Body.Close()
 	if body, err = io.ReadAll(answer.Body); err != nil {
@@ -262,7 +268,7 @@ func TestAnExporterGivesUpWhatItDoesNotNeed(t *testing.T) {
 	if err != nil || len(threads) < 2 {
 		t.Fatalf("%v: %d threads", err, len(threads))
 	}
-	const keeps = 1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_SYS_PTRACE
+	const keeps = 1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON | 1<<unix.CAP_DAC_READ_SEARCH | 1<<unix.CAP_SYS_PTRACE | 1<<unix.CAP_CHECKPOINT_RESTORE
 	for _, file := range threads {
 		status := string(readFile(t, file))
 		for _, set := range []string{"CapEff", "CapPrm"} {

@@ -48,16 +48,8 @@ func startPrometheus(t *testing.T, e exporter) prometheus {
 	c.until(t, "Prometheus listens", func() bool { return listensOn.MatchString(c.stderr.String()) })
 	p := prometheus{c, "http://" + listensOn.FindStringSubmatch(c.stderr.String())[1]}
 	p.until(t, "Prometheus is ready", func() bool {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/-/ready", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer.Body.Close()
-		return answer.StatusCode == http.StatusOK
+		status, _ := p.get(t, p.url+"/-/ready")
+		return status == http.StatusOK
 	})
 	return p
 }
@@ -65,21 +57,13 @@ func startPrometheus(t *testing.T, e exporter) prometheus {
 // ask gets what its API answers into data.
 func (p prometheus) ask(t *testing.T, path string, values url.Values, data any) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+path+"?"+values.Encode(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatalf("%v: %s", err, p.stderr.String())
-	}
-	defer answer.Body.Close()
+	_, answer := p.get(t, p.url+path+"?"+values.Encode())
 	var body struct {
 		Status, Error string
 		Data          json.RawMessage
 	}
-	if err := json.NewDecoder(answer.Body).Decode(&body); err != nil {
-		t.Fatal(err)
+	if err := json.Unmarshal(answer, &body); err != nil {
+		t.Fatalf("%s: %v: %.500s", path, err, answer)
 	}
 	if body.Status != "success" {
 		t.Fatalf("%s %v: %s", path, values, body.Error)

@@ -18,10 +18,13 @@ type topTick struct {
 	States  map[string]int `json:"states"`
 	Seconds float64        `json:"seconds"`
 	Opens   float64        `json:"opens_per_second"`
+	Queued  int            `json:"accept_queued"`
 	Owners  []struct {
-		Sockets int    `json:"sockets"`
-		Change  int    `json:"change"`
-		Unread  uint64 `json:"unread_bytes"`
+		Names   []string
+		Opens   float64 `json:"opens_per_second"`
+		Sockets int     `json:"sockets"`
+		Change  int     `json:"change"`
+		Unread  uint64  `json:"unread_bytes"`
 	} `json:"owners"`
 }
 
@@ -45,6 +48,9 @@ func TestTopLooksOnceAtAKnownSetOfSockets(t *testing.T) {
 	}
 	if fmt.Sprint(tick.States) != fmt.Sprint(states) || tick.Sockets != sockets || owned != sockets || unread != zooUnread*unreadEach {
 		t.Errorf("want %d sockets, %v, %d bytes unread: %v", sockets, states, zooUnread*unreadEach, r)
+	}
+	if tick.Queued != zooUnaccepted {
+		t.Errorf("%d wait to be accepted, want %d", tick.Queued, zooUnaccepted)
 	}
 	if tick.Losses != 0 || tick.RSS < 1<<20 {
 		t.Errorf("%d lost, and connprof has %d bytes of memory", tick.Losses, tick.RSS)
@@ -71,10 +77,13 @@ func TestTopTellsWhatOpensAndEndsWithItsReader(t *testing.T) {
 	for range pairs {
 		holds(t, z.network.Do(z.unaccepted))
 	}
-	opened := 0.0
+	opened, own := 0.0, 0.0
 	for last.Sockets < first.Sockets+2*pairs {
 		holds(t, lines.Decode(&last))
 		opened += last.Seconds * last.Opens
+		for _, o := range last.Owners {
+			own += last.Seconds * o.Opens
+		}
 	}
 	change := 0
 	for _, o := range last.Owners {
@@ -82,6 +91,10 @@ func TestTopTellsWhatOpensAndEndsWithItsReader(t *testing.T) {
 	}
 	if opened < 2*pairs-0.01 || change != 2*pairs {
 		t.Errorf("%d ends were opened; top says %.1f, and a change of %d", 2*pairs, opened, change)
+	}
+	// Both ends are this process's, accepted or not, whether accept() can be hooked or not.
+	if own < 2*pairs-0.01 || own > 2*pairs+0.01 {
+		t.Errorf("the owners' opens are %.2f, want %d", own, 2*pairs)
 	}
 	holds(t, out.Close())
 	if err := cmd.Wait(); err != nil || complaints.Len() > 0 {

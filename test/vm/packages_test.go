@@ -18,14 +18,14 @@ import (
 // data that the tests of queues leave behind go when their timers say, minutes later.
 var testPackages = []testPackage{
 	// The main job, with 20 addresses as well, has its growth explained on every kernel.
-	{folder: "test/cli", run: "Netup|Netdown|Growth|ASnapshot|TheMetricsAre|OpensAndCloses|AServerOfYourOwn|SeveralProcesses|SaidOnAConnection", skip: "BadInput|Help",
+	{folder: "test/cli", run: "Netup|Netdown|Growth|ASnapshot|TheMetricsAre|OpensAndCloses|TopTellsWhat|AServerOfYourOwn|SeveralProcesses|SaidOnAConnection", skip: "BadInput|Help",
 		once:     "TestGrowthOfRunsBetweenTwoHostsIsExplained/20_addresses|SeveralProcesses|SaidOnAConnection|TestASnapshotIsShown|TestCheckCountsMore",
 		parallel: waiting},
 	{folder: "netcfg", parallel: waiting}, {folder: "load"}, {folder: "loader"}, {folder: "internal/limits"},
 	{folder: "internal/account", kernels: []string{onceOn}}, // pure Go: the same everywhere
 	{folder: "internal/experiment", once: "TestStop|TestAbort|TestHeld|TestWithoutProfile|TestAThreadedRunWithoutAProfile|TestEndpointList|TestALargePayload|TestSchemes|" +
 		"TestAThreadedRunIs"},
-	{folder: "internal/measure"}, {folder: "internal/kernel"},
+	{folder: "internal/measure"}, {folder: "internal/kernel"}, {folder: "internal/live", run: "AWatcher"},
 	{folder: "test/leaks", run: "Static|Churn|DoNotComeUp|WithoutAPort", once: "TestAChurn|TestALeakOfAStaticProgramIsFound/Go",
 		built: leakPrograms},
 	{folder: hostLimits, kernels: []string{onceOn}}}
