@@ -25,7 +25,7 @@ var testPackages = []testPackage{
 	{folder: "internal/account", kernels: []string{onceOn}}, // pure Go: the same everywhere
 	{folder: "internal/experiment", once: "TestStop|TestAbort|TestHeld|TestWithoutProfile|TestAThreadedRunWithoutAProfile|TestEndpointList|TestALargePayload|TestSchemes|" +
 		"TestAThreadedRunIs"},
-	{folder: "internal/measure"}, {folder: "internal/kernel"}, {folder: "internal/live", run: "AWatcher"},
+	{folder: "internal/measure"}, {folder: "internal/kernel"}, {folder: "internal/live", run: "AWatcherCounts"},
 	{folder: "test/leaks", run: "Static|Churn|DoNotComeUp|WithoutAPort", once: "TestAChurn|TestALeakOfAStaticProgramIsFound/Go",
 		built: leakPrograms},
 	{folder: hostLimits, kernels: []string{onceOn}}}
